@@ -1,0 +1,94 @@
+# The menu. Every target sets up what it needs first; when all is in place that takes a tenth of a second, offline.
+
+PYTHON  ?= python3
+ARGS    ?=
+WORKERS ?= auto
+TRAIN   ?= yes
+
+PY     := .venv/bin/python
+SETUP  := $(PYTHON) -m scripts.setup
+PYTEST := $(PY) -m pytest
+
+# What `make test` sets up and runs: TRAIN=no leaves out PyTorch (4.6 GB) and the tests that need it.
+ifeq ($(TRAIN),no)
+TEST_SETUP := $(SETUP)
+UNIT_TESTS := not e2e and not train
+REAL_TESTS := e2e and not train
+else
+TEST_SETUP := $(SETUP) --with-train
+UNIT_TESTS := not e2e
+REAL_TESTS := e2e
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help demo devnet test e2e lint format types vectors docs bench setup train-deps lock clean
+
+help: ## Show this menu
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo '  ARGS="…" is passed on: make demo ARGS="--dataset digits --keep", make test ARGS="-k budget"'
+
+demo: ## Six hospitals train together under a ledger that none of them controls (under 3 minutes)
+	@$(SETUP)
+	@$(PY) -m examples.demo $(ARGS)
+
+devnet: ## Start four validators and leave them running; `.venv/bin/fedledger devnet --help` for the rest
+	@$(SETUP)
+	@.venv/bin/fedledger devnet up $(ARGS)
+
+test: ## All tests, then the short end-to-end run on real nodes (TRAIN=no: without PyTorch)
+	@$(TEST_SETUP)
+	$(PYTEST) -m "$(UNIT_TESTS)" -n $(WORKERS) $(ARGS)
+	$(PYTEST) -m "$(REAL_TESTS)"
+
+e2e: ## Only the end-to-end run: real CometBFT and Kubo nodes on loopback
+	@$(TEST_SETUP)
+	$(PYTEST) -m "$(REAL_TESTS)" $(ARGS)
+
+lint: ## Check format and style
+	@$(SETUP) --python-only
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+
+format: ## Format, and repair what can be repaired
+	@$(SETUP) --python-only
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+types: ## Check types, strictly
+	@$(SETUP) --python-only
+	.venv/bin/mypy
+
+vectors: ## Write the test vectors under tests/vectors anew
+	@$(SETUP) --python-only
+	$(PYTEST) -m vectors --write-vectors $(ARGS)
+
+docs: ## Write the generated parts of docs/ anew
+	@$(SETUP) --python-only
+	$(PY) scripts/gen_docs.py $(ARGS)
+
+bench: ## Measure the ledger and the learning core on this machine
+	@$(TEST_SETUP)
+	$(PY) -m benchmarks $(ARGS)
+
+setup: ## Only set up: .venv and .toolchain; ARGS=--check tells what is missing
+	@$(SETUP) $(ARGS)
+
+train-deps: ## Add PyTorch (4.6 GB on Linux; UV_TORCH_BACKEND=cpu saves most of it where its index is reachable)
+	@$(SETUP) --with-train
+
+# uv keeps what is locked unless asked: make lock ARGS=--upgrade
+UV   = $(or $(shell command -v uv),.toolchain/uv/bin/uv)
+LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(ARGS)
+
+lock: ## Write requirements/*.txt anew from pyproject.toml and requirements/*.in
+	@$(SETUP) --python-only
+	$(LOCK) pyproject.toml --extra node --extra demo requirements/dev.in -o requirements/dev.txt
+	$(LOCK) pyproject.toml --extra node -c requirements/dev.txt -o requirements/node.txt
+	$(LOCK) pyproject.toml -c requirements/dev.txt -o requirements/base.txt
+	$(LOCK) requirements/uv.in -o requirements/uv.txt
+	$(LOCK) requirements/go.in -o requirements/go.txt
+
+clean: ## Delete what tools left behind; `rm -rf .venv .toolchain` starts over altogether
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -path ./.venv -prune -o -path ./.toolchain -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
