@@ -1,0 +1,1 @@
+"""The rules of the ledger: every record, refusal, proof and transition, pure and integer-only."""

@@ -1,0 +1,63 @@
+"""Every bound of the ledger in one place, each with its unit; relations between bounds are asserted at import.
+
+A bound is a rule of consensus: changing one changes which transactions are valid, so each change is gated by
+``app_version`` once a chain is live.
+"""
+
+from typing import Final
+
+# Transactions -----------------------------------------------------------------------------------
+TX_BYTES: Final = 48 * 1024  # One signed envelope, as it arrives.
+TX_VALIDITY_BLOCKS: Final = 1_000  # Furthest `valid_until` may lie ahead of the block that includes it.
+NONCE_BYTES: Final = 16
+CHAIN_ID_CHARS: Final = 50  # CometBFT's own bound on a chain id.
+BLOCK_TXS_PER_ORGANISATION: Final = 64  # A member cannot fill a block: the rest wait for the next one.
+REPLAY_PRUNED_PER_BLOCK: Final = 4_096  # Expired replay marks dropped by one non-empty block.
+
+# State ------------------------------------------------------------------------------------------
+PATH_BYTES: Final = 255  # LMDB refuses keys over 511 bytes, and would do so in Commit.
+VALUE_BYTES: Final = 64 * 1024  # One encoded record.
+
+# Text -------------------------------------------------------------------------------------------
+NAME_CHARS: Final = 40  # Slugs of organisations, datasets, tasks and models.
+LABEL_CHARS: Final = 40
+REASON_CHARS: Final = 40
+CID_CHARS: Final = 80  # A base32 CIDv1 of a SHA-256 digest has 59.
+RECIPIENT_CHARS: Final = 64  # An age X25519 recipient has 62.
+
+# Identity ---------------------------------------------------------------------------------------
+ORGANISATIONS: Final = 256
+KEYS_PER_ORGANISATION: Final = 16  # Live and revoked together: the enrolment cap of paper section 4.3.
+DATASETS_PER_ORGANISATION: Final = 16
+
+# Privacy ----------------------------------------------------------------------------------------
+DELTA_INVERSE_MIN: Final = 100_000  # δ ≤ 10⁻⁵.
+DELTA_INVERSE_MAX: Final = 10**12
+EPSILON_NANO_MAX: Final = 100 * 10**9  # ε = 100 protects nobody: no account may promise less.
+HOLDS_PER_ACCOUNT: Final = 8
+RENYI_NANO_MAX: Final = 2**62
+
+# Rounds -----------------------------------------------------------------------------------------
+SEATS_PER_ROUND: Final = 64
+AGGREGATORS_PER_TASK: Final = 8
+VERIFIERS_PER_TASK: Final = 16
+RECIPIENTS_PER_TASK: Final = 32
+ROUNDS_PER_TASK: Final = 100_000
+PHASE_MS_MIN: Final = 500
+PHASE_MS_MAX: Final = 14 * 24 * 3600 * 1000
+PAYLOAD_BYTES: Final = 2**31
+PARTS_PER_MILLION: Final = 1_000_000
+
+# Models -----------------------------------------------------------------------------------------
+MODELS: Final = 256
+VERSIONS_PER_MODEL: Final = 100_000
+
+# Governance -------------------------------------------------------------------------------------
+PROPOSAL_MS: Final = 7 * 24 * 3600 * 1000
+
+assert TX_BYTES < VALUE_BYTES, "a record that fits a transaction must fit the store"
+assert VERIFIERS_PER_TASK <= RECIPIENTS_PER_TASK, "every verifier must be able to read the payloads"
+assert DELTA_INVERSE_MIN < DELTA_INVERSE_MAX
+assert PHASE_MS_MIN < PHASE_MS_MAX
+# Four slugs, a map's own name and a padded number are the longest path any map builds.
+assert 5 * (NAME_CHARS + 1) + 20 <= PATH_BYTES

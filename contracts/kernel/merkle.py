@@ -1,0 +1,315 @@
+"""Merkle hashing and proofs: what the ledger's root commits to, and how anyone checks a value under it.
+
+Three trees stand one above the other. Each is CometBFT's (RFC 6962 shape; leaf = SHA-256(00 | len key | key
+| 20 | SHA-256(value)), inner node = SHA-256(01 | left | right)), and a proof is a chain of exactly three of
+its ``simple:v`` operators, so that a stock ``cometbft light`` proxy verifies it too:
+
+1. the entries of one bucket, sorted by key: key → committed value;
+2. the 2^16 buckets of one contract, at fixed places: empty key → root of the bucket;
+3. the contracts ("stores"), in the fixed order of the registry: name → root of its buckets.
+
+A path is ``<store>/<key>``; its bucket is the first 16 bits of SHA-256(path). A committed value is
+SHA-256(path) | body with a body that is never empty, so **no committed value is 32 bytes long**. Otherwise
+a member could store a digest that is the root of a tree of its own making, and a lying node could prepend
+an operator that leads from any value to that digest. The verifier also fixes what the operators may say:
+their number, their keys, the sizes of the two upper trees and the places in them. Keys in a bucket are
+sorted, so two neighbouring leaves prove that nothing lies between them: that is where a proof of absence
+belongs.
+
+Left to others: building the trees (``state_tree``), headers and the signatures over the root
+(``client_sdk``).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from . import limits
+from .crypto import sha256
+
+DIGEST_BYTES: Final = 32
+BUCKET_BITS: Final = 16
+BUCKETS: Final = 1 << BUCKET_BITS
+EMPTY_ROOT: Final = sha256(b"")  # CometBFT's root of a tree without leaves.
+OPERATOR: Final = "simple:v"
+OPERATORS: Final = 3
+LEAVES_MAX: Final = 2**32  # Of one tree in a proof, so that a walk ends after 32 levels.
+_OPERATOR_BYTES_MAX: Final = 2_048  # 255 bytes of key, a leaf and 32 aunts need at most 1,400.
+
+
+class ProofInvalid(ValueError):
+    """A proof that does not prove what it is presented for. ``what`` names the part that is wrong."""
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(f"{what}: {why}")
+        self.what = what
+        self.why = why
+
+
+# Hashing ----------------------------------------------------------------------------------------
+
+
+def leaf_hash(key: bytes, value: bytes) -> bytes:
+    """The leaf of a key and a value, as CometBFT's ``ValueOp`` computes it."""
+    return sha256(b"\x00" + _uvarint(len(key)) + key + b"\x20" + sha256(value))
+
+
+def inner_hash(children: bytes | bytearray) -> bytes:
+    """The node above two digests, given side by side."""
+    return sha256(b"\x01" + children)
+
+
+def tree_root(leaves: bytes) -> bytes:
+    """The root over leaf hashes, given side by side (32 bytes each); EMPTY_ROOT over none.
+
+    Nodes are paired level by level and an odd last one moves up unchanged, which gives the tree of RFC 6962
+    section 2.1 (a split at the largest power of two below n).
+    """
+    if not leaves:
+        return EMPTY_ROOT
+    while len(leaves) > DIGEST_BYTES:
+        leaves = _level_above(leaves)
+    return leaves
+
+
+def tree_aunts(leaves: bytes, index: int) -> tuple[bytes, ...]:
+    """The siblings on the way from a leaf to the root, lowest first. Raises IndexError: no such leaf."""
+    if not 0 <= index < len(leaves) // DIGEST_BYTES:
+        raise IndexError(f"leaf {index} of {len(leaves) // DIGEST_BYTES}")
+    aunts = []
+    while len(leaves) > DIGEST_BYTES:
+        sibling = (index ^ 1) * DIGEST_BYTES
+        if sibling < len(leaves):
+            aunts.append(leaves[sibling : sibling + DIGEST_BYTES])
+        leaves = _level_above(leaves)
+        index >>= 1
+    return tuple(aunts)
+
+
+def climb(total: int, index: int, leaf: bytes, aunts: Sequence[bytes]) -> bytes:
+    """The root that a leaf, its place among ``total`` leaves and its aunts lead to. Raises ProofInvalid.
+
+    Every aunt must be used and have 32 bytes, so one leaf at one place has one proof.
+    """
+    if not 0 < total <= LEAVES_MAX or not 0 <= index < total:
+        raise ProofInvalid("place", f"leaf {index} of {total}, at most {LEAVES_MAX}")
+    if len(leaf) != DIGEST_BYTES or any(len(aunt) != DIGEST_BYTES for aunt in aunts):
+        raise ProofInvalid("digests", "a leaf or an aunt does not have 32 bytes")
+    used, digest = 0, leaf
+    while total > 1:
+        if index ^ 1 < total:
+            if used == len(aunts):
+                raise ProofInvalid("aunts", f"{used} are too few")
+            aunt = aunts[used]
+            digest = inner_hash(aunt + digest if index & 1 else digest + aunt)
+            used += 1
+        index >>= 1
+        total = (total + 1) >> 1
+    if used != len(aunts):
+        raise ProofInvalid("aunts", f"{len(aunts)} given, {used} needed")
+    return digest
+
+
+def _level_above(level: bytes) -> bytes:
+    pairs = len(level) // (2 * DIGEST_BYTES) * 2 * DIGEST_BYTES
+    nodes = [inner_hash(level[at : at + 2 * DIGEST_BYTES]) for at in range(0, pairs, 2 * DIGEST_BYTES)]
+    return b"".join((*nodes, level[pairs:]))
+
+
+# Paths and committed values ---------------------------------------------------------------------
+
+
+def split_path(path: bytes) -> tuple[str, bytes]:
+    """The store and the key of a path. Raises ValueError when a path could not be committed or queried.
+
+    A key that begins with ``x:`` is refused: CometBFT's key paths read it as hexadecimal.
+    """
+    name, slash, key = path.partition(b"/")
+    if len(path) > limits.PATH_BYTES:
+        raise ValueError(f"a path has {len(path)} bytes, allowed are {limits.PATH_BYTES}")
+    if not slash or not name or not key or key.startswith(b"x:") or not name.isascii():
+        raise ValueError(f"{path!r} is not <store>/<key>, or its key begins with 'x:'")
+    return name.decode("ascii"), key
+
+
+def bucket_of(path: bytes) -> int:
+    """The bucket of a path in its store: the first 16 bits of its hash, so buckets fill evenly."""
+    return int.from_bytes(sha256(path)[:2], "big")
+
+
+def commit_value(path: bytes, body: bytes) -> bytes:
+    """The bytes committed at a path: SHA-256(path) | body. Raises ValueError for an empty body."""
+    if not body:
+        raise ValueError(f"{path!r}: an empty body would make the committed value 32 bytes long")
+    return sha256(path) + body
+
+
+def open_value(path: bytes, value: bytes) -> bytes:
+    """The body within a committed value. Raises ProofInvalid when the value was not committed at this path."""
+    if len(value) <= DIGEST_BYTES or value[:DIGEST_BYTES] != sha256(path):
+        raise ProofInvalid("value", f"it does not begin with the hash of the path {path!r}, or has no body")
+    return value[DIGEST_BYTES:]
+
+
+# Proofs -----------------------------------------------------------------------------------------
+
+
+class ProofOp(NamedTuple):
+    """CometBFT's ``tendermint.crypto.ProofOp``, field for field."""
+
+    type: str
+    key: bytes
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One ``simple:v`` operator: a key, and the way from its leaf to the root of one tree."""
+
+    key: bytes
+    total: int  # Leaves of the tree.
+    index: int  # Place of the leaf, from 0.
+    leaf: bytes
+    aunts: tuple[bytes, ...]  # Lowest first.
+
+    def root_over(self, value: bytes) -> bytes:
+        """The root of the tree in which this step places the value. Raises ProofInvalid."""
+        if leaf_hash(self.key, value) != self.leaf:
+            raise ProofInvalid("leaf", f"it is not the leaf of {self.key!r} and the value")
+        return climb(self.total, self.index, self.leaf, self.aunts)
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Steps from an entry through its bucket, its store and the stores. Proves nothing until verified."""
+
+    steps: tuple[Step, ...]
+
+    def encode(self) -> tuple[ProofOp, ...]:
+        """As the operators of CometBFT's ``ProofOps``."""
+        return tuple(ProofOp(OPERATOR, step.key, _encode_step(step)) for step in self.steps)
+
+    @classmethod
+    def decode(cls, operators: Sequence[ProofOp]) -> "Proof":
+        """Read what ``encode`` writes and nothing else. Raises ProofInvalid."""
+        _require_operators(len(operators))
+        return cls(tuple(_decode_step(*operator) for operator in operators))
+
+
+def verify(root: bytes, stores: Sequence[str], path: bytes, body: bytes, proof: Proof) -> None:
+    """Check that the state of this root, over these stores in order, holds this body at this path.
+
+    Raises ProofInvalid otherwise, and ValueError for a path or a body that no state could hold.
+    """
+    store, key = split_path(path)
+    if store not in stores:
+        raise ProofInvalid("store", f"{store!r} is none of the ledger's stores")
+    _require_operators(len(proof.steps))
+    entry, bucket, contract = proof.steps
+    _require_key("entry", entry, key)
+    # Its place is not fixed, nor proved: places that turn left and right alike on the way up cannot be told apart.
+    _require_key("bucket", bucket, b"")
+    _require_place("bucket", bucket, BUCKETS, bucket_of(path))
+    _require_key("store", contract, store.encode("ascii"))
+    _require_place("store", contract, len(stores), stores.index(store))
+    digest = commit_value(path, body)
+    for step in proof.steps:
+        digest = step.root_over(digest)
+    if digest != root:
+        raise ProofInvalid("root", f"the proof leads to {digest.hex()}, expected is {root.hex()}")
+
+
+def _require_operators(count: int) -> None:
+    if count != OPERATORS:
+        raise ProofInvalid("operators", f"{count} given, exactly {OPERATORS} are needed")
+
+
+def _require_key(name: str, step: Step, key: bytes) -> None:
+    if step.key != key:
+        raise ProofInvalid(f"{name} key", f"it is {step.key!r}, expected is {key!r}")
+
+
+def _require_place(name: str, step: Step, total: int, index: int) -> None:
+    if (step.total, step.index) != (total, index):
+        why = f"it is {step.index} of {step.total}, expected is {index} of {total}"
+        raise ProofInvalid(f"{name} place", why)
+
+
+# Protobuf: ValueOp { bytes key = 1; Proof proof = 2; },
+#           Proof { int64 total = 1; int64 index = 2; bytes leaf_hash = 3; repeated bytes aunts = 4; }
+
+
+def _encode_step(step: Step) -> bytes:
+    proof = b"".join(
+        (
+            b"\x08" + _uvarint(step.total) if step.total else b"",
+            b"\x10" + _uvarint(step.index) if step.index else b"",
+            b"\x1a" + _delimited(step.leaf) if step.leaf else b"",
+            *(b"\x22" + _delimited(aunt) for aunt in step.aunts),
+        )
+    )
+    return (b"\x0a" + _delimited(step.key) if step.key else b"") + b"\x12" + _delimited(proof)
+
+
+def _decode_step(kind: str, key: bytes, data: bytes) -> Step:
+    """Parse with tolerance, then insist on the bytes we would write: that leaves one spelling per step."""
+    if kind != OPERATOR:
+        raise ProofInvalid("operator", f"its type is {kind!r}, expected is {OPERATOR!r}")
+    if len(data) > _OPERATOR_BYTES_MAX:
+        raise ProofInvalid("operator", f"{len(data)} bytes, at most {_OPERATOR_BYTES_MAX} are allowed")
+    total = index = 0
+    leaf, aunts = b"", []
+    proof = {tag: content for tag, content, _ in _fields(data)}.get(0x12, b"")
+    for tag, content, number in _fields(proof):
+        if tag == 0x08:
+            total = number
+        elif tag == 0x10:
+            index = number
+        elif tag == 0x1A:
+            leaf = content
+        elif tag == 0x22:
+            aunts.append(content)
+    step = Step(key, total, index, leaf, tuple(aunts))
+    if _encode_step(step) != data:
+        raise ProofInvalid("operator", "its data is not the canonical encoding of a ValueOp with this key")
+    return step
+
+
+def _fields(message: bytes) -> list[tuple[int, bytes, int]]:
+    """The fields of a protobuf message as (tag, content, number), all read as varint or length-delimited."""
+    found, at = [], 0
+    while at < len(message):
+        tag = message[at]
+        number, at = _read_uvarint(message, at + 1)
+        content = b""
+        if tag & 7 == 2:
+            content = message[at : at + number]
+            at += number
+        found.append((tag, content, number))
+    return found
+
+
+def _delimited(content: bytes) -> bytes:
+    return _uvarint(len(content)) + content
+
+
+def _uvarint(number: int) -> bytes:
+    encoded = bytearray()
+    while number > 0x7F:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
+
+
+def _read_uvarint(message: bytes, at: int) -> tuple[int, int]:
+    number = shift = 0
+    while True:
+        if at >= len(message) or shift > 63:
+            raise ProofInvalid("operator", "its data ends inside a number, or a number exceeds 64 bits")
+        byte = message[at]
+        number |= (byte & 0x7F) << shift
+        at += 1
+        shift += 7
+        if byte < 0x80:
+            return number, at

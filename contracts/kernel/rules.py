@@ -1,0 +1,205 @@
+"""The grammar of the rules: Record, Message, Event, Rejected, Context, Outcome, Contract.
+
+Everything is declared once, as a typed object beside the rule that uses it; tags, codes and event attributes are
+derived from the declaration. A handler is ``f(view, message, context) -> Outcome``: checks first, effect last, no
+mutation, no I/O. What it may know arrives in ``context``: nothing is ambient.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from enum import IntEnum
+from typing import Any, ClassVar, TypeVar, dataclass_transform
+
+from . import codec
+from .state import Item, Key, Map, View, Write
+from .types import Purpose, Role
+
+R = TypeVar("R")
+Fact = int | str | bytes
+
+
+@dataclass_transform(frozen_default=True)
+class Record:
+    """Frozen typed data with one canonical encoding. Subclasses need no decorator."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        dataclass(frozen=True)(cls)
+
+    def encode(self) -> bytes:
+        """Canonical DAG-CBOR. Raises Malformed when a field breaks its declared bounds."""
+        return codec.encode(self)
+
+
+class Lane(IntEnum):
+    """The order in which a proposer includes waiting transactions: lower first."""
+
+    SAFETY = 0  # Revocation and quarantine.
+    GOVERNANCE = 1
+    ROUND = 2
+    CONTRIBUTION = 3
+
+
+class Message(Record):
+    """A record somebody signs. The key's purpose and the organisation's role are checked before its handler runs."""
+
+    tag: ClassVar[str]
+    purpose: ClassVar[Purpose]
+    role: ClassVar[Role | None]
+    lane: ClassVar[Lane]
+    by_tag: ClassVar[dict[str, type["Message"]]] = {}
+
+    def __init_subclass__(cls, *, purpose: Purpose, role: Role | None = None, lane: Lane, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.tag = _tag(cls)
+        cls.purpose, cls.role, cls.lane = purpose, role, lane
+        if cls.tag in Message.by_tag:
+            raise TypeError(f"message tag {cls.tag} is taken")
+        Message.by_tag[cls.tag] = cls
+
+
+class Event(Record):
+    """What happened. Its ABCI type and attributes are derived from its name and fields."""
+
+    tag: ClassVar[str]
+    by_tag: ClassVar[dict[str, type["Event"]]] = {}
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.tag = _tag(cls)
+        if cls.tag in Event.by_tag:
+            raise TypeError(f"event tag {cls.tag} is taken")
+        Event.by_tag[cls.tag] = cls
+
+    def attributes(self) -> tuple[tuple[str, str], ...]:
+        """Names and texts of the fields, for the node's index: bytes as hex."""
+        return tuple((field.name, text(getattr(self, field.name))) for field in fields(self))
+
+
+class Rejected(Exception):
+    """A refusal: a fixed code that is never reused, what it means, what to do next, and the facts.
+
+    The first line of a subclass's docstring is its row in the documentation; ``hint`` tells the sender what to do.
+    """
+
+    code: ClassVar[int]
+    hint: ClassVar[str]
+    by_code: ClassVar[dict[int, type["Rejected"]]] = {}
+
+    def __init_subclass__(cls, *, code: int, hint: str, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if code in Rejected.by_code:
+            raise TypeError(f"code {code} is taken by {Rejected.by_code[code].__name__}")
+        if not cls.__doc__:
+            raise TypeError(f"{cls.__name__} has no docstring: it is the code's line in the documentation")
+        cls.code, cls.hint = code, hint
+        Rejected.by_code[code] = cls
+
+    def __init__(self, **facts: Fact) -> None:
+        super().__init__(facts)
+        self.facts = facts
+
+    def __str__(self) -> str:
+        facts = ", ".join(f"{name}={text(value)}" for name, value in self.facts.items())
+        return f"{self.name}({facts})"
+
+    @property
+    def name(self) -> str:
+        """The refusal as people see it: ``BUDGET_EXCEEDED``."""
+        return name_of(type(self))
+
+    @classmethod
+    def meaning(cls) -> str:
+        """The first line of the docstring."""
+        return (inspect.getdoc(cls) or "").splitlines()[0]
+
+
+@dataclass(frozen=True)
+class Context:
+    """All a handler may know besides state and message."""
+
+    chain_id: str
+    height: int
+    time_ms: int
+    sender: bytes
+    organisation: str
+    roles: tuple[Role, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a handler wants written and announced. Outcomes add up; their paths must not overlap."""
+
+    writes: tuple[Write, ...] = ()
+    events: tuple[Event, ...] = ()
+
+    def __add__(self, other: "Outcome") -> "Outcome":
+        return Outcome(self.writes + other.writes, self.events + other.events)
+
+
+Handler = Callable[[View, Any, Context], Outcome]
+
+
+@dataclass(frozen=True)
+class Contract:
+    """One contract: its place in the order, what it stores and what it handles."""
+
+    name: str
+    number: int  # Codes of its refusals are number * 100 + 1, 2, 3, …
+    state: tuple[Map[Any], ...]
+    handlers: Mapping[type[Message], Handler]
+    modules: tuple[str, ...]  # Where its refusals and events are declared.
+
+    def refusals(self) -> tuple[type[Rejected], ...]:
+        """The refusals that this contract declares, by code."""
+        return refusals_of(*self.modules)
+
+    def events(self) -> tuple[type[Event], ...]:
+        """The events that this contract declares, by tag."""
+        mine = (event for event in Event.by_tag.values() if event.__module__ in self.modules)
+        return tuple(sorted(mine, key=lambda event: event.tag))
+
+
+def refusals_of(*modules: str) -> tuple[type[Rejected], ...]:
+    """The refusals that modules declare, by code."""
+    mine = (refusal for refusal in Rejected.by_code.values() if refusal.__module__ in modules)
+    return tuple(sorted(mine, key=lambda refusal: refusal.code))
+
+
+def require(condition: bool, refusal: Callable[[], Rejected]) -> None:
+    """Raise the refusal unless the condition holds; the facts are only gathered when they are needed."""
+    if not condition:
+        raise refusal()
+
+
+def found(item: Map[R], view: View, key: Key, refusal: Callable[[], Rejected]) -> R:
+    """The record at a key the sender named, or the refusal."""
+    record = item.get(view, key)
+    if record is None:
+        raise refusal()
+    return record
+
+
+def name_of(refusal: type[Rejected]) -> str:
+    """``BudgetExceeded`` → ``BUDGET_EXCEEDED``."""
+    return codec.kebab(refusal.__name__).replace("-", "_").upper()
+
+
+def text(value: Any) -> str:
+    """How a fact or an attribute reads: bytes as hex, lists by commas."""
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, tuple):
+        return ",".join(text(entry) for entry in value)
+    return str(value)
+
+
+def _tag(cls: type) -> str:
+    return f"{cls.__module__.rsplit('.', 1)[-1]}/{codec.kebab(cls.__name__)}"
+
+
+__all__ = [
+    "Context", "Contract", "Event", "Fact", "Handler", "Item", "Lane", "Map", "Message", "Outcome", "Record",
+    "Rejected", "found", "name_of", "refusals_of", "require", "text",
+]  # fmt: skip
