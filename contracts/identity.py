@@ -1,0 +1,327 @@
+"""Identity: which organisations are members, which keys speak for them, which datasets they hold.
+
+Invariants: a key belongs to one organisation and one purpose for ever; revocation only moves earlier, never later;
+an organisation holds at most KEYS_PER_ORGANISATION keys and DATASETS_PER_ORGANISATION datasets, revoked ones
+included, so neither can be used to start afresh.
+
+Admission is decided by governance and a stolen key is reported to ``models`` (which knows what it signed); both act
+through the effect builders here. A dataset's budget is kept by ``privacy_budget``.
+"""
+
+from dataclasses import replace
+from typing import Annotated
+
+from .kernel import (
+    Context,
+    Contract,
+    Event,
+    Item,
+    Lane,
+    Map,
+    Message,
+    Outcome,
+    Record,
+    Rejected,
+    View,
+    crypto,
+    found,
+    limits,
+    require,
+)
+from .kernel.types import (
+    AgeRecipient,
+    Count,
+    DataClass,
+    DatasetId,
+    DeltaInverse,
+    Height,
+    Items,
+    Label,
+    NanoEpsilon,
+    OrgId,
+    PublicKey,
+    Purpose,
+    Role,
+    Signature,
+)
+
+Roles = Annotated[tuple[Role, ...], Items(1, len(Role))]
+POSSESSION_DOMAIN = "key-possession"
+
+
+class Organisation(Record):
+    """A member: what it may do, how to encrypt to it, and the cap on its total privacy loss."""
+
+    roles: Roles
+    recipient: AgeRecipient
+    epsilon_cap: NanoEpsilon
+    enrolled_at: Height
+    keys: Count
+    datasets: Count
+
+
+class Key(Record):
+    """A public key's owner and purpose. Signatures at or above ``revoked_from`` count for nothing."""
+
+    organisation: OrgId
+    purpose: Purpose
+    label: Label
+    added_at: Height
+    revoked_from: Height | None
+
+
+class Dataset(Record):
+    """A registered dataset. Its privacy unit is one record under add/remove neighbouring, fixed for ever."""
+
+    data_class: DataClass
+    epsilon_limit: NanoEpsilon
+    delta_inverse: DeltaInverse
+    registered_at: Height
+
+
+class Membership(Record):
+    """How many organisations are members."""
+
+    organisations: Count
+
+
+class NewKey(Record):
+    """A key to enrol, with its holder's proof of possession."""
+
+    public: PublicKey
+    purpose: Purpose
+    label: Label
+    possession: Signature
+
+
+ORGANISATIONS = Map("identity/organisations", Organisation, "organisation")
+KEYS = Map("identity/keys", Key, "public key")
+DATASETS = Map("identity/datasets", Dataset, "organisation", "dataset")
+MEMBERSHIP = Item("identity/membership", Membership)
+
+
+class AddKey(Message, purpose=Purpose.HUMAN, lane=Lane.GOVERNANCE):
+    """Enrol another key of the sender's organisation."""
+
+    key: NewKey
+
+
+class RevokeKey(Message, purpose=Purpose.HUMAN, lane=Lane.SAFETY):
+    """Revoke a key of the sender's organisation from this block on."""
+
+    public: PublicKey
+
+
+class RegisterDataset(Message, purpose=Purpose.HUMAN, role=Role.DATA_OWNER, lane=Lane.GOVERNANCE):
+    """Register a dataset, the privacy limit its records are promised, and δ = 1 / delta_inverse."""
+
+    dataset: DatasetId
+    data_class: DataClass
+    epsilon_limit: NanoEpsilon
+    delta_inverse: DeltaInverse
+
+
+class OrganisationEnrolled(Event):
+    """An organisation became a member."""
+
+    organisation: OrgId
+    roles: Roles
+
+
+class KeyAdded(Event):
+    """A key was enrolled."""
+
+    organisation: OrgId
+    public: PublicKey
+    purpose: Purpose
+
+
+class KeyRevoked(Event):
+    """A key counts for nothing from a height on."""
+
+    organisation: OrgId
+    public: PublicKey
+    revoked_from: Height
+
+
+class DatasetRegistered(Event):
+    """A dataset was registered."""
+
+    organisation: OrgId
+    dataset: DatasetId
+    data_class: DataClass
+
+
+class UnknownKey(Rejected, code=101, hint="Check that this key was enrolled on this chain: `fedledger org show`."):
+    """The signing key is not enrolled."""
+
+
+class KeyIsRevoked(Rejected, code=102, hint="Enrol a new key with a human key of the organisation."):
+    """The signing key was revoked; nothing it signs from that height on is accepted."""
+
+
+class UnknownOrganisation(Rejected, code=103, hint="Check the name: `fedledger org show` lists the members."):
+    """No organisation of this name is a member."""
+
+
+class OrganisationExists(Rejected, code=104, hint="Choose another name."):
+    """An organisation of this name is a member already."""
+
+
+class KeyExists(Rejected, code=105, hint="Create a new key: a key belongs to one organisation and purpose for ever."):
+    """The key is enrolled already, or was."""
+
+
+class WeakKey(Rejected, code=106, hint="Create a new key with `fedledger key create`."):
+    """The key is not a canonical Ed25519 point of prime order."""
+
+
+class NotInPossession(Rejected, code=107, hint="Sign the possession statement with the new key itself."):
+    """The proof that the organisation holds the new key does not verify."""
+
+
+class EnrolmentCap(Rejected, code=108, hint="The cap counts revoked keys and old datasets too; it does not refill."):
+    """The organisation has enrolled as many keys or datasets as it may."""
+
+
+class NotYourKey(Rejected, code=109, hint="Only the organisation that owns a key can revoke it."):
+    """The key belongs to another organisation."""
+
+
+class LastHumanKey(Rejected, code=110, hint="Add another human key first."):
+    """Revoking the key that signs this would leave nobody to act for the organisation."""
+
+
+class DatasetExists(Rejected, code=111, hint="Use the registered dataset; its limit cannot be changed."):
+    """The organisation has registered a dataset of this name already."""
+
+
+class LimitOverCap(Rejected, code=112, hint="Ask for at most the organisation's cap: `fedledger org show`."):
+    """The dataset's limit exceeds the organisation's cap on total privacy loss."""
+
+
+class UnknownDataset(Rejected, code=113, hint="Register it: `fedledger dataset register`."):
+    """The organisation has registered no dataset of this name."""
+
+
+class RevocationMovesLater(Rejected, code=114, hint="A revocation height can only move to an earlier block."):
+    """The key is revoked from an earlier height already."""
+
+
+def add_key(view: View, msg: AddKey, ctx: Context) -> Outcome:
+    """Enrol a key. Rejects: KeyExists, WeakKey, NotInPossession, EnrolmentCap."""
+    organisation = ORGANISATIONS.at(view, ctx.organisation)
+    require(
+        organisation.keys < limits.KEYS_PER_ORGANISATION,
+        lambda: EnrolmentCap(what="keys", limit=limits.KEYS_PER_ORGANISATION),
+    )
+    enrolled = enrol_key(view, ctx.organisation, msg.key, ctx)
+    counted = ORGANISATIONS.put(ctx.organisation, replace(organisation, keys=organisation.keys + 1))
+    return enrolled + Outcome((counted,))
+
+
+def revoke_key(view: View, msg: RevokeKey, ctx: Context) -> Outcome:
+    """Revoke a key from this block on. Rejects: UnknownKey, NotYourKey, RevocationMovesLater, LastHumanKey."""
+    require(msg.public != ctx.sender, lambda: LastHumanKey(key=msg.public))
+    return revoke(view, msg.public, since=ctx.height, ctx=ctx)
+
+
+def register_dataset(view: View, msg: RegisterDataset, ctx: Context) -> Outcome:
+    """Register a dataset. Rejects: DatasetExists, EnrolmentCap, LimitOverCap."""
+    organisation = ORGANISATIONS.at(view, ctx.organisation)
+    key = (ctx.organisation, msg.dataset)
+    require(DATASETS.get(view, key) is None, lambda: DatasetExists(dataset=msg.dataset))
+    require(
+        organisation.datasets < limits.DATASETS_PER_ORGANISATION,
+        lambda: EnrolmentCap(what="datasets", limit=limits.DATASETS_PER_ORGANISATION),
+    )
+    require(
+        msg.epsilon_limit <= organisation.epsilon_cap,
+        lambda: LimitOverCap(wanted=msg.epsilon_limit, cap=organisation.epsilon_cap),
+    )
+    dataset = Dataset(msg.data_class, msg.epsilon_limit, msg.delta_inverse, ctx.height)
+    counted = replace(organisation, datasets=organisation.datasets + 1)
+    return Outcome(
+        (DATASETS.put(key, dataset), ORGANISATIONS.put(ctx.organisation, counted)),
+        (DatasetRegistered(ctx.organisation, msg.dataset, msg.data_class),),
+    )
+
+
+def enrol(
+    view: View, name: OrgId, roles: Roles, recipient: AgeRecipient, cap: NanoEpsilon, first: NewKey, ctx: Context
+) -> Outcome:
+    """Make an organisation a member with its first human key. For governance and genesis.
+
+    Rejects: OrganisationExists, EnrolmentCap, KeyExists, WeakKey, NotInPossession.
+    """
+    members = (MEMBERSHIP.get(view) or Membership(0)).organisations
+    require(ORGANISATIONS.get(view, name) is None, lambda: OrganisationExists(organisation=name))
+    require(members < limits.ORGANISATIONS, lambda: EnrolmentCap(what="organisations", limit=limits.ORGANISATIONS))
+    member = Organisation(tuple(role for role in Role if role in roles), recipient, cap, ctx.height, keys=1, datasets=0)
+    return enrol_key(view, name, first, ctx) + Outcome(
+        (ORGANISATIONS.put(name, member), MEMBERSHIP.set(Membership(members + 1))),
+        (OrganisationEnrolled(name, member.roles),),
+    )
+
+
+def enrol_key(view: View, organisation: OrgId, key: NewKey, ctx: Context) -> Outcome:
+    """Describe enrolling one key. Rejects: KeyExists, WeakKey, NotInPossession."""
+    require(KEYS.get(view, key.public) is None, lambda: KeyExists(key=key.public))
+    require(crypto.is_enrollable(key.public), lambda: WeakKey(key=key.public))
+    statement = possession_statement(ctx.chain_id, organisation, key.public, key.purpose)
+    require(crypto.verify(key.public, statement, key.possession), lambda: NotInPossession(key=key.public))
+    record = Key(organisation, key.purpose, key.label, ctx.height, None)
+    return Outcome((KEYS.put(key.public, record),), (KeyAdded(organisation, key.public, key.purpose),))
+
+
+def revoke(view: View, public: PublicKey, since: Height, ctx: Context) -> Outcome:
+    """Describe revoking a key of the sender's organisation as of a height, which may lie in the past.
+
+    Rejects: UnknownKey, NotYourKey, RevocationMovesLater.
+    """
+    key = found(KEYS, view, public, lambda: UnknownKey(key=public))
+    require(key.organisation == ctx.organisation, lambda: NotYourKey(key=public, owner=key.organisation))
+    before = key.revoked_from
+    require(before is None or since < before, lambda: RevocationMovesLater(revoked_from=before or 0, wanted=since))
+    return Outcome(
+        (KEYS.put(public, replace(key, revoked_from=since)),),
+        (KeyRevoked(key.organisation, public, since),),
+    )
+
+
+def require_member(view: View, name: OrgId) -> Organisation:
+    """The organisation of this name. Rejects: UnknownOrganisation."""
+    return found(ORGANISATIONS, view, name, lambda: UnknownOrganisation(organisation=name))
+
+
+def require_dataset(view: View, organisation: OrgId, dataset: DatasetId) -> Dataset:
+    """The organisation's dataset. Rejects: UnknownDataset."""
+    return found(
+        DATASETS, view, (organisation, dataset), lambda: UnknownDataset(organisation=organisation, dataset=dataset)
+    )
+
+
+def require_live_key(view: View, public: PublicKey, height: Height) -> Key:
+    """The key that signed at this height. Rejects: UnknownKey, KeyIsRevoked."""
+    key = found(KEYS, view, public, lambda: UnknownKey(key=public))
+    require(is_live(key, height), lambda: KeyIsRevoked(key=public, revoked_from=key.revoked_from or 0))
+    return key
+
+
+def is_live(key: Key, height: Height) -> bool:
+    """Whether what the key signed at this height counts."""
+    return key.revoked_from is None or height < key.revoked_from
+
+
+def possession_statement(chain_id: str, organisation: OrgId, public: PublicKey, purpose: Purpose) -> bytes:
+    """What a new key signs to show that its organisation holds it."""
+    return crypto.tagged(POSSESSION_DOMAIN, f"{chain_id}\0{organisation}\0{public.hex()}\0{purpose}".encode("ascii"))
+
+
+CONTRACT = Contract(
+    name="identity",
+    number=1,
+    state=(ORGANISATIONS, KEYS, DATASETS, MEMBERSHIP),
+    handlers={AddKey: add_key, RevokeKey: revoke_key, RegisterDataset: register_dataset},
+    modules=(__name__,),
+)

@@ -1,0 +1,200 @@
+"""Privacy budgets: what every dataset and every organisation has spent, and the refusal before it is overspent.
+
+A budget belongs to (organisation, registered dataset) under a cap of the organisation, never to a key: neither a new
+key nor a new dataset name refills it. It is kept as a Rényi curve at fixed integer orders; a charge is integer
+addition, and a limit on ε is a filter on the composition (``kernel.renyi``).
+
+Invariants: spent + live holds stays within the limit; spent never falls; a hold that nobody commits lapses by block
+time alone, so a stalled round cannot lock anyone's budget. Lapsed holds are ignored where they are read and dropped
+where the account is next written: nothing is swept.
+
+What the ledger cannot see is the noise itself: it enforces what was declared (``docs/privacy.md``).
+"""
+
+from dataclasses import replace
+from typing import Annotated
+
+from . import identity
+from .kernel import (
+    Context,
+    Contract,
+    Event,
+    InvariantBroken,
+    Map,
+    Outcome,
+    Record,
+    Rejected,
+    View,
+    limits,
+    renyi,
+    require,
+)
+from .kernel.types import DatasetId, DeltaInverse, Digest, Items, NanoEpsilon, NanoRenyi, OrgId, TimeMs
+
+Curve = Annotated[tuple[NanoRenyi, ...], Items(len(renyi.ORDERS), len(renyi.ORDERS))]
+NOTHING: Curve = (0,) * len(renyi.ORDERS)
+
+
+class Hold(Record):
+    """A price held back for one reservation until its commitment or its deadline."""
+
+    reservation: Digest
+    price: Curve
+    until: TimeMs
+
+
+class Account(Record):
+    """Privacy loss so far, and what is held back. The limit lives with the dataset or the organisation."""
+
+    spent: Curve
+    holds: Annotated[tuple[Hold, ...], Items(0, limits.HOLDS_PER_ACCOUNT)]
+
+
+class Standing(Record):
+    """An account against its limit, all in nano-ε: for quotes, refusals and audit."""
+
+    limit: NanoEpsilon
+    spent: NanoEpsilon
+    held: NanoEpsilon  # Cumulative ε with live holds included, minus spent.
+
+
+DATASET_ACCOUNTS = Map("privacy_budget/datasets", Account, "organisation", "dataset")
+ORGANISATION_ACCOUNTS = Map("privacy_budget/organisations", Account, "organisation")
+
+
+class BudgetHeld(Event):
+    """A price was held back; ε is cumulative, this hold included."""
+
+    organisation: OrgId
+    dataset: DatasetId
+    epsilon: NanoEpsilon  # Cumulative with this hold.
+    until: TimeMs
+
+
+class BudgetSpent(Event):
+    """A held price was spent; ε is cumulative."""
+
+    organisation: OrgId
+    dataset: DatasetId
+    epsilon: NanoEpsilon  # Cumulative.
+
+
+class BudgetExceeded(
+    Rejected, code=401, hint="Nothing refills a budget. `fedledger budget show` lists what spent it; wait for no reset."
+):
+    """The charge would take the dataset or its organisation past its privacy limit (ε in 10⁻⁹)."""
+
+
+class TooManyHolds(Rejected, code=402, hint="Commit or let lapse an open reservation first."):
+    """The account holds back as many reservations as it may."""
+
+
+def hold(
+    view: View,
+    organisation: OrgId,
+    dataset: DatasetId,
+    price: Curve,
+    *,
+    reservation: Digest,
+    until: TimeMs,
+    ctx: Context,
+) -> Outcome:
+    """Hold a price back on the dataset's and the organisation's accounts.
+
+    Rejects: UnknownDataset, BudgetExceeded, TooManyHolds.
+    """
+    entry = Hold(reservation, price, until)
+    registered = identity.require_dataset(view, organisation, dataset)
+    member = identity.require_member(view, organisation)
+    narrow = _held(dataset_account(view, organisation, dataset), entry, ctx.time_ms)
+    wide = _held(organisation_account(view, organisation), entry, ctx.time_ms)
+    _require_within("dataset", narrow, registered.epsilon_limit, registered.delta_inverse)
+    _require_within("organisation", wide, member.epsilon_cap, limits.DELTA_INVERSE_MIN)
+    epsilon = epsilon_of(_total(narrow), registered.delta_inverse)
+    return Outcome(
+        (DATASET_ACCOUNTS.put((organisation, dataset), narrow), ORGANISATION_ACCOUNTS.put(organisation, wide)),
+        (BudgetHeld(organisation, dataset, epsilon, until),),
+    )
+
+
+def spend(view: View, organisation: OrgId, dataset: DatasetId, *, reservation: Digest, ctx: Context) -> Outcome:
+    """Turn a live hold into spent budget. The caller has checked that the reservation's deadline lies ahead."""
+    registered = identity.require_dataset(view, organisation, dataset)
+    narrow = _settled(dataset_account(view, organisation, dataset), reservation, ctx.time_ms)
+    wide = _settled(organisation_account(view, organisation), reservation, ctx.time_ms)
+    return Outcome(
+        (DATASET_ACCOUNTS.put((organisation, dataset), narrow), ORGANISATION_ACCOUNTS.put(organisation, wide)),
+        (BudgetSpent(organisation, dataset, epsilon_of(narrow.spent, registered.delta_inverse)),),
+    )
+
+
+def dataset_account(view: View, organisation: OrgId, dataset: DatasetId) -> Account:
+    """The dataset's account; one that was never charged is empty."""
+    return DATASET_ACCOUNTS.get(view, (organisation, dataset)) or Account(NOTHING, ())
+
+
+def organisation_account(view: View, organisation: OrgId) -> Account:
+    """The organisation's account over all its datasets."""
+    return ORGANISATION_ACCOUNTS.get(view, organisation) or Account(NOTHING, ())
+
+
+def standing(account: Account, limit: NanoEpsilon, delta_inverse: DeltaInverse, now: TimeMs) -> Standing:
+    """The account in ε at a block time: cumulative, because per-round ε do not add."""
+    spent = epsilon_of(account.spent, delta_inverse)
+    committed = epsilon_of(_total(_live(account, now)), delta_inverse)
+    return Standing(limit, spent, committed - spent)
+
+
+def epsilon_of(curve: Curve, delta_inverse: DeltaInverse) -> NanoEpsilon:
+    """ε of a curve at δ = 1 / delta_inverse, rounded up; an untouched account has lost nothing."""
+    if curve == NOTHING:
+        return 0
+    return min(renyi.epsilon_nano(curve, delta_inverse)[0], limits.EPSILON_NANO_MAX)
+
+
+def _held(account: Account, entry: Hold, now: TimeMs) -> Account:
+    live = _live(account, now)
+    require(len(live.holds) < limits.HOLDS_PER_ACCOUNT, lambda: TooManyHolds(limit=limits.HOLDS_PER_ACCOUNT))
+    return replace(live, holds=(*live.holds, entry))
+
+
+def _settled(account: Account, reservation: Digest, now: TimeMs) -> Account:
+    live = _live(account, now)
+    mine = tuple(entry for entry in live.holds if entry.reservation == reservation)
+    if len(mine) != 1:
+        raise InvariantBroken("a live reservation has no hold")
+    others = tuple(entry for entry in live.holds if entry.reservation != reservation)
+    return Account(renyi.compose(live.spent, mine[0].price), others)
+
+
+def _live(account: Account, now: TimeMs) -> Account:
+    """The account without its lapsed holds."""
+    return replace(account, holds=tuple(entry for entry in account.holds if now < entry.until))
+
+
+def _total(account: Account) -> Curve:
+    total = account.spent
+    for entry in account.holds:
+        total = renyi.compose(total, entry.price)
+    return total
+
+
+def _require_within(account: str, wanted: Account, limit: NanoEpsilon, delta_inverse: DeltaInverse) -> None:
+    require(
+        renyi.within(limit, _total(wanted), delta_inverse),
+        lambda: BudgetExceeded(
+            account=account,
+            spent=epsilon_of(wanted.spent, delta_inverse),
+            wanted=epsilon_of(_total(wanted), delta_inverse),
+            limit=limit,
+        ),
+    )
+
+
+CONTRACT = Contract(
+    name="privacy_budget",
+    number=4,
+    state=(DATASET_ACCOUNTS, ORGANISATION_ACCOUNTS),
+    handlers={},
+    modules=(__name__,),
+)

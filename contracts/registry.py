@@ -1,0 +1,64 @@
+"""The tuple of contracts, and what must hold among them: tags, paths and codes are unique, dense and complete.
+
+The order is the order of imports: a contract may use those above it. Adding a contract is its file and one line here.
+"""
+
+from . import contributions, governance, identity, models, privacy_budget, reputation, rounds
+from .kernel import Contract, Message, replay
+from .kernel.rules import Handler, refusals_of
+
+CONTRACTS: tuple[Contract, ...] = (
+    identity.CONTRACT,
+    privacy_budget.CONTRACT,
+    reputation.CONTRACT,
+    rounds.CONTRACT,
+    contributions.CONTRACT,
+    models.CONTRACT,
+    governance.CONTRACT,
+)
+
+# The authenticated stores, in the order of their roots; new ones are appended, never inserted.
+STORES: tuple[str, ...] = (replay.SEEN.prefix.split("/")[0], *(contract.name for contract in CONTRACTS))
+
+HANDLERS: dict[type[Message], Handler] = {
+    message: handler for contract in CONTRACTS for message, handler in contract.handlers.items()
+}
+
+
+class RegistryInconsistent(RuntimeError):
+    """Two contracts claim the same thing, or one forgot to declare something."""
+
+
+def check() -> None:
+    """Hold the declarations to each other. Runs at import; raises RegistryInconsistent."""
+    _check_paths()
+    _check_codes()
+    undeclared = [tag for tag, message in Message.by_tag.items() if message not in HANDLERS]
+    if undeclared:
+        raise RegistryInconsistent(f"messages without a handler: {undeclared}")
+
+
+def _check_paths() -> None:
+    paths = [item.prefix for contract in CONTRACTS for item in contract.state]
+    if len(paths) != len(dict.fromkeys(paths)):
+        raise RegistryInconsistent("a state path is declared twice")
+    for contract in CONTRACTS:
+        strangers = [item.prefix for item in contract.state if item.prefix.split("/")[0] != contract.name]
+        if strangers:
+            raise RegistryInconsistent(f"{contract.name} declares paths outside its store: {strangers}")
+
+
+def _check_codes() -> None:
+    for contract in CONTRACTS:
+        codes = [refusal.code for refusal in contract.refusals()]
+        first = contract.number * 100 + 1
+        if codes != list(range(first, first + len(codes))):
+            raise RegistryInconsistent(f"{contract.name}: codes {codes} are not dense from {first}")
+
+
+def kernel_refusals() -> tuple[type, ...]:
+    """The refusals that belong to no contract: what ``transition`` itself says."""
+    return refusals_of("contracts.transition")
+
+
+check()

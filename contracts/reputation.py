@@ -1,0 +1,107 @@
+"""Reputation: what an organisation's past conduct says about the weight of its next update.
+
+A score is a signed deviation from neutral, in millionths, that halves every HALF_LIFE_MS of block time, merit and
+fault alike. It is evaluated where it is read; nothing decays in an empty block.
+
+What bytes prove costs in full (late, malformed, over the norm, a proposal that is not the aggregate). A statistical
+flag costs little, and only once FLAGS_THAT_COUNT of the last FLAG_WINDOW verdicts were flags: under non-IID data the
+odd one out is often honest. The weight never leaves [WEIGHT_FLOOR, WEIGHT_CAP] / WEIGHT_ONE, so reputation cannot
+silence anybody, nor let anybody dominate.
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+from .kernel import Context, Contract, Event, Map, Outcome, Record, View
+from .kernel.fixed_point import half_life_decay
+from .kernel.types import OrgId, Range, TimeMs
+
+NEUTRAL, LOWEST, HIGHEST = 0, -1_000_000, 1_000_000
+HALF_LIFE_MS = 7 * 24 * 3600 * 1000
+FLAG_WINDOW = 5
+FLAGS_THAT_COUNT = 2
+WEIGHT_ONE, WEIGHT_FLOOR, WEIGHT_CAP = 1024, 512, 1536
+
+Deviation = Annotated[int, Range(LOWEST, HIGHEST)]
+Flags = Annotated[int, Range(0, 2**FLAG_WINDOW - 1)]
+
+
+class Verdict(StrEnum):
+    """What a decided round, or a decided proposal, says about one organisation."""
+
+    ACCEPTED = "accepted"  # The estimator counted its update.
+    FILTERED = "filtered"  # The estimator saw its update and flagged it as an outlier.
+    REFUSED = "refused"  # Its payload is malformed, over the norm, or not what it committed to.
+    MISSING = "missing"  # It committed, and nobody could fetch the payload in time.
+    WITHDRAWN = "withdrawn"  # Its key turned out to be stolen when it signed: no fault, no merit.
+    CONFIRMED = "confirmed"  # It recomputed a proposal and the quorum agreed with it.
+    FALSE_PROPOSAL = "false-proposal"  # What it proposed is not the aggregate of the committed payloads.
+
+
+CHANGES: dict[Verdict, int] = {
+    Verdict.ACCEPTED: 50_000,
+    Verdict.FILTERED: -100_000,
+    Verdict.REFUSED: -400_000,
+    Verdict.MISSING: -200_000,
+    Verdict.WITHDRAWN: 0,
+    Verdict.CONFIRMED: 10_000,
+    Verdict.FALSE_PROPOSAL: -500_000,
+}
+
+
+class Score(Record):
+    """A deviation as of a block time, and the last verdicts as bits: 1 for a flag, newest lowest."""
+
+    deviation: Deviation
+    updated_at: TimeMs
+    flags: Flags
+
+
+SCORES = Map("reputation/scores", Score, "organisation")
+
+
+class ReputationChanged(Event):
+    """A verdict moved, or did not move, a score."""
+
+    organisation: OrgId
+    verdict: Verdict
+    deviation: Deviation
+
+
+def settle(view: View, verdicts: tuple[tuple[OrgId, Verdict], ...], ctx: Context) -> Outcome:
+    """Apply the verdicts of one decision, in order; an organisation may have several."""
+    scores: dict[OrgId, Score] = {}
+    events: list[Event] = []
+    for organisation, verdict in verdicts:
+        before = scores.get(organisation) or at(view, organisation, ctx.time_ms)
+        after = _judged(before, verdict)
+        scores[organisation] = after
+        events.append(ReputationChanged(organisation, verdict, after.deviation))
+    return Outcome(tuple(SCORES.put(name, score) for name, score in scores.items()), tuple(events))
+
+
+def at(view: View, organisation: OrgId, now: TimeMs) -> Score:
+    """The score decayed to a block time; a newcomer is neutral."""
+    score = SCORES.get(view, organisation)
+    if score is None:
+        return Score(NEUTRAL, now, 0)
+    elapsed = max(0, now - score.updated_at)
+    return Score(half_life_decay(score.deviation, elapsed, HALF_LIFE_MS), max(now, score.updated_at), score.flags)
+
+
+def weight(score: Score) -> int:
+    """The weight of an update in units of 1 / WEIGHT_ONE: neutral is 1, and the cap and the floor are never left."""
+    swing = (WEIGHT_CAP - WEIGHT_ONE) * score.deviation // HIGHEST  # Floor: a fault never rounds to less.
+    return min(WEIGHT_CAP, max(WEIGHT_FLOOR, WEIGHT_ONE + swing))
+
+
+def _judged(score: Score, verdict: Verdict) -> Score:
+    flags = score.flags
+    if verdict in (Verdict.ACCEPTED, Verdict.FILTERED):
+        flags = (flags << 1 | (verdict is Verdict.FILTERED)) & (2**FLAG_WINDOW - 1)
+    counts = verdict is not Verdict.FILTERED or flags.bit_count() >= FLAGS_THAT_COUNT
+    change = CHANGES[verdict] if counts else 0
+    return Score(min(HIGHEST, max(LOWEST, score.deviation + change)), score.updated_at, flags)
+
+
+CONTRACT = Contract(name="reputation", number=5, state=(SCORES,), handlers={}, modules=(__name__,))

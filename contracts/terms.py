@@ -1,0 +1,160 @@
+"""The terms of a task: everything a data owner agrees to before anything is reserved.
+
+Terms name the mechanism and its public constants, never an ε: the price follows from them (``price_of``), so nobody
+can declare a smaller one. Numbers are integers in stated units; artefacts are named by CID and digest.
+
+Part of the contract ``rounds``, which stores terms and opens tasks.
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+from .kernel import Record, Rejected, limits, renyi, require
+from .kernel.types import Cid, DataClass, Digest, DurationMs, Items, ModelId, OrgId, Positive, Ppm, Range, TaskId
+from .privacy_budget import Curve
+from .reputation import HIGHEST, LOWEST
+
+
+class MechanismKind(StrEnum):
+    """The noise mechanisms the ledger can price."""
+
+    GAUSSIAN = "gaussian"  # Every record in every step.
+    POISSON_GAUSSIAN = "poisson-gaussian"  # Each record with the sampling rate, secretly, in every step.
+
+
+class Relation(StrEnum):
+    """What "neighbouring datasets" means. A mechanism under another relation cannot draw on the same account."""
+
+    ADD_REMOVE = "add-remove"
+
+
+class EstimatorKind(StrEnum):
+    """Robust estimators with a breakdown point (paper section 3.3)."""
+
+    MEAN = "mean"
+    MEDIAN = "median"
+    TRIMMED_MEAN = "trimmed-mean"
+    MULTI_KRUM = "multi-krum"
+
+
+class Mechanism(Record):
+    """Record-level DP-SGD (Abadi et al. 2016): what a participant runs in one round, and what the ledger charges."""
+
+    kind: MechanismKind
+    relation: Relation
+    clip_milli: Annotated[int, Range(1, 10**9)]  # Bound C on one record's gradient (L2), in thousandths.
+    noise_milli: Annotated[int, Range(300, 100_000)]  # Noise multiplier σ, in thousandths.
+    sampling_num: Annotated[int, Range(1, 10**6)]  # Sampling rate q = num / den.
+    sampling_den: Annotated[int, Range(1, 10**6)]
+    steps: Annotated[int, Range(1, 100_000)]  # Noisy steps in one round.
+    normaliser: Annotated[int, Range(1, 10**9)]  # Public constant L that divides every noised sum, in records.
+
+
+class Estimator(Record):
+    """How updates become an aggregate: the rule, the f it withstands, and how few updates void a round."""
+
+    kind: EstimatorKind
+    byzantine: Annotated[int, Range(0, limits.SEATS_PER_ROUND)]
+    minimum: Annotated[int, Range(1, limits.SEATS_PER_ROUND)]
+
+
+class Artefact(Record):
+    """Public bytes by content: where they are, what they hash to, how many there are."""
+
+    cid: Cid
+    digest: Digest
+    size: Annotated[int, Range(1, limits.PAYLOAD_BYTES)]
+
+
+class Deadlines(Record):
+    """How long each phase of a round lasts, in block time, each from the end of the one before."""
+
+    reserve_ms: DurationMs
+    commit_ms: DurationMs
+    publish_ms: DurationMs
+    propose_ms: DurationMs  # For each aggregator in turn.
+
+
+class Update(Record):
+    """The form of an update: fixed point, bounded norm, bounded size."""
+
+    scale_bits: Annotated[int, Range(1, 24)]  # One unit is 2^-scale_bits.
+    max_norm_milli: Annotated[int, Range(1, 10**12)]  # L2 norm of an update, in thousandths.
+    max_bytes: Annotated[int, Range(1, limits.PAYLOAD_BYTES)]  # As published, encrypted.
+
+
+class Terms(Record):
+    """What everybody who joins a task has agreed to."""
+
+    task: TaskId
+    model: ModelId
+    data_class: DataClass
+    mechanism: Mechanism
+    learning_rate_micro: Positive  # Step size, in millionths.
+    estimator: Estimator
+    update: Update
+    inputs: Artefact  # Layout of the model, input transforms from the public reference set, classes.
+    initial: Artefact  # Version 0.
+    canary: Artefact  # The held-out records that gate promotion.
+    canary_margin_ppm: Ppm  # How far a version may fall below its parent on the canary split.
+    minimum_reputation: Annotated[int, Range(LOWEST, HIGHEST)]
+    aggregators: Annotated[tuple[OrgId, ...], Items(1, limits.AGGREGATORS_PER_TASK)]  # In order of succession.
+    verifiers: Annotated[tuple[OrgId, ...], Items(2, limits.VERIFIERS_PER_TASK)]
+    recipients: Annotated[tuple[OrgId, ...], Items(1, limits.RECIPIENTS_PER_TASK)]  # Who can decrypt payloads.
+    deadlines: Deadlines
+    max_rounds: Annotated[int, Range(1, limits.ROUNDS_PER_TASK)]
+
+
+class BreakdownPoint(
+    Rejected, code=601, hint="Raise the minimum: 2f+1 for median and trimmed mean, 2f+3 for multi-Krum."
+):
+    """The estimator cannot withstand f Byzantine updates among so few contributions."""
+
+
+class TermsInconsistent(Rejected, code=602, hint="Change the named field and propose the terms again."):
+    """Two fields of the terms contradict each other."""
+
+
+def require_consistent(terms: Terms) -> None:
+    """Check what the types cannot say. Rejects: BreakdownPoint, TermsInconsistent."""
+    estimator, mechanism = terms.estimator, terms.mechanism
+    least = breakdown_minimum(estimator)
+    require(
+        estimator.minimum >= least,
+        lambda: BreakdownPoint(byzantine=estimator.byzantine, minimum=estimator.minimum, least=least),
+    )
+    _require(mechanism.sampling_num <= mechanism.sampling_den, "mechanism.sampling_num", "the rate is at most 1")
+    exhaustive = mechanism.sampling_num == mechanism.sampling_den
+    _require(exhaustive or mechanism.kind is MechanismKind.POISSON_GAUSSIAN, "mechanism.kind", "samples no records")
+    for field in ("aggregators", "verifiers", "recipients"):
+        names: tuple[OrgId, ...] = getattr(terms, field)
+        _require(all(name not in names[:i] for i, name in enumerate(names)), field, "names an organisation twice")
+    readers = (*terms.aggregators, *terms.verifiers)
+    _require(all(name in terms.recipients for name in readers), "recipients", "leaves out an aggregator or verifier")
+
+
+def breakdown_minimum(estimator: Estimator) -> int:
+    """The fewest contributions among which f Byzantine ones cannot break the estimator.
+
+    2f+1 for the coordinate median and the trimmed mean (Yin et al. 2018), 2f+3 for the Krum family (Blanchard et al.
+    2017); a mean withstands none.
+    """
+    f = estimator.byzantine
+    if estimator.kind is EstimatorKind.MULTI_KRUM:
+        return 2 * f + 3
+    if estimator.kind is EstimatorKind.MEAN:
+        return 1 if f == 0 else limits.SEATS_PER_ROUND + 1
+    return 2 * f + 1
+
+
+def price_of(mechanism: Mechanism) -> Curve:
+    """The Rényi curve of one round under a mechanism: an upper bound, from integers alone."""
+    if mechanism.kind is MechanismKind.GAUSSIAN:
+        return renyi.gaussian_curve(mechanism.noise_milli, mechanism.steps)
+    return renyi.subsampled_gaussian_curve(
+        mechanism.sampling_num, mechanism.sampling_den, mechanism.noise_milli, mechanism.steps
+    )
+
+
+def _require(condition: bool, field: str, why: str) -> None:
+    require(condition, lambda: TermsInconsistent(field=field, why=why))
