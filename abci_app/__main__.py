@@ -1,0 +1,76 @@
+"""Run a node's application: ``python -m abci_app --home DIR --address unix:///…``.
+
+Refuses to start where it could fork the chain: under ``python -O`` (asserts guard invariants), with another
+package called ``contracts`` shadowing ours, or with a signature library that gives other verdicts than the
+rule.
+"""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+import contracts
+from contracts.kernel import crypto
+
+from . import server
+from .app import LedgerApplication
+from .application import Halt
+from .lmdb_store import LmdbStore
+from .store import StoreError
+
+EXIT_REFUSED = 78  # EX_CONFIG of sysexits.h
+EXIT_HALTED = 70
+
+
+class StartRefused(RuntimeError):
+    """The process must not take part in consensus as it was started."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse arguments, open the store and serve until a signal. Returns the exit status."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(
+        level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    log = logging.getLogger("abci_app")
+    try:
+        refuse_unsafe_start()
+        crypto.self_test()
+        store = LmdbStore.open(options.home / "ledger")
+    except (StartRefused, crypto.SelfTestFailed, StoreError) as error:
+        log.critical("refusing to start: %s", error)
+        return EXIT_REFUSED
+    try:
+        return server.run(LedgerApplication(store), options.address)
+    except Halt as error:
+        log.critical("HALT: %s", error)
+        return EXIT_HALTED
+    finally:
+        store.close()
+
+
+def refuse_unsafe_start() -> None:
+    """Raise StartRefused under ``python -O`` or when ``contracts`` is not the package beside this one."""
+    if sys.flags.optimize:
+        raise StartRefused("python -O removes the assertions that guard consensus; start without it")
+    ours = Path(__file__).resolve().parent.parent / "contracts"
+    theirs = Path(contracts.__file__ or "").resolve().parent
+    if theirs != ours:
+        raise StartRefused(
+            f"the package 'contracts' was imported from {theirs}, not from {ours}: another one shadows it"
+        )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m abci_app", description="The fedledger application of one node.")
+    parser.add_argument("--home", type=Path, required=True, help="folder of this node's data")
+    parser.add_argument(
+        "--address", required=True, help="where CometBFT connects: unix:///PATH or tcp://127.0.0.1:PORT"
+    )
+    parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,22 @@
+"""Options and fixtures for every test."""
+
+import pytest
+
+from tests import vectors_io
+from tests.vectors_io import VectorWriter
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--write-vectors",
+        action="store_true",
+        help="write the vectors of tests marked `vectors` anew instead of comparing them",
+    )
+
+
+@pytest.fixture
+def vector(request: pytest.FixtureRequest) -> VectorWriter:
+    """Decides one transaction and records it under tests/vectors. The test must be marked `vectors`."""
+    assert request.node.get_closest_marker("vectors"), "mark the test `vectors`"
+    write = bool(request.config.getoption("--write-vectors"))
+    return vectors_io.writer_for(request.function, request.module.__name__, write=write)
