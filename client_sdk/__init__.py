@@ -1,0 +1,1 @@
+"""What a data owner imports, and the command line: keys, payloads, ledger client, local training."""
