@@ -1,0 +1,185 @@
+"""The ledger as a member's program sees it: submit and know what became of it, read and know that it is true.
+
+``submit`` signs once, journals nothing, and sends *the same bytes* until they are decided or can no longer be: a
+repeat cannot be decided twice, because the ledger remembers the signed structure. Reads go through ``verified``: a
+value is checked against a header that more than two thirds of the validators signed.
+
+One client serves one asyncio loop. ``ledger`` wraps it for programs that are not asynchronous.
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from contracts.kernel import Event, Map, Message, codec, crypto, envelope, limits
+from contracts.kernel.state import Key
+from contracts.transition import Replayed
+
+from .refusals import events_of, refusal_of
+from .rpc import NodeError, NodeUnavailable, RpcClient
+from .verified import VerifiedReader
+
+R = TypeVar("R")
+VALIDITY_BLOCKS = 100  # How long a transaction is worth sending again: 30 s under load, some minutes when idle.
+_POLL_SECONDS = 0.1
+_RESEND_SECONDS = 2.0
+_SCAN_PAGE = 200
+
+
+class Signer(Protocol):
+    """What signs for an organisation: a key from ``keys``, or something that asks a token."""
+
+    @property
+    def public(self) -> bytes:
+        """The public key, 32 bytes."""
+        ...
+
+    @property
+    def seed(self) -> bytes:
+        """The secret seed, 32 bytes."""
+        ...
+
+
+class NoSigner(RuntimeError):
+    """The client was opened to read only."""
+
+
+class NotDecided(TimeoutError):
+    """The transaction was not included before it expired; it can no longer be, so it is safe to sign a new one."""
+
+    hint = "Check that the chain makes blocks (`fedledger devnet status`, `fedledger doctor`), then try again."
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """An accepted transaction: where it was included and what happened."""
+
+    hash: bytes
+    height: int
+    events: tuple[Event, ...]
+
+    def event(self, kind: type[R]) -> R:
+        """The first event of a kind. Raises LookupError when there is none."""
+        for event in self.events:
+            if isinstance(event, kind):
+                return event
+        raise LookupError(f"the receipt holds no {kind.__name__}")
+
+
+@dataclass(frozen=True)
+class Signed:
+    """A transaction's final bytes: safe to keep and to send any number of times."""
+
+    raw: bytes
+    valid_until: int
+
+
+class LedgerClient:
+    """Reads and writes one ledger through its nodes."""
+
+    def __init__(self, rpc: RpcClient, reader: VerifiedReader, chain_id: str, signer: Signer | None = None) -> None:
+        self.rpc = rpc
+        self.reader = reader
+        self.chain_id = chain_id
+        self._signer = signer
+
+    async def submit(self, message: Message) -> Receipt:
+        """Sign a message, send it and wait for its result.
+
+        Raises the ledger's typed refusal, NotDecided, NodeUnavailable, or LedgerBug.
+        """
+        return await self.send(await self.sign(message))
+
+    async def sign(self, message: Message, validity: int = VALIDITY_BLOCKS) -> Signed:
+        """Make a message's final bytes, valid for a number of blocks. Raises NoSigner, codec.Malformed."""
+        if self._signer is None:
+            raise NoSigner("this client was opened without a key")
+        height = (await self.rpc.status()).height
+        valid_until = height + min(validity, limits.TX_VALIDITY_BLOCKS - 1)
+        raw = envelope.seal(
+            self._signer.seed,
+            self.chain_id,
+            tag=message.tag,
+            body=codec.shape_of(type(message)).pack(message, ""),
+            nonce=secrets.token_bytes(limits.NONCE_BYTES),
+            valid_until=valid_until,
+        )
+        return Signed(raw, valid_until)
+
+    async def send(self, signed: Signed) -> Receipt:
+        """Send bytes until they are decided. A transaction that was decided before gives its first result.
+
+        Raises as ``submit``.
+        """
+        digest = crypto.sha256(signed.raw)  # CometBFT names a transaction by the hash of its bytes.
+        loop = asyncio.get_running_loop()
+        resend_at = 0.0
+        while True:
+            if loop.time() >= resend_at:
+                resend_at = loop.time() + _RESEND_SECONDS
+                await self._broadcast(signed, digest)
+            found = await self.rpc.tx(digest)
+            if found is not None:
+                return _receipt(digest, found.height, found.code, found.data, found.log)
+            if (await self.rpc.status()).height > signed.valid_until:
+                raise NotDecided(f"transaction {digest.hex()} was not included by height {signed.valid_until}")
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def get(self, state: Map[R], key: Key = (), *, at_least: int = 0) -> R | None:
+        """The record at a key, proved against a signed header whose state is at least of a height; None if absent."""
+        raw = await self.reader.value(state.path(key), at_least=at_least)
+        return None if raw is None else state.read(raw)
+
+    async def peek(self, state: Map[R], key: Key = ()) -> R | None:
+        """The newest record at a key by one node's word: for watching, never for deciding."""
+        raw = await self.reader.unverified(state.path(key))
+        return None if raw is None else state.read(raw)
+
+    async def keys(self, state: Map[Any], prefix: str = "") -> list[tuple[str, ...]]:
+        """The keys of a map that a node knows, in order. Names only: read each value with ``get``."""
+        start = f"{state.prefix}/{prefix}".encode("ascii")
+        found: list[tuple[str, ...]] = []
+        after: bytes | None = None
+        while True:
+            page = await self.reader.scan(start, after, _SCAN_PAGE)
+            found += [state.key_of(path) for path, _ in page]
+            if not page:
+                return found
+            after = page[-1][0]
+
+    async def events(self, after: int) -> AsyncIterator[tuple[int, tuple[Event, ...]]]:
+        """Every later block's height with the events of its accepted transactions; no height is left out."""
+        async for height in self.rpc.new_blocks(after):
+            results = await self.rpc.block_results(height)
+            happened = [event for result in results if result.code == 0 for event in events_of(result.data)]
+            yield height, tuple(happened)
+
+    async def close(self) -> None:
+        """Close connections."""
+        await self.rpc.close()
+
+    async def _broadcast(self, signed: Signed, digest: bytes) -> None:
+        """Offer the bytes to a node. Refusals of CheckTx are final unless they say that it is decided already."""
+        try:
+            checked = await self.rpc.broadcast_tx_sync(signed.raw)
+        except NodeError:
+            return  # "already in cache", "mempool is full", "syncing": keep asking what became of it.
+        except NodeUnavailable:
+            if await self.rpc.tx(digest) is None:
+                raise
+            return
+        if checked.code == 0:
+            return
+        refusal = refusal_of(checked.code, checked.data, checked.log)
+        if isinstance(refusal, Replayed):
+            return  # A node knows its result: the next look-up finds it.
+        if await self.rpc.tx(digest) is None:
+            raise refusal
+
+
+def _receipt(digest: bytes, height: int, code: int, data: bytes, log: str) -> Receipt:
+    if code != 0:
+        raise refusal_of(code, data, log)
+    return Receipt(digest, height, events_of(data))

@@ -1,0 +1,130 @@
+"""The files of a CometBFT home that are made once: keys, the signer's state, and the genesis document.
+
+Formats: CometBFT v0.39, ``cometbft init``. Keys are Ed25519; a validator's address is the first 20 bytes of the
+SHA-256 of its public key in upper case, a node's id the same of its own key in lower case.
+"""
+
+import base64
+import hashlib
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from client_sdk.private_files import create_private
+from contracts.kernel import crypto
+
+APP_STATE_KEY: Final = "fedledger"
+BLOCK_BYTES_MAX: Final = 4 << 20
+EVIDENCE_BYTES_MAX: Final = 1 << 20
+POWER: Final = 10
+_WEEK_SECONDS: Final = 7 * 24 * 3600
+_EVIDENCE_BLOCKS: Final = 4 * _WEEK_SECONDS  # Evidence expires when it is older than this and than a week.
+
+assert EVIDENCE_BYTES_MAX < BLOCK_BYTES_MAX, "CometBFT refuses evidence larger than a block"
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatorKeys:
+    """The two secrets of a node: what it signs blocks with, and what its peers know it by."""
+
+    name: str
+    signing_seed: bytes = field(repr=False)
+    node_seed: bytes = field(repr=False)
+
+    @property
+    def public(self) -> bytes:
+        """The validator's public key, 32 bytes."""
+        return crypto.public_key(self.signing_seed)
+
+    @property
+    def address(self) -> str:
+        """The validator's address, as blocks name it."""
+        return _address(self.public).upper()
+
+    @property
+    def node_id(self) -> str:
+        """The node's id, as peers dial it."""
+        return _address(crypto.public_key(self.node_seed))
+
+
+def new_validator_keys(name: str) -> ValidatorKeys:
+    """Fresh keys from the operating system's entropy."""
+    return ValidatorKeys(name, secrets.token_bytes(32), secrets.token_bytes(32))
+
+
+def create_home(home: Path, keys: ValidatorKeys, genesis: bytes) -> None:
+    """Write everything but ``config.toml``. Raises FileExistsError: a validator's state is never reset, because a
+    validator that forgot what it signed may sign twice.
+    """
+    config, data = home / "config", home / "data"
+    signer = {
+        "address": keys.address,
+        "pub_key": _typed("PubKeyEd25519", keys.public),
+        "priv_key": _typed("PrivKeyEd25519", keys.signing_seed + keys.public),
+    }
+    node = {"priv_key": _typed("PrivKeyEd25519", keys.node_seed + crypto.public_key(keys.node_seed))}
+    create_private(config / "priv_validator_key.json", _json(signer))
+    create_private(config / "node_key.json", _json(node))
+    create_private(config / "genesis.json", genesis)
+    create_private(data / "priv_validator_state.json", _json({"height": "0", "round": 0, "step": 0}))
+
+
+def genesis_document(
+    chain_id: str, began: datetime, validators: Sequence[ValidatorKeys], application_genesis: bytes
+) -> bytes:
+    """CometBFT's genesis, in which the application finds its own: ``contracts.transition.Genesis``, canonical.
+
+    ``began`` must have a time zone. Every validator has the same power.
+    """
+    app_state = {APP_STATE_KEY: base64.b64encode(application_genesis).decode("ascii")}
+    return _json(
+        {
+            "genesis_time": began.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "chain_id": chain_id,
+            "initial_height": "1",
+            "consensus_params": _consensus_params(),
+            "validators": [
+                {
+                    "address": keys.address,
+                    "pub_key": _typed("PubKeyEd25519", keys.public),
+                    "power": str(POWER),
+                    "name": keys.name,
+                }
+                for keys in validators
+            ],
+            "app_hash": "",
+            "app_state": app_state,
+        }
+    )
+
+
+def _consensus_params() -> dict[str, dict[str, object]]:
+    """Rules of consensus, unlike the configuration file: the same for all nodes, and changed by the chain only."""
+    return {
+        "block": {"max_bytes": str(BLOCK_BYTES_MAX), "max_gas": "-1"},
+        "evidence": {
+            "max_age_num_blocks": str(_EVIDENCE_BLOCKS),
+            "max_age_duration": str(_WEEK_SECONDS * 10**9),
+            "max_bytes": str(EVIDENCE_BYTES_MAX),
+        },
+        "validator": {"pub_key_types": ["ed25519"]},
+        "version": {"app": "0"},
+        "abci": {"vote_extensions_enable_height": "0"},
+        "authority": {"authority": ""},  # Since 0.39; nobody may change these by a transaction of CometBFT's own.
+    }
+
+
+def _typed(kind: str, raw: bytes) -> dict[str, str]:
+    return {"type": f"tendermint/{kind}", "value": base64.b64encode(raw).decode("ascii")}
+
+
+def _address(public: bytes) -> str:
+    return hashlib.sha256(public).digest()[:20].hex()
+
+
+def _json(document: dict[str, object]) -> bytes:
+    return (json.dumps(document, indent=2) + "\n").encode("utf-8")

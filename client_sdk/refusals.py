@@ -1,0 +1,64 @@
+"""A transaction's result as the client sees it: the events that happened, or the ledger's own refusal, typed.
+
+The refusal raised here is the very class the chain raised, with the facts the chain gave. Both come from the result's
+``data``, which the header's ``last_results_hash`` covers; logs and ABCI events are not covered and not used.
+"""
+
+from contracts.kernel import Event, Rejected, codec
+from contracts.kernel.codec import Malformed
+from contracts.kernel.rules import name_of
+from contracts.transition import INTERNAL_ERROR
+
+RESULT_BYTES_MAX = 1024 * 1024
+
+
+class ResultMalformed(ValueError):
+    """A node gave a result that no ledger of this version produces."""
+
+
+class LedgerBug(Exception):
+    """A rule failed on this transaction; it changed nothing. Please report it."""
+
+    hint = "Report it with the transaction's hash; every replica refused it in the same way."
+
+
+class UnknownRefusal(Exception):
+    """A refusal code this version of the SDK does not know."""
+
+    hint = "Upgrade the SDK to the ledger's version: `fedledger doctor`."
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"the ledger refused with code {code}")
+        self.code = code
+
+
+def events_of(data: bytes) -> tuple[Event, ...]:
+    """The typed events of an accepted transaction. Raises ResultMalformed."""
+    try:
+        plain = codec.decode_plain(data, most=RESULT_BYTES_MAX)
+        return tuple(codec.shape_of(Event.by_tag[tag]).unpack(fields, tag) for tag, fields in plain)
+    except (Malformed, KeyError, TypeError, ValueError) as error:
+        raise ResultMalformed(f"events: {error}") from error
+
+
+def refusal_of(code: int, data: bytes, log: str = "") -> Exception:
+    """The typed refusal behind a code, with its facts; to be raised by the caller."""
+    if code == INTERNAL_ERROR:
+        return LedgerBug(log or "INTERNAL_ERROR")
+    kind = Rejected.by_code.get(code)
+    if kind is None:
+        return UnknownRefusal(code)
+    try:
+        facts = codec.decode_plain(data, most=RESULT_BYTES_MAX)
+    except Malformed:
+        facts = {}
+    known = isinstance(facts, dict) and all(type(value) in (int, str, bytes) for value in facts.values())
+    return kind(**facts) if known else kind()
+
+
+def explain(code: int) -> tuple[str, str, str]:
+    """Name, meaning and hint of a refusal code. Raises KeyError for a code nobody uses."""
+    if code == INTERNAL_ERROR:
+        return "INTERNAL_ERROR", "A rule of the ledger failed; the transaction changed nothing.", LedgerBug.hint
+    kind = Rejected.by_code[code]
+    return name_of(kind), kind.meaning(), kind.hint

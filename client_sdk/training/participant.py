@@ -1,0 +1,216 @@
+"""One contribution from hold to publication: reserve, train, journal, commit, publish.
+
+Where a contribution stands is read from the ledger, and what it consists of from the journal, so a participant that
+was killed anywhere goes on where it was: nothing is spent twice, nothing is trained twice, nothing is published that
+was not accepted.
+
+==============  ===================================================================
+the seat says   what happens
+==============  ===================================================================
+invited         reserve: the budget is held before anything is trained
+reserved        train, encrypt, journal, commit; or send the journalled bytes again
+committed       put the journalled payload into the store, then say so
+published       nothing: the receipt is read back
+==============  ===================================================================
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from contracts import contributions, identity, privacy_budget, rounds
+from contracts.contributions import AlreadyCommitted, AlreadyPublished, AlreadyReserved, NoiseSource
+from contracts.kernel import crypto
+from contracts.rounds import Progress, Round
+from contracts.transition import message_of, parse
+from learning.payload import encode_payload
+from learning.tensors import Int32
+
+from ..client import LedgerClient, NotDecided, Receipt, Signed
+from ..payloads import confidential
+from ..payloads.store import PayloadStore, payload_cid
+from . import artefacts
+from .journal import Entry, Journal
+from .task import TaskView, load_version, recipients
+from .trainer import Trainer
+
+Tamper = Callable[[Int32], Int32]
+_POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """What a round cost and where it is recorded. ε values are at the dataset's δ, in 10⁻⁹."""
+
+    round: int
+    height: int  # Of the accepted commitment.
+    cid: str
+    charged: int  # ε of this round alone; rounds compose, these do not add.
+    spent: int  # Cumulative ε of the dataset with this round.
+    bytes: int  # Of the published payload.
+
+
+class PayloadLost(RuntimeError):
+    """The ledger holds a commitment of ours whose payload this machine does not have."""
+
+    hint = "Restore the journal folder. Without the payload the contribution counts as missing; its budget is spent."
+
+
+class Participant:
+    """Takes part in one task with one dataset."""
+
+    def __init__(
+        self,
+        client: LedgerClient,
+        store: PayloadStore,
+        journal: Journal,
+        organisation: str,
+        dataset: str,
+        task: TaskView,
+    ) -> None:
+        self.client = client
+        self.store = store
+        self.journal = journal
+        self.organisation = organisation
+        self.dataset = dataset
+        self.task = task
+
+    async def rounds(self) -> AsyncIterator[int]:
+        """The numbers of rounds in which this dataset has something left to do, as they come, until there are none.
+
+        Starts with the current round, so that a restart resumes it.
+        """
+        done = 0
+        while True:
+            task = await self.client.peek(rounds.TASKS, self.task.name)
+            number = task.rounds if task else 0
+            current = await self._peek(number) if number > done else None
+            if current is not None and self._has_work(current):
+                yield number
+                done = number
+            elif current is not None and current.status is not rounds.Status.OPEN:
+                done = number
+            if done >= self.task.terms.max_rounds:
+                return
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def contribute(self, number: int, trainer: Trainer, tamper: Tamper | None = None) -> Contribution:
+        """Contribute to a round, from wherever this contribution stands.
+
+        Raises the ledger's refusals (BudgetExceeded before anything is trained, DeadlinePassed, …), PayloadLost.
+        ``tamper`` changes the update before it is encoded: for attack experiments.
+        """
+        current = await self._peek(number)
+        if current is None:
+            raise rounds.UnknownRound(task=self.task.name, round=number)
+        progress = rounds.require_seat(current, self.organisation, self.dataset).progress
+        if progress is Progress.INVITED:
+            await self.reserve(number)
+        if progress in (Progress.INVITED, Progress.RESERVED):
+            await self.commit(number, current, trainer, tamper)
+        if progress is not Progress.PUBLISHED:
+            await self.publish(number)
+        return await self._account(number)
+
+    async def reserve(self, number: int) -> Receipt | None:
+        """Hold the round's price; None when it is held already."""
+        message = contributions.Reserve(self.task.name, number, self.dataset)
+        try:
+            return await self.client.submit(message)
+        except AlreadyReserved:
+            return None
+
+    async def commit(self, number: int, current: Round, trainer: Trainer, tamper: Tamper | None = None) -> None:
+        """Send the journalled commitment; train and journal one first if there is none."""
+        entry = self.journal.find(self.task.name, number, self.dataset)
+        if entry is None:
+            entry = await self._trained(number, current, trainer, tamper)
+        try:
+            await self.client.send(Signed(entry.envelope, entry.valid_until))
+        except AlreadyCommitted:
+            return
+        except NotDecided:
+            # It expired unseen and can no longer be included, so the same payload may be committed to anew.
+            await self.client.send(await self._signed_again(entry))
+
+    async def publish(self, number: int) -> None:
+        """Serve the committed payload, and only then say so."""
+        entry = self.journal.find(self.task.name, number, self.dataset)
+        if entry is None:
+            raise PayloadLost(f"round {number} of {self.task.name}: the journal has no payload for {self.dataset}")
+        await self.store.put(entry.payload)
+        with suppress(AlreadyPublished):
+            await self.client.submit(contributions.Publish(self.task.name, number, self.dataset))
+        self.journal.forget(self.task.name, number, self.dataset)
+
+    async def _trained(self, number: int, current: Round, trainer: Trainer, tamper: Tamper | None) -> Entry:
+        terms, layout = self.task.terms, self.task.inputs.layout
+        version, base = await load_version(self.client, self.store, self.task, current.base)
+        update = await asyncio.to_thread(trainer.update, terms, base)
+        units = update.units if tamper is None else tamper(update.units)
+        manifest = artefacts.update_manifest(terms.task, number, version.artefact.digest, terms.update.scale_bits)
+        plaintext = encode_payload(units, manifest, layout)
+        payload = confidential.encrypt(plaintext, await recipients(self.client, self.task))
+        message = self._commitment(number, current, plaintext, payload, trainer)
+        signed = await self.client.sign(message)
+        entry = Entry(terms.task, number, self.dataset, signed.raw, signed.valid_until, payload)
+        self.journal.keep(entry)
+        return entry
+
+    def _commitment(
+        self, number: int, current: Round, plaintext: bytes, payload: bytes, trainer: Trainer
+    ) -> contributions.Commit:
+        return contributions.Commit(
+            task=self.task.name,
+            round=number,
+            dataset=self.dataset,
+            cid=str(payload_cid(payload)),
+            digest=crypto.sha256(plaintext),
+            size=len(payload),
+            base=current.base,
+            mechanism=self.task.terms.mechanism,
+            noise=NoiseSource.OS_ENTROPY if trainer.private else NoiseSource.REPRODUCIBLE,
+            code=trainer.code,
+        )
+
+    async def _signed_again(self, entry: Entry) -> Signed:
+        signed = await self.client.sign(message_of(parse(entry.envelope)))
+        self.journal.keep(replace(entry, envelope=signed.raw, valid_until=signed.valid_until))
+        return signed
+
+    async def _account(self, number: int) -> Contribution:
+        """Read the contribution back from proved state, no older than now."""
+        now = (await self.client.rpc.status()).height
+        key = (self.task.name, number, self.organisation, self.dataset)
+        owner = (self.organisation, self.dataset)
+        record = await self.client.get(contributions.COMMITMENTS, key, at_least=now)
+        account = await self.client.get(privacy_budget.DATASET_ACCOUNTS, owner, at_least=now)
+        task = await self.client.get(rounds.TASKS, self.task.name)
+        if record is None or account is None or task is None:
+            raise PayloadLost(f"round {number} of {self.task.name}: the ledger shows no commitment of {self.dataset}")
+        delta = await self._delta_inverse()
+        return Contribution(
+            round=number,
+            height=record.height,
+            cid=record.cid,
+            charged=privacy_budget.epsilon_of(task.price, delta),
+            spent=privacy_budget.epsilon_of(account.spent, delta),
+            bytes=record.size,
+        )
+
+    async def _delta_inverse(self) -> int:
+        dataset = await self.client.get(identity.DATASETS, (self.organisation, self.dataset))
+        if dataset is None:
+            raise identity.UnknownDataset(organisation=self.organisation, dataset=self.dataset)
+        return dataset.delta_inverse
+
+    async def _peek(self, number: int) -> Round | None:
+        return await self.client.peek(rounds.ROUNDS, (self.task.name, number))
+
+    def _has_work(self, current: Round) -> bool:
+        if current.status is not rounds.Status.OPEN:
+            return False
+        seats = {(seat.organisation, seat.dataset): seat for seat in current.seats}
+        seat = seats.get((self.organisation, self.dataset))
+        return seat is not None and seat.progress is not Progress.PUBLISHED

@@ -1,0 +1,107 @@
+"""A task as its participants and verifiers use it: proved terms, opened artefacts, loadable versions."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from contracts import identity, lineage, rounds
+from contracts.kernel.types import Digest
+from contracts.lineage import Status, Version
+from contracts.rounds import UnknownTask
+from contracts.terms import Artefact, Terms
+from learning.tensors import Int32
+
+from ..client import LedgerClient
+from ..payloads.cid import Cid
+from ..payloads.store import PayloadStore
+from . import artefacts
+from .artefacts import ArtefactRefused, CanarySet, TaskInputs
+
+
+class VersionUnfit(Exception):
+    """The version may not be used: it was refused, quarantined or rolled back, or was never promoted."""
+
+    hint = "`fedledger model history` shows which version is promoted."
+
+
+@dataclass(frozen=True)
+class TaskView:
+    """A task's terms, proved, with the digest that consent is given to, and its opened public inputs."""
+
+    terms: Terms
+    inputs: TaskInputs
+
+    @property
+    def name(self) -> str:
+        """The task's name."""
+        return self.terms.task
+
+    @property
+    def model(self) -> str:
+        """The name of the model that the task trains."""
+        return self.terms.model
+
+    @cached_property
+    def digest(self) -> Digest:
+        """What joining consents to."""
+        return rounds.terms_digest(self.terms)
+
+
+async def open_task(client: LedgerClient, store: PayloadStore, name: str) -> TaskView:
+    """Read a task's terms from proved state and open its inputs. Raises UnknownTask, ArtefactRefused."""
+    terms = await client.get(rounds.TERMS, name)
+    if terms is None:
+        raise UnknownTask(task=name)
+    data = await fetch(store, "inputs", terms.inputs)
+    return TaskView(terms, artefacts.decode_inputs(data))
+
+
+async def load_canary(store: PayloadStore, task: TaskView) -> CanarySet:
+    """The canary set of a task. Raises ArtefactRefused."""
+    return artefacts.decode_canary(await fetch(store, "canary", task.terms.canary), task.inputs)
+
+
+async def load_version(
+    client: LedgerClient, store: PayloadStore, task: TaskView, number: int, *, fit_only: bool = True
+) -> tuple[Version, Int32]:
+    """A version's record, proved, and its units. Raises VersionUnfit, ArtefactRefused, PayloadRefused."""
+    version = await client.get(lineage.VERSIONS, (task.model, number))
+    if version is None:
+        raise VersionUnfit(f"model {task.model} has no version {number}")
+    if fit_only and version.status not in (Status.PROMOTED, Status.SUPERSEDED):
+        raise VersionUnfit(f"version {number} of {task.model} is {version.status}")
+    parent = None
+    if number > 0:
+        before = await client.get(lineage.VERSIONS, (task.model, version.parent))
+        parent = before.artefact.digest if before else None
+    data = await fetch(store, f"version {number}", version.artefact)
+    manifest = artefacts.model_manifest(task.name, version.round, parent, task.terms.update.scale_bits)
+    return version, artefacts.decode_model(data, manifest, task.inputs.layout)
+
+
+async def recipients(client: LedgerClient, task: TaskView) -> list[str]:
+    """The age recipients that the terms name, from proved state."""
+    found = []
+    for name in task.terms.recipients:
+        member = await client.get(identity.ORGANISATIONS, name)
+        if member is None:
+            raise identity.UnknownOrganisation(organisation=name)
+        found.append(member.recipient)
+    return found
+
+
+async def fetch(store: PayloadStore, name: str, artefact: Artefact) -> bytes:
+    """An artefact's bytes, which are those the terms name. Raises ArtefactRefused or a payload error."""
+    data = await store.get(Cid.parse(artefact.cid), artefact.size)
+    return artefacts.require_as_named(name, data, artefact)
+
+
+__all__ = [
+    "ArtefactRefused",
+    "TaskView",
+    "VersionUnfit",
+    "fetch",
+    "load_canary",
+    "load_version",
+    "open_task",
+    "recipients",
+]

@@ -1,0 +1,98 @@
+"""Fetching what a closed round's candidate is computed from: payloads, the base version, the canary set.
+
+Every payload is fetched by the CID of its commitment, decrypted with this organisation's identity and held to the
+committed digest and size. What cannot be had or is not what was committed becomes a verdict, never an exception: one
+bad contribution must not stop a round.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from client_sdk.client import LedgerClient
+from client_sdk.payloads import confidential
+from client_sdk.payloads.cid import Cid
+from client_sdk.payloads.confidential import CiphertextCorrupt, NotARecipient
+from client_sdk.payloads.errors import PayloadCorrupt, PayloadMalformed, PayloadNotFound, PayloadTooLarge
+from client_sdk.payloads.store import PayloadStore
+from client_sdk.training.artefacts import CanarySet
+from client_sdk.training.task import TaskView, load_canary, load_version
+from contracts import contributions, identity
+from contracts.contributions import Commitment
+from contracts.kernel import crypto
+from contracts.reputation import Verdict
+from contracts.rounds import Progress, Round, Seat
+from learning.payload import encoded_size
+
+from . import recompute
+from .recompute import Base, Fetched, Recomputed, SeatKey
+
+_ATTEMPTS = 3
+_BETWEEN_ATTEMPTS_SECONDS = 0.5
+
+
+@dataclass
+class Gatherer:
+    """Recomputes candidates of one task for one organisation, with its own reads, payloads and identity."""
+
+    client: LedgerClient
+    store: PayloadStore
+    task: TaskView
+    identity: str  # This organisation's age identity.
+    _canary: CanarySet | None = field(default=None, init=False)
+
+    async def recompute(self, number: int, current: Round) -> Recomputed:
+        """The candidate that follows from a closed round. Raises recompute.NothingToPropose."""
+        published = [seat for seat in current.seats if seat.progress is Progress.PUBLISHED]
+        got = await asyncio.gather(*(self._fetch(number, current, seat) for seat in published))
+        keys: list[SeatKey] = [(seat.organisation, seat.dataset) for seat in published]
+        version, units = await load_version(self.client, self.store, self.task, current.base)
+        base = Base(current.base, version.artefact.digest, units)
+        fetched = dict(zip(keys, got, strict=True))
+        canary = await self.canary()
+        return await asyncio.to_thread(
+            recompute.candidate, self.task.terms, number, current, fetched, base, self.task.inputs, canary
+        )
+
+    async def canary(self) -> CanarySet:
+        """The task's canary set, fetched once."""
+        if self._canary is None:
+            self._canary = await load_canary(self.store, self.task)
+        return self._canary
+
+    async def _fetch(self, number: int, current: Round, seat: Seat) -> Fetched:
+        key = (self.task.name, number, seat.organisation, seat.dataset)
+        commitment = await self.client.get(contributions.COMMITMENTS, key)
+        if commitment is None:
+            return Fetched(None, Verdict.MISSING, "no commitment")
+        signer = await self.client.get(identity.KEYS, commitment.signer)
+        if signer is None or not identity.is_live(signer, commitment.height):
+            return Fetched(None, Verdict.WITHDRAWN, "signed with a stolen key")
+        return await self._payload(number, current, commitment)
+
+    async def _payload(self, number: int, current: Round, commitment: Commitment) -> Fetched:
+        for attempt in range(_ATTEMPTS):
+            try:
+                ciphertext = await self.store.get(Cid.parse(commitment.cid), commitment.size)
+                break
+            except (PayloadMalformed, PayloadTooLarge):
+                return Fetched(None, Verdict.REFUSED, "not what was committed")
+            except (PayloadNotFound, PayloadCorrupt):
+                if attempt == _ATTEMPTS - 1:
+                    return Fetched(None, Verdict.MISSING, "not to be found")
+                await asyncio.sleep(_BETWEEN_ATTEMPTS_SECONDS)
+        return self._opened(number, commitment, ciphertext)
+
+    def _opened(self, number: int, commitment: Commitment, ciphertext: bytes) -> Fetched:
+        if len(ciphertext) != commitment.size:
+            return Fetched(None, Verdict.REFUSED, "another size than committed")
+        terms, layout = self.task.terms, self.task.inputs.layout
+        manifest = recompute.artefacts.update_manifest(terms.task, number, b"\0" * 32, terms.update.scale_bits)
+        try:
+            plaintext = confidential.decrypt(ciphertext, self.identity, max_bytes=encoded_size(manifest, layout))
+        except NotARecipient:
+            return Fetched(None, Verdict.REFUSED, "not encrypted to the recipients")
+        except (CiphertextCorrupt, PayloadTooLarge):
+            return Fetched(None, Verdict.REFUSED, "not a payload")
+        if crypto.sha256(plaintext) != commitment.digest:
+            return Fetched(None, Verdict.REFUSED, "another digest than committed")
+        return Fetched(plaintext, Verdict.ACCEPTED, "")
