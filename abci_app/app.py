@@ -75,8 +75,7 @@ class LedgerApplication(BaseApplication):
         self._tree = _rebuilt_tree(store)
 
     def info(self, _request: m.RequestInfo) -> m.ResponseInfo:
-        """The last committed version; anything staged before a reconnect is forgotten."""
-        self._pending = None
+        """The last committed version. Changes nothing: any RPC client can cause it, also in the middle of a block."""
         return m.ResponseInfo(
             data="fedledger",
             version=f"app/{APP_VERSION}",

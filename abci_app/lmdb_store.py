@@ -132,7 +132,10 @@ class LmdbStore(Store):
         with self._gate:
             if self._readers:
                 return
-            self._files.extend(size)
+            try:
+                self._files.extend(size)
+            except OSError as error:
+                raise StoreWriteFailed(f"{self._files.folder}: {error.strerror}") from error
             self._env.set_mapsize(size)
             self._map_bytes = size
 

@@ -122,7 +122,7 @@ class LedgerClient:
                 await self._broadcast(signed, digest)
             found = await self.rpc.tx(digest)
             if found is not None:
-                return _receipt(digest, found.height, found.code, found.data, found.log)
+                return _receipt(digest, found.height, found.result.code, found.result.data)
             if (await self.rpc.status()).height > signed.valid_until:
                 raise NotDecided(f"transaction {digest.hex()} was not included by height {signed.valid_until}")
             await asyncio.sleep(_POLL_SECONDS)
@@ -179,7 +179,7 @@ class LedgerClient:
             raise refusal
 
 
-def _receipt(digest: bytes, height: int, code: int, data: bytes, log: str) -> Receipt:
+def _receipt(digest: bytes, height: int, code: int, data: bytes) -> Receipt:
     if code != 0:
-        raise refusal_of(code, data, log)
+        raise refusal_of(code, data)
     return Receipt(digest, height, events_of(data))

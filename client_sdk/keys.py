@@ -2,7 +2,7 @@
 
 A keyring holds named keys: Ed25519 signing keys, each for one purpose (human or workload), and age X25519
 identities that payloads are encrypted to. It is one age file under a passphrase (scrypt), so that opening
-costs one derivation, about half a second, however many keys it holds; Debian's ``age -d`` opens it too. A
+costs one derivation, about 0.3 s, however many keys it holds; Debian's ``age -d`` opens it too. A
 single key is a keyring of one.
 
 On disk: ``<folder>/<organisation>.age``, mode 0600 in a folder of mode 0700, both enforced. Inside: the
@@ -22,12 +22,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final
 
-import pyrage
-from pyrage import passphrase as age_passphrase
-
 from contracts.kernel import codec, crypto
 from contracts.kernel.types import Items, Length, Purpose, Range, Slug, Text
 
+from . import age_passphrase
 from .passphrase import check_passphrase
 from .payloads import confidential
 from .private_files import (
@@ -42,7 +40,6 @@ from .private_files import (
 KEYS_MAX: Final = 16
 _FILE_BYTES_MAX: Final = 16_384
 _CONTENTS_BYTES_MAX: Final = 8_192
-_AGE_SCRYPT_HEADER: Final = b"age-encryption.org/v1\n-> scrypt "
 _IDENTITY: Final = re.compile(r"AGE-SECRET-KEY-1[02-9AC-HJ-NP-Z]{58}", re.ASCII)
 _SUFFIX: Final = ".age"
 
@@ -191,14 +188,17 @@ def keyring_path(folder: Path, organisation: str) -> Path:
     return folder / f"{_checked_name(organisation)}{_SUFFIX}"
 
 
-def create_keyring(path: Path, keys: Sequence[Key], passphrase: str) -> Keyring:
-    """Write a new keyring. Raises KeyFileExists, KeyFilePermissions, InvalidKeyName, InvalidPassphrase."""
+def create_keyring(path: Path, keys: Sequence[Key], passphrase: str, *, is_random: bool = False) -> Keyring:
+    """Write a new keyring. ``is_random``: as ``age_passphrase.seal`` says.
+
+    Raises KeyFileExists, KeyFilePermissions, InvalidKeyName, InvalidPassphrase.
+    """
     check_passphrase(passphrase, is_new=True)
     contents = _contents(keys)
-    if path.exists():  # Before the half second that encryption takes; the write itself decides.
+    if path.exists():  # Before the third of a second that sealing takes; the write itself decides.
         raise KeyFileExists(f"{path} is already there")
     try:
-        create_private(path, _sealed(contents, passphrase))
+        create_private(path, _sealed(contents, passphrase, is_random=is_random))
     except FileExistsError as error:
         raise KeyFileExists(f"{path} is already there") from error
     except ExposedFile as error:
@@ -246,19 +246,17 @@ def _contents(keys: Sequence[Key]) -> Contents:
     return Contents(1, tuple(keys))
 
 
-def _sealed(contents: Contents, passphrase: str) -> bytes:
-    return age_passphrase.encrypt(codec.encode(contents), passphrase)
+def _sealed(contents: Contents, passphrase: str, *, is_random: bool = False) -> bytes:
+    return age_passphrase.seal(codec.encode(contents), passphrase, is_random=is_random)
 
 
 def _opened(path: Path, sealed: bytes, passphrase: str) -> Contents:
-    if not sealed.startswith(_AGE_SCRYPT_HEADER):
-        raise KeyFileCorrupt(f"{path} is not an age file under a passphrase")
     try:
-        plain = age_passphrase.decrypt(sealed, passphrase)
-    except pyrage.DecryptError as error:
-        if str(error) == "Decryption failed":
-            raise WrongPassphrase(f"{path} does not open with this passphrase") from None
-        raise KeyFileCorrupt(f"{path} is damaged: {str(error).splitlines()[0]}") from error
+        plain = age_passphrase.open_sealed(sealed, passphrase)
+    except age_passphrase.WrongPassphrase:
+        raise WrongPassphrase(f"{path} does not open with this passphrase") from None
+    except age_passphrase.Damaged as error:
+        raise KeyFileCorrupt(f"{path} is no keyring or a damaged one: {error}") from error
     return _read_contents(path, plain)
 
 

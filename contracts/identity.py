@@ -208,6 +208,10 @@ class RevocationMovesLater(Rejected, code=114, hint="A revocation height can onl
     """The key is revoked from an earlier height already."""
 
 
+class FirstKeyNotHuman(Rejected, code=115, hint="Enrol a human key first; it then adds the workload keys."):
+    """An organisation's first key must be a human one, or nobody could ever act for it."""
+
+
 def add_key(view: View, msg: AddKey, ctx: Context) -> Outcome:
     """Enrol a key. Rejects: KeyExists, WeakKey, NotInPossession, EnrolmentCap."""
     organisation = ORGANISATIONS.at(view, ctx.organisation)
@@ -252,11 +256,12 @@ def enrol(
 ) -> Outcome:
     """Make an organisation a member with its first human key. For governance and genesis.
 
-    Rejects: OrganisationExists, EnrolmentCap, KeyExists, WeakKey, NotInPossession.
+    Rejects: OrganisationExists, EnrolmentCap, FirstKeyNotHuman, KeyExists, WeakKey, NotInPossession.
     """
     members = (MEMBERSHIP.get(view) or Membership(0)).organisations
     require(ORGANISATIONS.get(view, name) is None, lambda: OrganisationExists(organisation=name))
     require(members < limits.ORGANISATIONS, lambda: EnrolmentCap(what="organisations", limit=limits.ORGANISATIONS))
+    require(first.purpose is Purpose.HUMAN, lambda: FirstKeyNotHuman(organisation=name, purpose=first.purpose))
     member = Organisation(tuple(role for role in Role if role in roles), recipient, cap, ctx.height, keys=1, datasets=0)
     return enrol_key(view, name, first, ctx) + Outcome(
         (ORGANISATIONS.put(name, member), MEMBERSHIP.set(Membership(members + 1))),

@@ -224,11 +224,10 @@ def vote_version(view: View, msg: VoteVersion, ctx: Context) -> Outcome:
     _require_verifier(terms, ctx.organisation)
     require(ctx.organisation != version.proposer, lambda: OwnProposal(version=msg.version))
     _require_no_ballot(version.ballots, ctx.organisation)
+    require(version.status is Status.PROPOSED, lambda: VersionNotOpen(version=msg.version, status=version.status))
     current = rounds.ROUNDS.at(view, (model.task, version.round))
-    require(
-        version.status is Status.PROPOSED and current.status is rounds.Status.CLOSED,
-        lambda: VersionNotOpen(version=msg.version, status=version.status),
-    )
+    waiting = current.status is rounds.Status.CLOSED
+    require(waiting, lambda: VersionNotOpen(version=msg.version, status=version.status, round=current.status))
     voted = replace(version, ballots=(*version.ballots, Ballot(ctx.organisation, msg.digest)))
     announced = Outcome((), (VersionVoted(msg.model, msg.version, ctx.organisation, msg.digest),))
     if not all(_as_ledger_knows(view, model.task, version.round, judged) for judged in version.judgements):
@@ -286,7 +285,7 @@ def register_model(view: View, terms: Terms, ctx: Context) -> Outcome:
         canary_total=1,
         judgements=(),
         digest=terms.initial.digest,
-        proposer=ctx.organisation,
+        proposer=terms.aggregators[0],
         proposed_at=ctx.height,
         ballots=(),
         status=Status.PROMOTED,

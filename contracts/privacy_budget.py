@@ -152,6 +152,16 @@ def epsilon_of(curve: Curve, delta_inverse: DeltaInverse) -> NanoEpsilon:
     return min(renyi.epsilon_nano(curve, delta_inverse)[0], limits.EPSILON_NANO_MAX)
 
 
+def composed(spent: Curve, price: Curve) -> Curve:
+    """The loss of both together."""
+    return renyi.compose(spent, price)
+
+
+def fits(curve: Curve, limit: NanoEpsilon, delta_inverse: DeltaInverse) -> bool:
+    """Whether a loss stays within a limit: the very check that a hold passes."""
+    return renyi.within(limit, curve, delta_inverse)
+
+
 def _held(account: Account, entry: Hold, now: TimeMs) -> Account:
     live = _live(account, now)
     require(len(live.holds) < limits.HOLDS_PER_ACCOUNT, lambda: TooManyHolds(limit=limits.HOLDS_PER_ACCOUNT))
@@ -164,7 +174,7 @@ def _settled(account: Account, reservation: Digest, now: TimeMs) -> Account:
     if len(mine) != 1:
         raise InvariantBroken("a live reservation has no hold")
     others = tuple(entry for entry in live.holds if entry.reservation != reservation)
-    return Account(renyi.compose(live.spent, mine[0].price), others)
+    return Account(composed(live.spent, mine[0].price), others)
 
 
 def _live(account: Account, now: TimeMs) -> Account:
@@ -175,13 +185,13 @@ def _live(account: Account, now: TimeMs) -> Account:
 def _total(account: Account) -> Curve:
     total = account.spent
     for entry in account.holds:
-        total = renyi.compose(total, entry.price)
+        total = composed(total, entry.price)
     return total
 
 
 def _require_within(account: str, wanted: Account, limit: NanoEpsilon, delta_inverse: DeltaInverse) -> None:
     require(
-        renyi.within(limit, _total(wanted), delta_inverse),
+        fits(_total(wanted), limit, delta_inverse),
         lambda: BudgetExceeded(
             account=account,
             spent=epsilon_of(wanted.spent, delta_inverse),

@@ -85,6 +85,11 @@ def at(view: View, organisation: OrgId, now: TimeMs) -> Score:
     score = SCORES.get(view, organisation)
     if score is None:
         return Score(NEUTRAL, now, 0)
+    return decayed(score, now)
+
+
+def decayed(score: Score, now: TimeMs) -> Score:
+    """A stored score as of a later block time."""
     elapsed = max(0, now - score.updated_at)
     return Score(half_life_decay(score.deviation, elapsed, HALF_LIFE_MS), max(now, score.updated_at), score.flags)
 

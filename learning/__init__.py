@@ -7,7 +7,7 @@ imports torch. Nothing here knows the ledger: the terms of a task arrive as plai
 A round, in the order of the modules that serve it:
 
     inputs, partition        public input transforms, the four-way split, non-IID shards
-    model, logistic, torch_model   what can be trained: clipped sums of per-record gradients
+    model, logistic, torch_model, feed_forward   what can be trained, and what can be scored
     entropy, privacy, local_training   the differentially private steps, up to an update
     tensors, fixed, payload  the update as a vector, as integers, as bytes
     robust                   the aggregate, bit for bit the same on every machine

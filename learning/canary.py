@@ -16,7 +16,7 @@ from typing import ClassVar
 import numpy as np
 
 from .errors import LearningError
-from .model import PerRecordModel
+from .model import Scorer
 from .tensors import Float64, Int64, Records
 
 LOGIT_BITS = 20
@@ -42,7 +42,7 @@ class Score:
         return self.correct * PPM // self.total
 
 
-def score(model: PerRecordModel, inputs: Records, targets: Records) -> Score:
+def score(model: Scorer, inputs: Records, targets: Records) -> Score:
     """Count the model's correct answers. Raises NotScorable."""
     if len(inputs) == 0 or len(inputs) != len(targets):
         raise NotScorable(f"{len(inputs)} inputs and {len(targets)} targets", inputs=len(inputs), targets=len(targets))

@@ -1,4 +1,4 @@
-"""What a model must offer to be trained under the ledger.
+"""What a model must offer to be scored, and to be trained, under the ledger.
 
 The interface is narrow on purpose. Training never sees a gradient that is not already clipped per record
 and summed, so no model, ours or an adapter, can leak one record's gradient by mistake.
@@ -16,7 +16,15 @@ CLIP_GUARD = 1.0 - 2.0**-20
 """Clipping aims this much below the bound, so that rounding in float32 cannot carry a record over it."""
 
 
-class PerRecordModel(Protocol):
+class Scorer(Protocol):
+    """Whatever gives class scores: all that voters need of a version."""
+
+    def logits(self, inputs: Records) -> Float64:
+        """Scores of shape (records, classes), computed in float64."""
+        ...
+
+
+class PerRecordModel(Scorer, Protocol):
     """A model whose loss is a sum over records, each of which gives its own gradient."""
 
     @property
@@ -39,10 +47,6 @@ class PerRecordModel(Protocol):
         when there are none. A record whose gradient is not finite contributes zero: one broken record
         must neither stop a step nor be visible in it.
         """
-        ...
-
-    def logits(self, inputs: Records) -> Float64:
-        """Scores of shape (records, classes), computed in float64."""
         ...
 
 

@@ -10,7 +10,7 @@ the same bytes, which is what makes a test a publishable vector.
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -136,7 +136,8 @@ class Chain:
         self.height, self.time_ms = 0, GENESIS_MS
         self.view = Committed()
         self.tree: StateVersion = StateTree(transition.STORES).latest
-        self.setup, self.steps = "", ()  # type: str, tuple[Step, ...]
+        self.setup = ""  # The stage from which the steps below start.
+        self.steps: tuple[Step, ...] = ()
         self._pending_ms, self._nonces = BLOCK_MS, 0
         self._adopt(dict(outcome.writes))
 
@@ -251,8 +252,8 @@ def _require_sound(result: Result) -> None:
         assert events_of(result) == result.events, "the provable data is not the events"
     else:
         assert not result.events, "a refusal announces nothing"
-        marks = [write.path for write in result.writes]
-        assert len(marks) <= 1 and all(path.startswith(b"replay/seen/") for path in marks), "a refusal wrote state"
+        marks = [write.path[:12] for write in result.writes]
+        assert marks in ([], [b"replay/seen/"]), "a refusal wrote state"
     paths = [write.path for write in result.writes]
     assert len(paths) == len({*paths}), "a path is written twice"
 
@@ -261,8 +262,3 @@ def at_height(chain: Chain, height: int) -> None:
     """Let empty blocks pass until the next one has this height."""
     while chain.height + 1 < height:
         chain.block()
-
-
-def renamed(key: NewKey, **changes: Any) -> NewKey:
-    """An enrolment with some fields exchanged."""
-    return replace(key, **changes)

@@ -154,7 +154,10 @@ def signed_commit(
     time: int,
     absent: Iterable[int] = (),
 ) -> b.Commit:
-    """The precommits of round 0 for a block, each at ``time``. ``absent`` are positions in the set."""
+    """The precommits of round 0 for a block, each at ``time``.
+
+    Missing are those at the positions ``absent`` in the set, and of validators whose keys are not known.
+    """
     block_id, missing = block.id, set(absent)
     statement = frame(
         b.CanonicalVote(
@@ -172,7 +175,7 @@ def signed_commit(
     )
     signatures = [
         b.CommitSig(block_id_flag=ABSENT, timestamp=NO_TIME)
-        if position in missing
+        if position in missing or one.address not in keys
         else b.CommitSig(
             block_id_flag=COMMIT,
             validator_address=one.address,

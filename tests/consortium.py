@@ -215,7 +215,7 @@ def closed() -> Chain:
 def proposed() -> Chain:
     """The lab has proposed version 1."""
     chain = closed()
-    chain.submit(LAB, ProposeVersion(candidate(chain)))
+    chain.submit(LAB, propose(chain))
     return chain
 
 
@@ -286,6 +286,11 @@ def candidate(
     return replace(plain, **changes)
 
 
+def propose(chain: Chain, number: int = 1, **changes: Any) -> ProposeVersion:
+    """The proposal of a candidate; takes what ``candidate`` takes."""
+    return ProposeVersion(candidate(chain, number, **changes))
+
+
 def vote(chain: Chain, version: int, *, digest: bytes | None = None) -> VoteVersion:
     """A vote for what was proposed, or for another digest."""
     return VoteVersion(MODEL, version, digest or version_of(chain, version).digest)
@@ -350,7 +355,7 @@ def run_round(
     seats = len(rounds.ROUNDS.at(chain.view, (TASK, number)).seats)
     contribute(chain, number, contributors)
     close(chain, number, waiting=len(contributors) < seats)
-    chain.submit(LAB, ProposeVersion(candidate(chain, number, verdicts=verdicts, **changes)))
+    chain.submit(LAB, propose(chain, number, verdicts=verdicts, **changes))
     version = lineage.MODELS.at(chain.view, MODEL).latest
     vote_all(chain, version)
     return version

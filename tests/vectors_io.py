@@ -101,7 +101,10 @@ def _reading(result: Result) -> dict[str, Any]:
     plain = codec.decode_plain(result.data, most=100_000)
     if result.code == 0:
         return {"events": readable(plain)}
-    return {"refusal": Rejected.by_code[result.code].__name__, "facts": {name: text(fact) for name, fact in plain.items()}}
+    return {
+        "refusal": Rejected.by_code[result.code].__name__,
+        "facts": {name: text(fact) for name, fact in plain.items()},
+    }
 
 
 def _message(raw: bytes) -> Any:

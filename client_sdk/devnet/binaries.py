@@ -8,6 +8,7 @@ from typing import Final
 
 from .errors import BinaryMissing
 from .layout import REPOSITORY
+from .manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +34,10 @@ def find(program: Program, environment: Mapping[str, str] = os.environ) -> Path:
     if not os.access(path, os.X_OK):
         raise BinaryMissing(program.title, program.variable, path, "it may not be executed")
     return path
+
+
+def require(manifest: Manifest) -> None:
+    """Refuse to begin what a missing program would end. Raises BinaryMissing."""
+    find(COMETBFT)
+    if manifest.kubo_nodes:
+        find(KUBO)

@@ -6,13 +6,12 @@ consensus. Measured on two cores with four validators (research/ledger.md, secti
 """
 
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Final
 
 from contracts.kernel import limits
 
 from .manifest import Timeouts
-from .toml_text import Document, render
+from .toml_text import render
 
 _RATE_BYTES: Final = 20 << 20  # Per connection and second: a LAN's, not the 5 MB/s meant for public networks.
 _MEMPOOL_TXS: Final = 5_000
@@ -59,7 +58,7 @@ class NodeSettings:
 
 def config_text(node: NodeSettings, pace: Pace) -> str:
     """The ``config.toml`` of a node that listens on loopback only and knows its peers beforehand."""
-    document: Document = {
+    document = {
         "version": "0.39.4",
         "proxy_app": node.application,
         "abci": "socket",
@@ -95,7 +94,7 @@ def config_text(node: NodeSettings, pace: Pace) -> str:
     return render(document, "Written each time the devnet starts: changes here are lost.")
 
 
-def _rpc(node: NodeSettings) -> dict[str, str | int | bool | list[str]]:
+def _rpc(node: NodeSettings) -> dict[str, object]:
     return {
         "laddr": f"tcp://127.0.0.1:{node.rpc_port}",
         "cors_allowed_origins": [],
@@ -113,7 +112,7 @@ def _rpc(node: NodeSettings) -> dict[str, str | int | bool | list[str]]:
     }
 
 
-def _p2p(node: NodeSettings) -> dict[str, str | int | bool]:
+def _p2p(node: NodeSettings) -> dict[str, object]:
     return {
         "laddr": f"tcp://127.0.0.1:{node.p2p_port}",
         "external_address": "",
@@ -128,7 +127,7 @@ def _p2p(node: NodeSettings) -> dict[str, str | int | bool]:
     }
 
 
-def _consensus(pace: Pace) -> dict[str, str | int | bool | Decimal]:
+def _consensus(pace: Pace) -> dict[str, object]:
     return {
         "wal_file": "data/cs.wal/wal",
         "timeout_propose": f"{pace.propose_ms}ms",

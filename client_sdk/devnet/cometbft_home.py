@@ -8,7 +8,7 @@ import base64
 import hashlib
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +16,8 @@ from typing import Final
 
 from client_sdk.private_files import create_private
 from contracts.kernel import crypto
+
+from .errors import StateUnreadable
 
 APP_STATE_KEY: Final = "fedledger"
 BLOCK_BYTES_MAX: Final = 4 << 20
@@ -57,8 +59,9 @@ def new_validator_keys(name: str) -> ValidatorKeys:
 
 
 def create_home(home: Path, keys: ValidatorKeys, genesis: bytes) -> None:
-    """Write everything but ``config.toml``. Raises FileExistsError: a validator's state is never reset, because a
-    validator that forgot what it signed may sign twice.
+    """Write everything but ``config.toml``.
+
+    Raises FileExistsError: a validator's state is never reset, because one that forgot what it signed may sign twice.
     """
     config, data = home / "config", home / "data"
     signer = {
@@ -71,6 +74,16 @@ def create_home(home: Path, keys: ValidatorKeys, genesis: bytes) -> None:
     create_private(config / "node_key.json", _json(node))
     create_private(config / "genesis.json", genesis)
     create_private(data / "priv_validator_state.json", _json({"height": "0", "round": 0, "step": 0}))
+
+
+def node_id_of(home: Path) -> str:
+    """The id by which peers know the node of this home. Raises StateUnreadable."""
+    path = home / "config" / "node_key.json"
+    try:
+        secret = base64.b64decode(json.loads(path.read_bytes())["priv_key"]["value"], validate=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StateUnreadable(f"{path}: {error}") from error
+    return _address(secret[32:])
 
 
 def genesis_document(
@@ -126,5 +139,5 @@ def _address(public: bytes) -> str:
     return hashlib.sha256(public).digest()[:20].hex()
 
 
-def _json(document: dict[str, object]) -> bytes:
+def _json(document: Mapping[str, object]) -> bytes:
     return (json.dumps(document, indent=2) + "\n").encode("utf-8")

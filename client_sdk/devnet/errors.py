@@ -78,6 +78,14 @@ class NotRunning(DevnetError):
     hint = "Start it with 'fedledger devnet up'."
 
 
+class ProcessNotRunning(DevnetError):
+    """The devnet runs, but not this process."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} does not run")
+        self.hint = f"Start it with 'fedledger devnet restart {name}'."
+
+
 class UnknownProcess(DevnetError):
     """The devnet has no process, and no validator, of this name."""
 

@@ -11,14 +11,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from client_sdk import keys
+from client_sdk import age_passphrase, keys
 from client_sdk.payloads import kubo_node
 from client_sdk.private_files import create_private, make_private_directory
 from contracts import identity, transition
 from contracts.kernel import codec
 from contracts.kernel.types import Purpose
 
-from . import age_passphrase, cometbft_home
+from . import cometbft_home
 from .errors import HomeDiffers, HomeOccupied, NoDevnet, NotEnoughDisk, StateUnreadable
 from .layout import Layout
 from .manifest import Manifest, Organisation, load_manifest, manifest_text
@@ -105,8 +105,7 @@ def _create_member(layout: Layout, member: Organisation, passphrase: str) -> key
         keys.new_signing_key(WORKER, Purpose.WORKLOAD),
         keys.new_encryption_key(ENCRYPTION),
     )
-    create_private(path, age_passphrase.seal(codec.encode(keys.Contents(1, made)), passphrase))
-    return keys.Keyring(path, made)
+    return keys.create_keyring(path, made, passphrase, is_random=True)
 
 
 def _founder(member: Organisation, ring: keys.Keyring, chain_id: str) -> transition.Founder:

@@ -24,8 +24,9 @@ REPOSITORY: Final = Path(__file__).resolve().parent.parent.parent
 
 
 def default_home(environment: Mapping[str, str] = os.environ, start: Path | None = None) -> Path:
-    """The devnet's home: under FEDLEDGER_HOME when set, else the nearest ``.fedledger/devnet`` at or above the
-    working directory, else a new one in the working directory.
+    """The devnet's home: where FEDLEDGER_HOME says, else the nearest one at or above the working directory.
+
+    Where there is none yet, it is ``.fedledger/devnet`` in the working directory.
     """
     if environment.get(HOME_VARIABLE):
         return Path(environment[HOME_VARIABLE]).absolute() / "devnet"

@@ -17,7 +17,7 @@ from contracts.kernel import codec, limits
 from contracts.kernel.types import Role, Slug
 
 from .errors import ManifestInvalid
-from .toml_text import Document, render
+from .toml_text import render
 
 VALIDATORS_MAX: Final = 16
 KUBO_NODES_MAX: Final = 8
@@ -151,7 +151,7 @@ def manifest_text(manifest: Manifest) -> str:
     storage: dict[str, str | int] = {"kind": manifest.store.value}
     if manifest.store is StoreKind.KUBO:
         storage["nodes"] = manifest.kubo_count
-    document: Document = {
+    document = {
         "chain": {
             "name": manifest.chain_name,
             "application": manifest.application.value,
@@ -202,9 +202,7 @@ class _Fields:
         items: list[Any] = self.take(name, list, f"a table written [[{name}]], once for each")
         if not 1 <= len(items) <= most or not all(isinstance(item, dict) for item in items):
             raise self.refuse(name, f"must be 1 to {most} tables written [[{name}]]")
-        return [
-            _Fields(self.source, f"{self._where}{name}[{number}].", item) for number, item in enumerate(items, 1)
-        ]
+        return [_Fields(self.source, f"{self._where}{name}[{number}].", item) for number, item in enumerate(items, 1)]
 
     def slug(self, name: str) -> str:
         """A name as the ledger allows it."""
@@ -274,8 +272,10 @@ def _roles(fields: _Fields) -> tuple[Role, ...]:
 
 
 def _require_consistent(manifest: Manifest, source: str) -> None:
-    """Check what fields cannot say alone. One validator for each operator keeps everybody under a third of the
-    power from four validators on: CometBFT stops, and can be made to fork, from a third on.
+    """Check what fields cannot say alone.
+
+    One validator for each operator keeps everybody under a third of the power from four validators on: with a third
+    one can stop CometBFT.
     """
     members = {member.name: member for member in manifest.organisations}
     if len(members) != len(manifest.organisations):

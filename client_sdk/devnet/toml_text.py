@@ -3,39 +3,35 @@
 import json
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import TypeAlias
-
-Scalar: TypeAlias = str | int | bool | Decimal
-Table: TypeAlias = Mapping[str, "Scalar | Sequence[str]"]
-Document: TypeAlias = Mapping[str, "Scalar | Sequence[str] | Table | Sequence[Table]"]
+from typing import Any
 
 
-def render(document: Document, comment: str = "") -> str:
+def render(document: Mapping[str, Any], comment: str = "") -> str:
     """The document as text: its own keys, then its tables, then its arrays of tables; ``comment`` goes on top.
 
-    Text must be free of surrogates. Raises TypeError for a value of another kind.
+    A value is a string without surrogates, an int, a bool, a Decimal, or a sequence of those; tables do not nest.
+    Raises TypeError for anything else.
     """
     lines = [f"# {line}".rstrip() for line in comment.splitlines()]
-    plain = {name: value for name, value in document.items() if not _holds_tables(value)}
-    lines += _pairs(plain)
+    lines += [_pair(name, value) for name, value in document.items() if not _tables(value)]
     for name, value in document.items():
-        if isinstance(value, Mapping):
-            lines += ["", f"[{_key(name)}]", *_pairs(value)]
-        elif _holds_tables(value) and isinstance(value, Sequence):
-            for table in value:
-                lines += ["", f"[[{_key(name)}]]", *_pairs(table)]
+        heading = f"[{_key(name)}]" if isinstance(value, Mapping) else f"[[{_key(name)}]]"
+        for table in _tables(value):
+            lines += ["", heading, *(_pair(*pair) for pair in table.items())]
     return "\n".join(lines) + "\n"
 
 
-def _holds_tables(value: object) -> bool:
+def _tables(value: object) -> list[Mapping[str, Any]]:
+    """The table, or the array of them, that a value is; empty for any other value."""
     if isinstance(value, Mapping):
-        return True
-    is_list = isinstance(value, Sequence) and not isinstance(value, str)
-    return is_list and len(value) > 0 and all(isinstance(item, Mapping) for item in value)
+        return [value]
+    if isinstance(value, Sequence) and value and all(isinstance(item, Mapping) for item in value):
+        return list(value)
+    return []
 
 
-def _pairs(table: Mapping[str, object]) -> list[str]:
-    return [f"{_key(name)} = {_value(value)}" for name, value in table.items()]
+def _pair(name: str, value: object) -> str:
+    return f"{_key(name)} = {_value(value)}"
 
 
 def _key(name: str) -> str:

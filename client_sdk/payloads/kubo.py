@@ -40,23 +40,16 @@ EMPTY_PAYLOAD: Final = payload_cid(b"")
 
 
 class KuboStore:
-    """A ``PayloadStore`` on one daemon. Make it with ``connect``, which checks what answers there."""
+    """A ``PayloadStore`` on one daemon. Entering it checks what answers there."""
 
-    def __init__(self, rpc: KuboRpc, *, fetch_seconds: float = 30.0) -> None:
-        """``fetch_seconds`` bounds one ``get`` or ``pin`` of a payload that has to come from peers."""
-        self._rpc = rpc
+    def __init__(self, url: str, *, authorization: str | None = None, fetch_seconds: float = 30.0) -> None:
+        """``fetch_seconds`` bounds one ``get`` or ``pin`` of a payload that has to come from peers.
+
+        ``authorization`` is the HTTP header that the daemon's ``API.Authorizations`` asks for. Raises
+        ValueError when ``url`` is not that of an RPC, like ``http://127.0.0.1:5001``.
+        """
+        self._rpc = KuboRpc(url, authorization=authorization)
         self._fetch_seconds = fetch_seconds
-
-    @classmethod
-    async def connect(cls, url: str, *, authorization: str | None = None, fetch_seconds: float = 30.0) -> Self:
-        """Reach a daemon and check that it is Kubo 0.40 or newer. Raises StoreUnavailable with what to do."""
-        store = cls(KuboRpc(url, authorization=authorization), fetch_seconds=fetch_seconds)
-        try:
-            await store.check()
-        except BaseException:
-            await store.close()
-            raise
-        return store
 
     async def check(self) -> str:
         """The daemon's version. Raises StoreUnavailable unless it is Kubo 0.40 or newer."""
@@ -112,6 +105,7 @@ class KuboStore:
     async def pin(self, cid: Cid) -> None:
         """Pin a payload, fetching it from peers if need be.
 
+        Pin what ``get`` has returned: the daemon fetches a tree whole, however large its publisher made it.
         Raises PayloadNotFound after ``fetch_seconds``.
         """
         if cid == EMPTY_PAYLOAD:
@@ -149,6 +143,12 @@ class KuboStore:
         await self._rpc.close()
 
     async def __aenter__(self) -> Self:
+        """Reach the daemon. Raises as ``check``."""
+        try:
+            await self.check()
+        except BaseException:
+            await self.close()
+            raise
         return self
 
     async def __aexit__(

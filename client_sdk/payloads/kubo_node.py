@@ -107,7 +107,8 @@ def read_config(spec: KuboNodeSpec) -> dict[str, Any]:
         config = json.loads((spec.home / "config").read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise KuboNodeFailed(f"no usable Kubo repository in {spec.home}: {error}") from error
-    assert isinstance(config, dict)
+    if not isinstance(config, dict):
+        raise KuboNodeFailed(f"no usable Kubo repository in {spec.home}: its settings are no JSON object")
     return config
 
 
@@ -209,10 +210,11 @@ class KuboNode:
             await self.stop()
             raise
 
-    async def connect(self, other: "KuboNode") -> None:
+    async def connect(self, other: "KuboNode", *, timeout_seconds: float = 10.0) -> None:
         """Connect to another node of the same swarm now. Raises StoreUnavailable."""
         async with KuboRpc(self.spec.rpc_url) as rpc:
-            await rpc.call("swarm/connect", f"{swarm_address(other.spec)}/p2p/{peer_id(other.spec)}")
+            address = f"{swarm_address(other.spec)}/p2p/{peer_id(other.spec)}"
+            await rpc.call("swarm/connect", address, timeout_seconds=timeout_seconds)
 
     async def stop(self, *, timeout_seconds: float = 10.0) -> None:
         """Ask the daemon to stop, kill it after ``timeout_seconds``. Nothing happens if it does not run."""

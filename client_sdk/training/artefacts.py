@@ -89,7 +89,10 @@ def decode_inputs(data: bytes) -> TaskInputs:
 
 def encode_canary(inputs: Records, targets: Int64) -> bytes:
     """A canary set as a safetensors file."""
-    tensors = {"inputs": np.ascontiguousarray(inputs, np.float32), "targets": np.ascontiguousarray(targets, np.int64)}
+    tensors: dict[str, Records] = {
+        "inputs": np.ascontiguousarray(inputs, np.float32),
+        "targets": np.ascontiguousarray(targets, np.int64),
+    }
     return safetensors.numpy.save(tensors)
 
 

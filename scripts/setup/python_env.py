@@ -76,7 +76,7 @@ def python_stage(clone: Clone) -> Stage:
 
     def perform(shell: Shell) -> None:
         uv = find_uv(clone)
-        if not is_usable(clone.python):
+        if not is_usable(clone.venv):
             shell.run(uv, "venv", "--clear", "--no-project", "--python", sys.executable, clone.venv)
         install = (uv, "pip", "install", "--python", clone.python)
         shell.run(*install, "--require-hashes", "-r", lock, set_variables=UV_SETTINGS)
@@ -122,7 +122,13 @@ def torch_stage(clone: Clone) -> Stage:
     )
 
 
-def is_usable(python: Path) -> bool:
-    """Tell whether an environment's interpreter runs and is new enough to be adopted."""
-    answer = ask(python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])")
-    return answer is not None and parse_version(answer) >= MINIMUM_PYTHON
+def is_usable(venv: Path) -> bool:
+    """Tell whether an environment can be adopted: its Python runs, is new enough, and it was made in this place.
+
+    The programs in a moved environment still name the Python of the old place.
+    """
+    answer = ask(venv / "bin" / "python", "-c", "import sys; print('%d.%d' % sys.version_info[:2])")
+    if answer is None or parse_version(answer) < MINIMUM_PYTHON:
+        return False
+    activate = venv / "bin" / "activate"
+    return activate.exists() and str(venv) in activate.read_text()

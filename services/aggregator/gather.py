@@ -14,6 +14,7 @@ from client_sdk.payloads.cid import Cid
 from client_sdk.payloads.confidential import CiphertextCorrupt, NotARecipient
 from client_sdk.payloads.errors import PayloadCorrupt, PayloadMalformed, PayloadNotFound, PayloadTooLarge
 from client_sdk.payloads.store import PayloadStore
+from client_sdk.training import artefacts
 from client_sdk.training.artefacts import CanarySet
 from client_sdk.training.task import TaskView, load_canary, load_version
 from contracts import contributions, identity
@@ -43,7 +44,7 @@ class Gatherer:
     async def recompute(self, number: int, current: Round) -> Recomputed:
         """The candidate that follows from a closed round. Raises recompute.NothingToPropose."""
         published = [seat for seat in current.seats if seat.progress is Progress.PUBLISHED]
-        got = await asyncio.gather(*(self._fetch(number, current, seat) for seat in published))
+        got = await asyncio.gather(*(self._fetch(number, seat) for seat in published))
         keys: list[SeatKey] = [(seat.organisation, seat.dataset) for seat in published]
         version, units = await load_version(self.client, self.store, self.task, current.base)
         base = Base(current.base, version.artefact.digest, units)
@@ -59,7 +60,7 @@ class Gatherer:
             self._canary = await load_canary(self.store, self.task)
         return self._canary
 
-    async def _fetch(self, number: int, current: Round, seat: Seat) -> Fetched:
+    async def _fetch(self, number: int, seat: Seat) -> Fetched:
         key = (self.task.name, number, seat.organisation, seat.dataset)
         commitment = await self.client.get(contributions.COMMITMENTS, key)
         if commitment is None:
@@ -67,26 +68,26 @@ class Gatherer:
         signer = await self.client.get(identity.KEYS, commitment.signer)
         if signer is None or not identity.is_live(signer, commitment.height):
             return Fetched(None, Verdict.WITHDRAWN, "signed with a stolen key")
-        return await self._payload(number, current, commitment)
+        return await self._payload(number, commitment)
 
-    async def _payload(self, number: int, current: Round, commitment: Commitment) -> Fetched:
+    async def _payload(self, number: int, commitment: Commitment) -> Fetched:
         for attempt in range(_ATTEMPTS):
+            if attempt:
+                await asyncio.sleep(_BETWEEN_ATTEMPTS_SECONDS)
             try:
                 ciphertext = await self.store.get(Cid.parse(commitment.cid), commitment.size)
-                break
             except (PayloadMalformed, PayloadTooLarge):
                 return Fetched(None, Verdict.REFUSED, "not what was committed")
             except (PayloadNotFound, PayloadCorrupt):
-                if attempt == _ATTEMPTS - 1:
-                    return Fetched(None, Verdict.MISSING, "not to be found")
-                await asyncio.sleep(_BETWEEN_ATTEMPTS_SECONDS)
-        return self._opened(number, commitment, ciphertext)
+                continue
+            return self._opened(number, commitment, ciphertext)
+        return Fetched(None, Verdict.MISSING, "not to be found")
 
     def _opened(self, number: int, commitment: Commitment, ciphertext: bytes) -> Fetched:
         if len(ciphertext) != commitment.size:
             return Fetched(None, Verdict.REFUSED, "another size than committed")
         terms, layout = self.task.terms, self.task.inputs.layout
-        manifest = recompute.artefacts.update_manifest(terms.task, number, b"\0" * 32, terms.update.scale_bits)
+        manifest = artefacts.update_manifest(terms.task, number, b"\0" * 32, terms.update.scale_bits)
         try:
             plaintext = confidential.decrypt(ciphertext, self.identity, max_bytes=encoded_size(manifest, layout))
         except NotARecipient:

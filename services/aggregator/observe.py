@@ -7,16 +7,19 @@ from client_sdk.client import LedgerClient
 from client_sdk.training.task import TaskView
 from contracts import lineage, rounds
 from contracts.lineage import Version
+from contracts.rounds import Round
 
 from .round import Observation
 
 
 async def observe(client: LedgerClient, task: TaskView, organisation: str) -> Observation:
     """The task's state by one node's word, which is enough: what is done about it, the ledger checks again."""
-    now, state = (await client.rpc.status()).time_ms, await client.peek(rounds.TASKS, task.name)
+    now, state = (await client.rpc.status()).time_ns // 1_000_000, await client.peek(rounds.TASKS, task.name)
     if state is None:
         raise rounds.UnknownTask(task=task.name)
-    last = await client.peek(rounds.ROUNDS, (task.name, state.rounds)) if state.rounds else None
+    last: Round | None = None
+    if state.rounds:
+        last = await client.peek(rounds.ROUNDS, (task.name, state.rounds))
     versions = await _versions_of(client, task, state.rounds) if last is not None else {}
     return Observation(organisation, now, task.terms, state, last, versions)
 

@@ -64,7 +64,7 @@ def serving(blocks: dict[str, bytes]) -> Handler:
 
 
 async def got(url: str, cid, max_bytes: int) -> bytes:
-    async with await KuboStore.connect(url, fetch_seconds=2) as store:
+    async with KuboStore(url, fetch_seconds=2) as store:
         return await store.get(cid, max_bytes)
 
 
@@ -203,7 +203,7 @@ def test_a_daemon_of_another_kind_or_age_is_refused_with_what_to_do(identity, si
     async def run():
         async with daemon(id=answer) as url:
             with pytest.raises(StoreUnavailable, match=sin) as refused:
-                await KuboStore.connect(url)
+                await KuboStore(url).__aenter__()
             assert "daemon" in refused.value.hint
 
     asyncio.run(run())
@@ -231,7 +231,7 @@ def test_an_answer_that_is_not_kubos_is_reported_as_what_it_is(response, sin):
     async def run():
         async with daemon(id=answer) as url:
             with pytest.raises(StoreUnavailable, match=sin):
-                await KuboStore.connect(url)
+                await KuboStore(url).__aenter__()
 
     asyncio.run(run())
 
@@ -251,7 +251,7 @@ def test_an_import_is_believed_only_with_our_root_and_its_pin(answer):
         return web.Response(text=json.dumps(answer))
 
     async def run():
-        async with daemon(dag_import=dag_import) as url, await KuboStore.connect(url) as store:
+        async with daemon(dag_import=dag_import) as url, KuboStore(url) as store:
             with pytest.raises(StoreUnavailable, match="answered"):
                 await store.put(b"payload")
 
@@ -266,7 +266,7 @@ def test_the_authorization_header_reaches_the_daemon():
         return web.json_response(KUBO)
 
     async def run():
-        async with daemon(id=answer) as url, await KuboStore.connect(url, authorization="Bearer s3cret"):
+        async with daemon(id=answer) as url, KuboStore(url, authorization="Bearer s3cret"):
             pass
 
     asyncio.run(run())
@@ -282,7 +282,7 @@ def test_an_address_that_is_no_rpc_address_is_refused_before_anything_is_sent(ur
 def test_nobody_listening_is_unavailable_with_a_hint():
     async def run():
         with pytest.raises(StoreUnavailable) as refused:
-            await KuboStore.connect("http://127.0.0.1:1")
+            await KuboStore("http://127.0.0.1:1").__aenter__()
         assert "status" in refused.value.hint
 
     asyncio.run(run())

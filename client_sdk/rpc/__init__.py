@@ -1,0 +1,43 @@
+"""CometBFT's RPC: the SDK's only socket to a node.
+
+``transport`` finds a node that answers, ``answers`` reads what it says, ``client`` has one method per call, ``blocks``
+follows the chain. The HTTP library is imported when the first call is made.
+"""
+
+from client_sdk.wire import AnswerMalformed
+
+from .answers import (
+    ApplicationInfo,
+    Block,
+    Checked,
+    ConsensusParams,
+    FoundTx,
+    NetInfo,
+    Peer,
+    QueryAnswer,
+    Status,
+)
+from .client import RpcClient
+from .errors import HeightPruned, HeightUnavailable, NodeError, NodeUnavailable, RpcError, TxInCache
+from .transport import AddressInvalid
+
+__all__ = [
+    "AddressInvalid",
+    "AnswerMalformed",
+    "ApplicationInfo",
+    "Block",
+    "Checked",
+    "ConsensusParams",
+    "FoundTx",
+    "HeightPruned",
+    "HeightUnavailable",
+    "NetInfo",
+    "NodeError",
+    "NodeUnavailable",
+    "Peer",
+    "QueryAnswer",
+    "RpcClient",
+    "RpcError",
+    "Status",
+    "TxInCache",
+]

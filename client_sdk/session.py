@@ -1,0 +1,107 @@
+"""Everything a member's program holds open: a verified client, its payload store, its keys, its journal.
+
+Made from a profile and a key's name. What a name like ``:devnet:`` means is resolved here too.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from contracts.kernel import crypto
+
+from . import keys
+from .client import LedgerClient
+from .devnet.layout import Layout, default_home
+from .devnet.manifest import StoreKind
+from .devnet.profile import Profile, load_profile
+from .keys import Keyring
+from .light.verify import trust_genesis
+from .passphrase import read_passphrase
+from .payloads.block_folder import BlockFolder
+from .payloads.kubo import KuboStore
+from .payloads.store import PayloadStore
+from .rpc import RpcClient
+from .training.journal import Journal
+from .verified import VerifiedReader
+
+DEVNET = ":devnet:"
+ENCRYPTION = "encryption"
+
+
+class WrongGenesis(RuntimeError):
+    """The genesis document is not the one the profile trusts."""
+
+    hint = "Get the genesis document from a member you trust, and compare its SHA-256."
+
+
+@dataclass(frozen=True)
+class Session:
+    """An organisation's open connection. ``keyring`` is None for a session that only reads."""
+
+    profile: Profile
+    client: LedgerClient
+    store: PayloadStore
+    keyring: Keyring | None
+    journal: Journal
+
+    @property
+    def organisation(self) -> str:
+        """Who this session acts for."""
+        return self.profile.organisation
+
+    @property
+    def identity(self) -> str:
+        """The organisation's age identity, which decrypts payloads. Raises keys.KeyNotFound."""
+        if self.keyring is None:
+            raise keys.KeyNotFound("this session was opened without keys")
+        return self.keyring.encryption(ENCRYPTION).identity
+
+
+def find_profile(target: str, organisation: str) -> Profile:
+    """The profile of an organisation at a target: ``:devnet:``, a devnet's home, or a profile file.
+
+    Raises devnet.errors.ProfileInvalid.
+    """
+    path = Path(target)
+    if target == DEVNET:
+        return load_profile(Layout(default_home()).profile(organisation))
+    return load_profile(Layout(path.absolute()).profile(organisation) if path.is_dir() else path)
+
+
+@asynccontextmanager
+async def open_session(
+    profile: Profile, key: str | None, passphrase_file: Path | None = None
+) -> AsyncIterator[Session]:
+    """Open a session with one of the organisation's keys, or with none to read only.
+
+    Raises keys.KeyringError, passphrase.PassphraseError, WrongGenesis, rpc.NodeUnavailable.
+    """
+    keyring = None
+    if key is not None:
+        keyring = keys.open_keyring(profile.keyring, read_passphrase(file=passphrase_file or profile.passphrase))
+    signer = keyring.signing(key) if keyring is not None and key is not None else None
+    trusted = trust_genesis(_genesis(profile))
+    journal = Journal(profile.keyring.parent / "journal")
+    async with _store(profile) as store:
+        rpc = RpcClient(profile.rpc)
+        client = LedgerClient(rpc, VerifiedReader(rpc, trusted), profile.chain_id, signer)
+        try:
+            yield Session(profile, client, store, keyring, journal)
+        finally:
+            await client.close()
+
+
+def _genesis(profile: Profile) -> dict[str, object]:
+    raw = profile.genesis.read_bytes()
+    if crypto.sha256(raw).hex() != profile.genesis_sha256:
+        raise WrongGenesis(f"{profile.genesis} has the SHA-256 {crypto.sha256(raw).hex()}")
+    document: dict[str, object] = json.loads(raw)
+    return document
+
+
+def _store(profile: Profile) -> PayloadStore:
+    if profile.store is StoreKind.LOCAL:
+        return BlockFolder(Path(profile.store_address))
+    return KuboStore(profile.store_address)

@@ -1,0 +1,74 @@
+"""Terms of a task written by people: a TOML file in the units of the record, with artefacts as files beside it.
+
+Every field of ``contracts.terms.Terms`` appears under its own name; ``inputs``, ``initial`` and ``canary`` are paths,
+relative to the file. Nothing has a default: what members vote on is what the file says.
+"""
+
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from contracts.kernel import codec
+from contracts.terms import Terms
+
+from . import artefacts
+
+ARTEFACTS = ("inputs", "initial", "canary")
+_FILE_BYTES_MAX = 256 * 1024
+
+
+class TermsFileInvalid(ValueError):
+    """The file is not readable terms; the message names file and field."""
+
+    hint = "Compare with chain_config/tasks/breast-cancer.toml and docs/protocol.md."
+
+
+def load(path: Path) -> tuple[Terms, dict[str, bytes]]:
+    """The terms in a file, and the bytes of their artefacts by name, to be put into a store.
+
+    Raises TermsFileInvalid.
+    """
+    document = _document(path)
+    data = {name: _artefact(path, document, name) for name in ARTEFACTS}
+    described = {name: artefacts.describe(content) for name, content in data.items()}
+    return build(document, described, source=str(path)), data
+
+
+def build(document: dict[str, Any], described: dict[str, Any], *, source: str) -> Terms:
+    """Terms from a document's plain fields and described artefacts. Raises TermsFileInvalid."""
+    plain = {key: value for key, value in document.items() if key not in ARTEFACTS}
+    for name, artefact in described.items():
+        plain[name] = codec.shape_of(type(artefact)).pack(artefact, name)
+    known = [field.name for field in fields(Terms)]
+    unknown = [key for key in plain if key not in known]
+    if unknown:
+        raise TermsFileInvalid(f"{source}: unknown field {unknown[0]}")
+    try:
+        terms: Terms = codec.shape_of(Terms).unpack(plain, "")
+    except codec.Malformed as error:
+        raise TermsFileInvalid(f"{source}: {error}") from error
+    return terms
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise TermsFileInvalid(f"{path} cannot be read: {error.strerror}") from error
+    if len(raw) > _FILE_BYTES_MAX:
+        raise TermsFileInvalid(f"{path} has more than {_FILE_BYTES_MAX} bytes")
+    try:
+        return tomllib.loads(raw.decode("utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise TermsFileInvalid(f"{path} is not TOML: {error}") from error
+
+
+def _artefact(path: Path, document: dict[str, Any], name: str) -> bytes:
+    named = document.get(name)
+    if not isinstance(named, str):
+        raise TermsFileInvalid(f"{path}: {name} must be the path of a file")
+    try:
+        return (path.parent / named).read_bytes()
+    except OSError as error:
+        raise TermsFileInvalid(f"{path}: {name}: {named} cannot be read: {error.strerror}") from error

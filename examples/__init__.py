@@ -1,0 +1,1 @@
+"""Programs a reader can start from; each is run by the tests."""

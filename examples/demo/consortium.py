@@ -1,0 +1,137 @@
+"""How a consortium comes to be, by its members' own human keys: admission, worker keys, datasets, the task, consent.
+
+Each member acts through a session of its own; the demo merely plays the people. Every step is a transaction that the
+ledger may refuse.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from client_sdk import keys
+from client_sdk.client import Receipt
+from client_sdk.devnet.manifest import Manifest, Organisation
+from client_sdk.passphrase import read_passphrase
+from client_sdk.session import Session, find_profile, open_session
+from contracts.governance import Action, AdmitOrganisation, OpenTask, Propose, Proposed, Vote
+from contracts.identity import AddKey, NewKey, RegisterDataset, possession_statement
+from contracts.kernel import Message
+from contracts.kernel.types import Purpose, Role
+from contracts.models import quorum
+from contracts.rounds import JoinTask, terms_digest
+from contracts.terms import Terms
+
+HUMAN, WORKER = "human", "worker"
+DELTA_INVERSE = 100_000
+
+
+@dataclass
+class Consortium:
+    """The members' sessions, and how long each of their transactions took."""
+
+    home: Path
+    members: dict[str, Session]
+    latencies: list[float] = field(default_factory=list)  # Seconds from signing to a known result.
+
+    async def act(self, organisation: str, message: Message) -> Receipt:
+        """Submit one message with an organisation's human key."""
+        begun = time.monotonic()
+        receipt = await self.members[organisation].client.submit(message)
+        self.latencies.append(time.monotonic() - begun)
+        return receipt
+
+    async def propose(self, proposer: str, action: Action) -> int:
+        """Put an action to the vote and return the proposal's number."""
+        receipt = await self.act(proposer, Propose(action))
+        return receipt.event(Proposed).proposal
+
+    async def approve(self, proposal: int, proposer: str, electorate: list[str]) -> None:
+        """Let as many of the electorate approve as it takes, the proposer included."""
+        others = [name for name in electorate if name != proposer][: quorum(len(electorate)) - 1]
+        await asyncio.gather(*(self.act(name, Vote(proposal, True)) for name in others))
+
+    async def enrol_worker(self, organisation: str, name: str = WORKER) -> Receipt:
+        """Enrol a worker key of the organisation's keyring."""
+        session = self.members[organisation]
+        assert session.keyring is not None
+        return await self.act(organisation, AddKey(_new_key(session, session.keyring.signing(name))))
+
+    async def new_worker(self, organisation: str, name: str) -> Receipt:
+        """Make another worker key, keep it in the keyring, and enrol it."""
+        session = self.members[organisation]
+        made = keys.new_signing_key(name, Purpose.WORKLOAD)
+        passphrase = read_passphrase(file=session.profile.passphrase)
+        await asyncio.to_thread(keys.add_keys, session.profile.keyring, [made], passphrase)
+        return await self.act(organisation, AddKey(_new_key(session, made)))
+
+
+@asynccontextmanager
+async def sessions(home: Path, names: Iterable[str], key: str = HUMAN) -> AsyncIterator[dict[str, Session]]:
+    """Open a session for each organisation; closed together."""
+    async with AsyncExitStack() as exits:
+        opened: dict[str, Session] = {}
+        for name in names:
+            profile = find_profile(str(home), name)
+            opened[name] = await exits.enter_async_context(open_session(profile, key))
+        yield opened
+
+
+async def admit(consortium: Consortium, manifest: Manifest, caps: dict[str, int]) -> None:
+    """Founders admit the others by vote; then everybody enrols a worker key."""
+    founders = [member.name for member in manifest.founders]
+    joining = [member for member in manifest.organisations if not member.is_founder]
+    actions = [_admission(consortium.members[member.name], member, caps.get(member.name)) for member in joining]
+    # All are proposed before any is voted on, so that the founders are the electorate of each.
+    numbers = await asyncio.gather(*(consortium.propose(founders[0], action) for action in actions))
+    await asyncio.gather(*(consortium.approve(number, founders[0], founders) for number in numbers))
+    await asyncio.gather(*(consortium.enrol_worker(member.name) for member in manifest.organisations))
+
+
+async def register(consortium: Consortium, datasets: dict[str, str], data_class: str, limits: dict[str, int]) -> None:
+    """Every hospital registers its dataset and the ε its records are promised."""
+    await asyncio.gather(
+        *(
+            consortium.act(owner, RegisterDataset(dataset, data_class, limits[owner], DELTA_INVERSE))
+            for owner, dataset in datasets.items()
+        )
+    )
+
+
+async def open_task(consortium: Consortium, manifest: Manifest, terms: Terms, datasets: dict[str, str]) -> None:
+    """The members vote on the terms; then every hospital consents to exactly those."""
+    everybody = [member.name for member in manifest.organisations]
+    await consortium.approve(await consortium.propose("lab-1", OpenTask(terms)), "lab-1", everybody)
+    digest = terms_digest(terms)
+    await asyncio.gather(
+        *(consortium.act(owner, JoinTask(terms.task, dataset, digest)) for owner, dataset in datasets.items())
+    )
+
+
+def hospitals(manifest: Manifest) -> list[str]:
+    """The members that own data."""
+    return [member.name for member in manifest.organisations if Role.DATA_OWNER in member.roles]
+
+
+def verifiers(manifest: Manifest) -> tuple[str, ...]:
+    """The members that recompute proposals and vote on them."""
+    return tuple(member.name for member in manifest.organisations if Role.VERIFIER in member.roles)
+
+
+def _admission(session: Session, member: Organisation, cap: int | None) -> AdmitOrganisation:
+    assert session.keyring is not None
+    human = session.keyring.signing(HUMAN)
+    return AdmitOrganisation(
+        organisation=member.name,
+        roles=member.roles,
+        recipient=session.keyring.encryption("encryption").recipient,
+        epsilon_cap=member.epsilon_cap_nano if cap is None else cap,
+        key=_new_key(session, human),
+    )
+
+
+def _new_key(session: Session, key: keys.SigningKey) -> NewKey:
+    statement = possession_statement(session.profile.chain_id, session.organisation, key.public, key.purpose)
+    return NewKey(key.public, key.purpose, key.name, key.sign(statement))

@@ -1,0 +1,91 @@
+"""One hospital's training process: the public SDK, and nothing else.
+
+Run by the demo for each hospital: ``python -m examples.demo.hospital --help``. Everything it says is one JSON object a
+line. ``--drop`` and ``--boost`` make it misbehave in the named rounds, so that one can see what the ledger does then.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+
+import fedledger as fl
+from contracts.privacy_budget import BudgetExceeded
+from learning import fixed
+from learning.tensors import Int32
+
+BOOST = -4.0  # A sign-flipped update, boosted as far as the norm bound lets it.
+
+
+def main() -> int:
+    """Take part until the task is finished, the budget is spent or the key is revoked."""
+    options = _parser().parse_args()
+    records = safetensors.numpy.load_file(options.records)
+    with fl.connect(options.home, key=f"{options.organisation}/{options.key}") as ledger:
+        task = ledger.task(options.task)
+        model, loss = _model(task.inputs.widths)
+        trainer = fl.Trainer(model, loss, (records["inputs"], records["targets"]), inputs=task.inputs)
+        say("ready", quote=str(ledger.quote(task, options.dataset)))
+        for rnd in ledger.rounds(task, options.dataset):
+            try:
+                if rnd.number in options.drop:
+                    rnd.reserve()
+                    say("dropped", round=rnd.number)
+                    continue
+                receipt = rnd.contribute(trainer, tamper=boosted if rnd.number in options.boost else None)
+            except fl.Rejected as refusal:
+                say("refused", round=rnd.number, code=refusal.code, name=refusal.name, facts=_plain(refusal.facts))
+                if isinstance(refusal, BudgetExceeded) or refusal.name == "KEY_IS_REVOKED":
+                    return 0
+                continue
+            say("contributed", round=rnd.number, height=receipt.height, spent=receipt.spent, bytes=receipt.bytes)
+    return 0
+
+
+def boosted(update: Int32) -> Int32:
+    """The update turned round and enlarged, cut where fixed point ends."""
+    turned: Int32 = np.clip(np.rint(update * BOOST), -fixed.LIMIT, fixed.LIMIT).astype(np.int32)
+    return turned
+
+
+def say(event: str, **facts: Any) -> None:
+    """One line for whoever started this process."""
+    print(json.dumps({"event": event, **facts}), flush=True)
+
+
+def _model(widths: tuple[int, ...]) -> tuple[Any, Any]:
+    """The logistic regression of the SDK, or a torch module for a network."""
+    if len(widths) == 2:
+        return None, None
+    from .network import build, record_loss
+
+    return build(widths), record_loss
+
+
+def _plain(facts: dict[str, Any]) -> dict[str, Any]:
+    return {name: value.hex() if isinstance(value, bytes) else value for name, value in facts.items()}
+
+
+def _rounds(text: str) -> frozenset[int]:
+    return frozenset(int(number) for number in text.split(",") if number)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--home", required=True, help="the devnet's home")
+    parser.add_argument("--organisation", required=True)
+    parser.add_argument("--key", default="worker")
+    parser.add_argument("--task", required=True)
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--records", type=Path, required=True, help="this hospital's records, a safetensors file")
+    parser.add_argument("--drop", type=_rounds, default=frozenset(), help="rounds to leave after reserving: 2,5")
+    parser.add_argument("--boost", type=_rounds, default=frozenset(), help="rounds to attack in: 3,4")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

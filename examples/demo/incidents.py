@@ -1,0 +1,165 @@
+"""What goes wrong on purpose, and what the demo does about it when the ledger's events say that the moment has come.
+
+Each incident is caused by a participant, an aggregator or a validator; what happens then is the ledger's doing. The
+plan names rounds; if one is void, the next goes on.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+import fedledger as fl
+from client_sdk.devnet import lifecycle
+from contracts.identity import RegisterDataset
+from contracts.kernel import Rejected
+from contracts.kernel.rules import text
+from contracts.models import ReportStolenKey
+from contracts.rounds import JoinTask
+
+from .consortium import DELTA_INVERSE, WORKER, Consortium
+from .view import View
+from .watch import NANO, Watcher
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Who misbehaves in which round."""
+
+    drops: tuple[str, int] = ("hospital-d", 2)
+    attacks: tuple[str, tuple[int, ...]] = ("hospital-e", (3, 4))
+    killed: tuple[str, int] = ("validator-3", 4)
+    forges: tuple[str, int] = ("lab-1", 5)
+    stolen: tuple[str, int] = ("hospital-c", 5)  # The key is stolen when this round opens, noticed when it is over.
+    exhausted: tuple[str, int] = ("hospital-f", 5)  # Its budget lasts for this many contributions.
+    last: int = 7
+
+    def flags(self, hospital: str) -> list[str]:
+        """How a hospital's process is told to misbehave."""
+        flags: list[str] = []
+        if hospital == self.drops[0]:
+            flags += ["--drop", str(self.drops[1])]
+        if hospital == self.attacks[0]:
+            flags += ["--boost", ",".join(map(str, self.attacks[1]))]
+        return flags
+
+
+@dataclass
+class Incidents:
+    """Causes the incidents that need a person or an operator."""
+
+    plan: Plan
+    home: Path
+    hold: Path
+    consortium: Consortium
+    watcher: Watcher
+    view: View
+
+    async def run(self, restart_hospital: "asyncio.Queue[tuple[str, str]]") -> None:
+        """The whole plan, in order."""
+        await self._kill_and_recover()
+        await self._report_stolen_key(restart_hospital)
+        await self._try_to_refill()
+        await self.watcher.until(lambda: self.watcher.is_over(self.plan.last))
+
+    async def _kill_and_recover(self) -> None:
+        name, number = self.plan.killed
+        await self.watcher.until(lambda: self.watcher.is_open(number))
+        await asyncio.to_thread(lifecycle.kill, self.home, name)
+        self.view.tell(f"{name} is killed with SIGKILL in the middle of round {number}", "bad")
+        await self.watcher.until(lambda: self.watcher.is_over(number))
+        self.view.tell(f"round {number} went on without it", "good")
+        self._hold()
+        await asyncio.to_thread(lifecycle.restart, self.home, name)
+        height, same = await self._caught_up(name)
+        self.view.tell(
+            f"{name} is back and has {'the same' if same else 'ANOTHER'} app hash as its peers at height {height}",
+            "good" if same else "bad",
+            height=height,
+            same_app_hash=same,
+        )
+        self._release()
+
+    async def _caught_up(self, name: str) -> tuple[int, bool]:
+        """Wait until a validator has the chain's height, and compare its app hash with another's."""
+        client = self.consortium.members["auditor"].client
+        target = (await client.rpc.status()).height
+        while True:
+            status = await asyncio.to_thread(lifecycle.status, self.home)
+            records = {validator.record.name: validator for validator in status.validators}
+            health = records[name].health
+            if health is not None and health.height >= target:
+                break
+            await asyncio.sleep(0.3)
+        from client_sdk.rpc import RpcClient
+
+        hashes = []
+        for record in records.values():
+            rpc = RpcClient((record.record.rpc,))
+            hashes.append((await rpc.commit(target)).header.app_hash)
+            await rpc.close()
+        return target, len(set(hashes)) == 1
+
+    async def _report_stolen_key(self, restart_hospital: "asyncio.Queue[tuple[str, str]]") -> None:
+        victim, number = self.plan.stolen
+        await self.watcher.until(lambda: self.watcher.is_open(number))
+        self._hold()  # The next round waits for the report.
+        await self.watcher.until(lambda: self.watcher.is_over(number))
+        session = self.consortium.members[victim]
+        assert session.keyring is not None
+        public = session.keyring.signing(WORKER).public
+        since = self.watcher.opened_at[number]
+        self.view.tell(f"{victim} reports that its worker key was stolen as of height {since}", "bad")
+        await self.consortium.act(victim, ReportStolenKey(public, since))
+        await restart_hospital.put((victim, WORKER))  # Shows that the old key is refused.
+        await self.consortium.new_worker(victim, "worker-2")
+        self.view.tell(f"{victim} enrols a new worker key and goes on", "good")
+        await restart_hospital.put((victim, "worker-2"))
+        self._release()
+
+    async def _try_to_refill(self) -> None:
+        """A second key and a second dataset of an organisation that has spent its budget."""
+        name, spent_after = self.plan.exhausted
+        number = spent_after + 1
+        await self.watcher.until(lambda: self.watcher.is_open(number))
+        self._hold()
+        await self.watcher.until(lambda: self.watcher.is_over(number))
+        task = self.watcher.task
+        await self.consortium.new_worker(name, "worker-2")
+        limit = NANO  # One ε, on paper: the organisation's cap is what counts.
+        await self.consortium.act(name, RegisterDataset("fresh-name", task.terms.data_class, limit, DELTA_INVERSE))
+        await self.consortium.act(name, JoinTask(task.name, "fresh-name", task.digest))
+        self.view.tell(f"{name} enrols a second key and registers a second dataset name", "odd")
+        self._release()
+        await self.watcher.until(lambda: self.watcher.is_open(number + 1))
+        await asyncio.to_thread(self._reserve_anew, name, number + 1)
+
+    def _reserve_anew(self, name: str, number: int) -> None:
+        with fl.connect(str(self.home), key=f"{name}/worker-2") as ledger:
+            task = ledger.task(self.watcher.task.name)
+            for dataset in ("fresh-name",):
+                for rnd in ledger.rounds(task, dataset):
+                    try:
+                        rnd.reserve()
+                        self.view.tell(f"{name} got a reservation with {dataset}", "bad")
+                    except Rejected as refusal:
+                        self.view.tell(
+                            f"{name} with a second key and dataset in round {number}: {explained(refusal)}", "good"
+                        )
+                    break
+
+    def _hold(self) -> None:
+        self.hold.touch()
+
+    def _release(self) -> None:
+        self.hold.unlink(missing_ok=True)
+
+
+def explained(refusal: Rejected) -> str:
+    """A refusal as a person reads it: ε in ε, not in billionths."""
+    if refusal.name == "BUDGET_EXCEEDED":
+        facts = {name: value / NANO for name, value in refusal.facts.items() if isinstance(value, int)}
+        return (
+            f"BUDGET_EXCEEDED on the account of the {text(refusal.facts['account'])}: spent ε = {facts['spent']:.2f}, "
+            f"with this round {facts['wanted']:.2f}, limit {facts['limit']:.2f}"
+        )
+    return str(refusal)

@@ -1,0 +1,97 @@
+"""One organisation's services: an aggregator if the terms name it as one, and a verifier.
+
+Run by the demo: ``python -m examples.demo.lab --help``. ``--forge`` makes the aggregator propose, in the named round,
+something that is not the aggregate; ``--hold FILE`` keeps it from opening rounds while the file exists.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import logging
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from client_sdk.session import find_profile, open_session
+from client_sdk.training.artefacts import CanarySet
+from client_sdk.training.task import open_task
+from contracts.lineage import Candidate
+from learning.feed_forward import FeedForward
+from services.aggregator.aggregator import Aggregator
+from services.aggregator.gather import Gatherer
+from services.aggregator.verifier import Probe, Verifier
+
+
+async def main() -> int:
+    """Serve until a signal."""
+    options = _parser().parse_args()
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s: %(message)s")
+    profile = find_profile(options.home, options.organisation)
+    async with open_session(profile, "worker") as session:
+        task = await open_task(session.client, session.store, options.task)
+        gatherer = Gatherer(session.client, session.store, task, session.identity)
+        name = session.organisation
+        jobs = [Verifier(gatherer, name, say=_said("verifier"), probe=_probe() if options.probe else None).run()]
+        if name in task.terms.aggregators:
+            forge = _forger(options.forge) if options.forge else None
+            held = options.hold.exists if options.hold else lambda: False
+            jobs.append(Aggregator(gatherer, name, say=_said("aggregator"), pause=held, forge=forge).run())
+        say("ready")
+        await _until_signal(asyncio.gather(*jobs))
+    return 0
+
+
+def say(event: str, **facts: Any) -> None:
+    """One line for whoever started this process."""
+    print(json.dumps({"event": event, **facts}), flush=True)
+
+
+def _said(part: str) -> Any:
+    return lambda text: say("did", part=part, text=text)
+
+
+def _forger(number: int) -> Any:
+    """Claim a canary score that nobody else will arrive at."""
+
+    def forge(candidate: Candidate) -> Candidate:
+        if candidate.round != number:
+            return candidate
+        say("forged", round=number)
+        return replace(candidate, canary_correct=candidate.canary_total)
+
+    return forge
+
+
+def _probe() -> Probe:
+    from .probing import probe
+
+    def run(network: FeedForward, canary: CanarySet) -> tuple[str, bytes] | None:
+        return probe(network, canary)
+
+    return run
+
+
+async def _until_signal(work: "asyncio.Future[Any]") -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, work.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await work
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--home", required=True, help="the devnet's home")
+    parser.add_argument("--organisation", required=True)
+    parser.add_argument("--task", required=True)
+    parser.add_argument("--forge", type=int, default=0, help="the round in which to propose a lie")
+    parser.add_argument("--hold", type=Path, help="while this file exists, open no round")
+    parser.add_argument("--probe", action="store_true", help="probe promoted versions for backdoors")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))

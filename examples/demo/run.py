@@ -1,0 +1,232 @@
+"""One demo run: start the network, form the consortium, train, let things go wrong, and report.
+
+Everything goes through the public SDK; the numbers are whatever the run gives.
+"""
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+
+from client_sdk.devnet import lifecycle
+from client_sdk.devnet.layout import Layout, shipped_manifest
+from client_sdk.devnet.manifest import Manifest, StoreKind, load_manifest
+from client_sdk.training.task import open_task
+from contracts import privacy_budget
+from contracts.terms import Terms, price_of
+
+from . import consortium as forming
+from .consortium import DELTA_INVERSE, Consortium
+from .data import Deal, deal
+from .incidents import Incidents, Plan, explained
+from .pooled import pooled_accuracy
+from .processes import Workers
+from .summary import Summary, summarise
+from .task import prepare
+from .view import View
+from .watch import NANO, Watcher
+
+LIMIT = 8 * NANO  # ε that the records of an ordinary hospital are promised.
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the person asked for."""
+
+    dataset: str
+    seed: int
+    store: StoreKind
+    keep: bool
+    home: Path | None
+
+
+async def run(options: Options, view: View) -> Summary:
+    """One run, from an empty folder to its summary. With ``keep`` the network is left running."""
+    dealt = await asyncio.to_thread(deal, options.dataset, 6, options.seed)
+    manifest = load_manifest(shipped_manifest()).varied(store=options.store)
+    async with _network(options, manifest, view) as home:
+        return await _in_network(options, home, manifest, dealt, view)
+
+
+async def _in_network(options: Options, home: Path, manifest: Manifest, dealt: Deal, view: View) -> Summary:
+    names = [member.name for member in manifest.organisations]
+    hospitals = forming.hospitals(manifest)
+    datasets = {name: f"{options.dataset}-{name[-1]}" for name in hospitals}
+    plan = Plan()
+    async with forming.sessions(home, names) as members:
+        club = Consortium(home, members)
+        prepared = prepare(options.dataset, dealt, initial_seed=options.seed, verifiers=forming.verifiers(manifest))
+        await _form(club, manifest, datasets, prepared.terms, plan, options.dataset, view)
+        for content in prepared.data.values():
+            await members["lab-1"].store.put(content)
+        task = await open_task(members["auditor"].client, members["auditor"].store, options.dataset)
+        watcher = Watcher(members["auditor"], task, dealt.test, view)
+        watching = asyncio.create_task(watcher.run(await _height(club)))
+        try:
+            await _train(options, home, manifest, datasets, dealt, club, watcher, plan, view)
+        finally:
+            watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watching
+        pooled = await asyncio.to_thread(pooled_accuracy, dealt, prepared.terms, len(watcher.rows))
+        return await summarise(club, watcher, datasets, pooled)
+
+
+async def _form(
+    club: Consortium,
+    manifest: Manifest,
+    datasets: dict[str, str],
+    terms: Terms,
+    plan: Plan,
+    data_class: str,
+    view: View,
+) -> None:
+    view.stage("forming the consortium")
+    exhausted, rounds = plan.exhausted
+    caps = {exhausted: _cap_for(terms, rounds)}
+    await forming.admit(club, manifest, caps)
+    founders = ", ".join(member.name for member in manifest.founders)
+    view.tell(f"{len(manifest.organisations)} members: founders {founders} admitted the others by vote", "good")
+    limits = {name: min(LIMIT, caps.get(name, LIMIT)) for name in datasets}
+    await forming.register(club, datasets, data_class, limits)
+    await forming.open_task(club, manifest, terms, datasets)
+    view.tell(f"task {terms.task}: terms passed by vote, {len(datasets)} hospitals consented with human keys", "good")
+
+
+async def _train(
+    options: Options,
+    home: Path,
+    manifest: Manifest,
+    datasets: dict[str, str],
+    dealt: Deal,
+    club: Consortium,
+    watcher: Watcher,
+    plan: Plan,
+    view: View,
+) -> None:
+    view.stage("training under the ledger")
+    layout, hold = Layout(home), home / "hold"
+    again: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+    records = await asyncio.to_thread(_write_records, home, list(datasets), dealt)
+    workers = Workers(layout.logs, _hear(view))
+    hold.touch()
+
+    async def hospital(name: str, key: str) -> None:
+        flags = plan.flags(name) if key == "worker" else []
+        arguments = ["--home", str(home), "--organisation", name, "--key", key, "--task", options.dataset]
+        arguments += ["--dataset", datasets[name], "--records", str(records[name]), *flags]
+        await workers.start(name if key == "worker" else f"{name}-{key}", "examples.demo.hospital", *arguments)
+
+    async def newcomers() -> None:
+        while True:
+            name, key = await again.get()
+            if key != "worker":
+                await hospital(name, key)
+
+    try:
+        for name in forming.verifiers(manifest):
+            arguments = ["--home", str(home), "--organisation", name, "--task", options.dataset, "--hold", str(hold)]
+            arguments += ["--forge", str(plan.forges[1])] if name == plan.forges[0] else []
+            await workers.start(f"services-{name}", "examples.demo.lab", *arguments)
+        for name in datasets:
+            await hospital(name, "worker")
+        await workers.ready()
+        view.tell(
+            f"{len(datasets)} hospitals and {len(forming.verifiers(manifest))} verifiers run as processes", "good"
+        )
+        starting = asyncio.create_task(newcomers())
+        hold.unlink(missing_ok=True)
+        await Incidents(plan, home, hold, club, watcher, view).run(again)
+        starting.cancel()
+    finally:
+        await workers.stop()
+
+
+@asynccontextmanager
+async def _network(options: Options, manifest: Manifest, view: View) -> AsyncIterator[Path]:
+    """A devnet that runs detached, so that the CLI can look at it meanwhile; stopped and removed unless kept."""
+    temporary = options.home is None and not options.keep
+    home = options.home or (Path(tempfile.mkdtemp(prefix="fedledger-")) / "devnet" if temporary else _kept_home())
+    view.stage("starting four validators" + (" and two IPFS nodes" if manifest.kubo_nodes else ""))
+    began = time.monotonic()
+    await asyncio.to_thread(lifecycle.up, home, manifest, reset=True)
+    view.tell(f"every node answers after {time.monotonic() - began:.1f} s; its home is {home}", "good")
+    finished = False
+    try:
+        yield home
+        finished = True
+    finally:
+        if not (options.keep and finished):
+            await asyncio.to_thread(lifecycle.down, home)
+            if temporary:
+                shutil.rmtree(home.parent, ignore_errors=True)
+
+
+def _kept_home() -> Path:
+    from client_sdk.devnet.layout import default_home
+
+    return default_home()
+
+
+def _cap_for(terms: Terms, rounds: int) -> int:
+    """A cap on ε that this many rounds fit under and one more does not."""
+    price = price_of(terms.mechanism)
+    total = price
+    for _ in range(rounds - 1):
+        total = privacy_budget.composed(total, price)
+    enough = privacy_budget.epsilon_of(total, DELTA_INVERSE)
+    too_much = privacy_budget.epsilon_of(privacy_budget.composed(total, price), DELTA_INVERSE)
+    return (enough + too_much) // 2
+
+
+def _write_records(home: Path, hospitals: list[str], dealt: Deal) -> dict[str, Path]:
+    """Each hospital's private records, in its own folder."""
+    paths = {}
+    for name, (inputs, targets) in zip(hospitals, dealt.shards, strict=True):
+        paths[name] = Layout(home).member(name) / "records.safetensors"
+        tensors = {"inputs": np.ascontiguousarray(inputs, np.float64), "targets": np.ascontiguousarray(targets)}
+        safetensors.numpy.save_file(tensors, paths[name])
+    return paths
+
+
+def _hear(view: View) -> Any:
+    """Put what worker processes say into the story; the ledger's own events tell the rest."""
+
+    def hear(name: str, said: dict[str, Any]) -> None:
+        match said["event"]:
+            case "refused":
+                view.tell(f"{name} in round {said['round']}: {_refusal(said)}", "good", **said)
+            case "forged":
+                view.tell(f"{name.removeprefix('services-')} proposes something that is not the aggregate", "bad")
+            case "died":
+                view.tell(f"{name} ended with code {said['code']}: see {said['log']}", "bad")
+            case "did" if said["part"] == "verifier" and "contradicted" in said["text"]:
+                view.tell(f"{name.removeprefix('services-')}: {said['text']}", "odd")
+            case _:
+                pass
+
+    return hear
+
+
+def _refusal(said: dict[str, Any]) -> str:
+    from contracts.kernel import Rejected
+
+    return explained(Rejected.by_code[said["code"]](**said["facts"]))
+
+
+async def _height(club: Consortium) -> int:
+    return (await club.members["auditor"].client.rpc.status()).height
+
+
+def with_seed(options: Options, seed: int) -> Options:
+    """The same run with another seed."""
+    return replace(options, seed=seed)

@@ -1,0 +1,156 @@
+"""What a person sees: a round table and a story on a terminal, plain lines or JSON lines elsewhere."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+STORY_LINES = 14
+STYLES = {"good": "green", "bad": "red", "odd": "yellow", "plain": ""}
+MARKS = {"good": "+", "bad": "!", "odd": "~", "plain": " "}
+
+
+@dataclass
+class RoundRow:
+    """One line of the round table."""
+
+    round: int
+    contributed: list[str] = field(default_factory=list)
+    filtered: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    version: int | None = None
+    outcome: str = "open"
+    canary: float | None = None
+    held_out: float | None = None
+    epsilon: dict[str, float] = field(default_factory=dict)
+
+
+class View(Protocol):
+    """Where the run shows itself."""
+
+    def stage(self, text: str) -> None:
+        """A new part of the run begins."""
+        ...
+
+    def tell(self, text: str, tone: str = "plain", **facts: Any) -> None:
+        """Something happened: good, bad (an attack, a fault), odd (handled) or plain."""
+        ...
+
+    def row(self, row: RoundRow) -> None:
+        """A round's line changed."""
+        ...
+
+
+class Lines:
+    """Plain lines, or one JSON object a line."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+        self._shown: dict[int, str] = {}
+
+    def stage(self, text: str) -> None:
+        """Begin a part."""
+        self._write({"type": "stage", "text": text}, f"== {text}")
+
+    def tell(self, text: str, tone: str = "plain", **facts: Any) -> None:
+        """Say what happened."""
+        self._write({"type": "event", "text": text, "tone": tone, **facts}, f"{MARKS[tone]} {text}")
+
+    def row(self, row: RoundRow) -> None:
+        """Say how a round ended; its steps were told before."""
+        if row.outcome == "open" or self._shown.get(row.round) == row.outcome:
+            return
+        self._shown[row.round] = row.outcome
+        accuracy = "" if row.canary is None else f", canary {row.canary:.1%}, held-out {row.held_out or 0:.1%}"
+        names = ", ".join(row.contributed) or "nobody"
+        text = f"round {row.round}: {row.outcome}; contributed {names}{accuracy}"
+        self._write({"type": "round", **asdict(row)}, f"  {text}")
+
+    def _write(self, document: dict[str, Any], text: str) -> None:
+        print(json.dumps(document) if self._as_json else text, flush=True)
+
+
+class Screen:
+    """A live round table over the last lines of the story."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._stage = ""
+        self._story: list[Text] = []
+        self._rows: dict[int, RoundRow] = {}
+        self._live = Live(console=console, refresh_per_second=4, transient=False)
+
+    @contextmanager
+    def shown(self) -> Iterator["Screen"]:
+        """Show it as long as the context is open."""
+        with self._live:
+            yield self
+
+    def stage(self, text: str) -> None:
+        """Begin a part."""
+        self._stage = text
+        self._refresh()
+
+    def tell(self, text: str, tone: str = "plain", **_facts: Any) -> None:
+        """Add a line to the story."""
+        self._story.append(Text(f"{MARKS[tone]} {text}", style=STYLES[tone]))
+        self._refresh()
+
+    def row(self, row: RoundRow) -> None:
+        """Show a round's line."""
+        self._rows[row.round] = row
+        self._refresh()
+
+    def _refresh(self) -> None:
+        story = Text("\n").join(self._story[-STORY_LINES:])
+        self._live.update(
+            Group(round_table(list(self._rows.values())), Panel(story, title=self._stage, height=STORY_LINES + 2))
+        )
+
+
+def round_table(rows: list[RoundRow]) -> Table:
+    """The rounds so far: who, what came of it, how good it is, and the largest cumulative ε."""
+    table = Table(title="Rounds", expand=True, pad_edge=False)
+    for name, options in (
+        ("round", {"justify": "right"}),
+        ("contributed", {"ratio": 3}),
+        ("filtered", {}),
+        ("missing", {}),
+        ("version", {"justify": "right"}),
+        ("outcome", {"ratio": 2}),
+        ("canary", {"justify": "right"}),
+        ("held-out", {"justify": "right"}),
+        ("highest ε", {"justify": "right"}),
+    ):
+        table.add_column(name, **options)
+    for row in rows:
+        table.add_row(
+            str(row.round),
+            " ".join(name.removeprefix("hospital-") for name in row.contributed),
+            " ".join(name.removeprefix("hospital-") for name in row.filtered),
+            " ".join(name.removeprefix("hospital-") for name in row.missing),
+            "" if row.version is None else f"v{row.version}",
+            row.outcome,
+            "" if row.canary is None else f"{row.canary:.1%}",
+            "" if row.held_out is None else f"{row.held_out:.1%}",
+            f"{max(row.epsilon.values()):.2f}" if row.epsilon else "",
+        )
+    return table
+
+
+@contextmanager
+def open_view(form: str) -> Iterator[View]:
+    """The view for an output format: ``auto`` is a live screen on a terminal and lines elsewhere."""
+    if form == "auto" and sys.stdout.isatty():
+        with Screen(Console()).shown() as screen:
+            yield screen
+    else:
+        yield Lines(as_json=form == "jsonl")

@@ -1,0 +1,149 @@
+"""Following the ledger: events in, the round table and the story out.
+
+The watcher reads every block's events through the SDK and keeps what the rest of the demo waits for. What it shows as
+fact (versions, accuracies) it reads from proved state.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from client_sdk.session import Session
+from client_sdk.training.task import TaskView, load_version
+from contracts.contributions import Published, Reserved
+from contracts.identity import KeyRevoked
+from contracts.kernel import Event
+from contracts.lineage import Status, VersionDecided
+from contracts.models import VersionProposed
+from contracts.privacy_budget import BudgetSpent
+from contracts.reputation import ReputationChanged, Verdict
+from contracts.rounds import RoundClosed, RoundOpened, RoundVoided
+from learning import canary
+from learning.tensors import Int64, Records
+from services.aggregator.recompute import network
+
+from .view import RoundRow, View
+
+NANO = 10**9
+COSTLY = (Verdict.FILTERED, Verdict.REFUSED, Verdict.MISSING, Verdict.FALSE_PROPOSAL)
+
+
+@dataclass
+class Watcher:
+    """What has happened so far, by the ledger's own events."""
+
+    session: Session
+    task: TaskView
+    test: tuple[Records, Int64]
+    view: View
+    rows: dict[int, RoundRow] = field(default_factory=dict)
+    round_of: dict[int, int] = field(default_factory=dict)  # Version to round.
+    opened_at: dict[int, int] = field(default_factory=dict)  # Round to height.
+    height: int = 0
+    _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def run(self, after: int) -> None:
+        """Follow every block after a height, until cancelled."""
+        async for height, events in self.session.client.events(after):
+            for event in events:
+                await self._heard(height, event)
+            self.height = height
+            async with self._changed:
+                self._changed.notify_all()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until a condition on what was seen holds."""
+        async with self._changed:
+            await self._changed.wait_for(condition)
+
+    def is_open(self, number: int) -> bool:
+        """Whether a round has been opened."""
+        return number in self.rows
+
+    def is_over(self, number: int) -> bool:
+        """Whether a round has its decision, or is void."""
+        return number in self.rows and self.rows[number].outcome not in ("open", "closed", "proposed")
+
+    async def _heard(self, height: int, event: Event) -> None:
+        if isinstance(event, RoundOpened):
+            self.rows[event.round] = RoundRow(event.round)
+            self.opened_at[event.round] = height
+            self.view.tell(f"round {event.round} is open for {event.seats} participants, from v{event.base}")
+        elif isinstance(event, VersionDecided):
+            await self._decided(event)
+        elif isinstance(event, Reserved | Published | BudgetSpent):
+            self._progressed(event)
+        elif isinstance(event, RoundClosed | RoundVoided | VersionProposed):
+            self._moved(event)
+        elif isinstance(event, ReputationChanged) and event.verdict in COSTLY:
+            self._judged(event)
+        elif isinstance(event, KeyRevoked):
+            self.view.tell(f"a key of {event.organisation} is revoked as of height {event.revoked_from}", "odd")
+        if self.rows:
+            self.view.row(self.rows[max(self.rows)])
+
+    def _progressed(self, event: Reserved | Published | BudgetSpent) -> None:
+        """A seat's step. Who has reserved and not published counts as missing so far."""
+        row = self.rows[max(self.rows)]
+        match event:
+            case Reserved():
+                row.missing.append(event.organisation)
+            case Published():
+                row.contributed.append(event.organisation)
+                row.missing.remove(event.organisation)
+            case BudgetSpent():
+                row.epsilon[event.organisation] = event.epsilon / NANO
+
+    def _moved(self, event: RoundClosed | RoundVoided | VersionProposed) -> None:
+        row = self.rows[event.round]
+        match event:
+            case RoundClosed():
+                row.outcome = "closed"
+                if row.missing:
+                    names = ", ".join(row.missing)
+                    self.view.tell(f"{names} did not commit: the reservation lapses, its budget is whole again", "odd")
+            case RoundVoided():
+                row.outcome = f"void: {event.reason}"
+                self.view.tell(f"round {event.round} is void: {event.reason}", "odd")
+            case VersionProposed():
+                row.outcome = "proposed"
+                self.round_of[event.version] = event.round
+
+    async def _decided(self, event: VersionDecided) -> None:
+        number = self.round_of.get(event.version)
+        row = self.rows.get(number or 0)
+        if event.status is Status.PROMOTED and event.reason == "restored":
+            self.view.tell(f"v{event.version} is restored", "good")
+        elif event.status is Status.PROMOTED and row is not None:
+            row.version = event.version
+            row.canary, row.held_out = await self._accuracies(event.version)
+            row.outcome = "promoted"
+            self.view.row(row)
+        elif event.status is Status.REFUSED and row is not None:
+            self.view.tell(f"the voters refuse v{event.version}: {event.reason}", "bad")
+        elif event.status is Status.FAILED_CANARY and row is not None:
+            row.outcome = "failed canary"
+            self.view.tell(f"v{event.version} fails its canary: {event.reason}", "odd")
+        elif event.status in (Status.QUARANTINED, Status.ROLLED_BACK):
+            if row is not None:
+                row.outcome = str(event.status)
+                self.view.row(row)
+            self.view.tell(f"v{event.version} is {event.status}: {event.reason}", "odd")
+
+    def _judged(self, event: ReputationChanged) -> None:
+        last = max(self.rows)
+        deviation = event.deviation / 1_000_000
+        if event.verdict is Verdict.FILTERED:
+            self.rows[last].filtered.append(event.organisation)
+            cost = "costs nothing yet" if event.deviation >= 0 else f"costs reputation: {deviation:+.2f}"
+            self.view.tell(f"the update of {event.organisation} is filtered as an outlier; it {cost}", "odd")
+        else:
+            self.view.tell(f"{event.organisation}: {event.verdict}; reputation {deviation:+.2f}", "odd")
+
+    async def _accuracies(self, number: int) -> tuple[float, float]:
+        """Canary accuracy as voted on, and held-out accuracy as the harness finds it."""
+        version, units = await load_version(self.session.client, self.session.store, self.task, number, fit_only=False)
+        loaded = network(self.task.inputs, units, self.task.terms.update.scale_bits)
+        inputs, targets = self.test
+        score = await asyncio.to_thread(canary.score, loaded, self.task.inputs.transform(inputs), targets)
+        return version.canary_correct / version.canary_total, score.correct / score.total

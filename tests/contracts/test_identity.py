@@ -1,0 +1,308 @@
+"""Identity: members, their keys and their datasets."""
+
+from dataclasses import replace
+
+import pytest
+
+from contracts.governance import AdmitOrganisation, OpenTask, ProposalDecided, Propose, Status, Vote
+from contracts.identity import (
+    DATASETS,
+    KEYS,
+    ORGANISATIONS,
+    AddKey,
+    Dataset,
+    DatasetExists,
+    DatasetRegistered,
+    EnrolmentCap,
+    FirstKeyNotHuman,
+    KeyAdded,
+    KeyExists,
+    KeyIsRevoked,
+    KeyRevoked,
+    LastHumanKey,
+    LimitOverCap,
+    NotInPossession,
+    NotYourKey,
+    OrganisationEnrolled,
+    OrganisationExists,
+    RevocationMovesLater,
+    RevokeKey,
+    UnknownDataset,
+    UnknownKey,
+    UnknownOrganisation,
+    WeakKey,
+)
+from contracts.kernel import limits
+from contracts.kernel.speccheck import CASES
+from contracts.kernel.types import Purpose, Role
+from contracts.models import ReportStolenKey
+from contracts.transition import Genesis, MissingRole
+from tests import consortium
+from tests.chain import CHAIN_ID, Chain, Member
+from tests.consortium import (
+    AUDITOR,
+    DATA_CLASS,
+    HOSPITAL_A,
+    HOSPITAL_B,
+    LIMIT,
+    MEMBERS,
+    NEWCOMER,
+    RECIPIENT,
+    TERMS,
+    founder,
+    join,
+    pass_proposal,
+    register_dataset,
+)
+from tests.vectors_io import VectorWriter
+
+SECOND_WORKER = HOSPITAL_A.key(Purpose.WORKLOAD, 1)
+SECOND_HUMAN = HOSPITAL_A.key(Purpose.HUMAN, 1)
+ADMISSION = AdmitOrganisation("newcomer", (Role.DATA_OWNER,), RECIPIENT, LIMIT, NEWCOMER.human.enrolment())
+
+
+# --- organisations ---
+
+
+@pytest.mark.vectors
+def test_a_quorum_admits_an_organisation_with_its_human_key(vector: VectorWriter) -> None:
+    """Admission takes more than two thirds of the members; the vote that settles it enrols the newcomer."""
+    chain = consortium.founded()
+    pass_proposal(chain, ADMISSION, MEMBERS[:4])
+    events = vector.accepted(chain, MEMBERS[4], Vote(1, approve=True))
+    assert OrganisationEnrolled("newcomer", (Role.DATA_OWNER,)) in events
+    chain.submit(NEWCOMER, AddKey(NEWCOMER.worker.enrolment()))
+    member = ORGANISATIONS.at(chain.view, "newcomer")
+    assert (member.roles, member.keys, member.epsilon_cap) == ((Role.DATA_OWNER,), 2, LIMIT)
+
+
+@pytest.mark.vectors
+def test_an_organisation_that_is_a_member_already(vector: VectorWriter) -> None:
+    """A name belongs to one organisation for ever."""
+    action = replace(ADMISSION, organisation=HOSPITAL_B.name)
+    facts = vector.refused(consortium.founded(), OrganisationExists, HOSPITAL_A, Propose(action))
+    assert facts == {"organisation": "hospital-b"}
+
+
+@pytest.mark.vectors
+def test_terms_that_name_a_stranger(vector: VectorWriter) -> None:
+    """Terms can only give a part to organisations that are members."""
+    terms = replace(TERMS, recipients=(*TERMS.recipients, "stranger"))
+    facts = vector.refused(consortium.equipped(), UnknownOrganisation, HOSPITAL_A, Propose(OpenTask(terms)))
+    assert facts == {"organisation": "stranger"}
+
+
+@pytest.mark.vectors
+def test_an_organisation_whose_first_key_is_a_machine_s(vector: VectorWriter) -> None:
+    """Without a human key nobody could consent, vote or revoke: such a member would only dilute the quorum."""
+    action = replace(ADMISSION, key=NEWCOMER.worker.enrolment())
+    facts = vector.refused(consortium.founded(), FirstKeyNotHuman, HOSPITAL_A, Propose(action))
+    assert facts == {"organisation": "newcomer", "purpose": "workload"}
+
+
+def test_the_ledger_has_a_cap_on_organisations() -> None:
+    crowd = tuple(Member(f"member-{i}") for i in range(limits.ORGANISATIONS))
+    chain = Chain(Genesis(CHAIN_ID, tuple(founder(member, (Role.AUDITOR,)) for member in crowd)))
+    facts = chain.refused(EnrolmentCap, crowd[0], Propose(ADMISSION))
+    assert facts == {"what": "organisations", "limit": limits.ORGANISATIONS}
+
+
+def test_roles_are_kept_in_one_order_however_they_were_stated() -> None:
+    roles = (Role.VERIFIER, Role.DATA_OWNER, Role.VERIFIER)
+    chain = Chain(Genesis(CHAIN_ID, (founder(HOSPITAL_A, roles),)))
+    assert ORGANISATIONS.at(chain.view, "hospital-a").roles == (Role.DATA_OWNER, Role.VERIFIER)
+
+
+# --- keys ---
+
+
+@pytest.mark.vectors
+def test_a_human_key_enrols_a_workload_key(vector: VectorWriter) -> None:
+    """A new key comes with a signature by itself over chain, organisation and purpose."""
+    chain = consortium.founded()
+    events = vector.accepted(chain, HOSPITAL_A, AddKey(HOSPITAL_A.worker.enrolment()))
+    assert events == (KeyAdded("hospital-a", HOSPITAL_A.worker.public, Purpose.WORKLOAD),)
+    assert KEYS.at(chain.view, HOSPITAL_A.worker.public).added_at == chain.height
+    assert ORGANISATIONS.at(chain.view, "hospital-a").keys == 2
+
+
+@pytest.mark.vectors
+def test_a_key_that_is_enrolled_already(vector: VectorWriter) -> None:
+    """A key belongs to one organisation: another one cannot enrol it, even with its holder's proof."""
+    stolen = HOSPITAL_B.worker.enrolment(owner="hospital-a")
+    facts = vector.refused(consortium.equipped(), KeyExists, HOSPITAL_A, AddKey(stolen))
+    assert facts == {"key": HOSPITAL_B.worker.public}
+
+
+def test_a_revoked_key_can_never_be_enrolled_again() -> None:
+    chain = consortium.equipped()
+    chain.submit(HOSPITAL_A, RevokeKey(HOSPITAL_A.worker.public))
+    chain.refused(KeyExists, HOSPITAL_A, AddKey(HOSPITAL_A.worker.enrolment()))
+
+
+@pytest.mark.vectors
+def test_a_key_of_small_order(vector: VectorWriter) -> None:
+    """A point of small order makes signatures that hold for many messages: it is not enrolled."""
+    key = replace(SECOND_WORKER.enrolment(), public=CASES[0].public)
+    vector.refused(consortium.founded(), WeakKey, HOSPITAL_A, AddKey(key))
+
+
+@pytest.mark.vectors
+def test_a_key_that_its_organisation_does_not_hold(vector: VectorWriter) -> None:
+    """A proof of possession made for another organisation does not count: nobody can enrol somebody else's key."""
+    key = NEWCOMER.worker.enrolment()
+    vector.refused(consortium.founded(), NotInPossession, HOSPITAL_A, AddKey(key))
+
+
+@pytest.mark.parametrize(
+    "proof",
+    [
+        SECOND_WORKER.enrolment(chain_id="another-chain").possession,
+        SECOND_HUMAN.enrolment().possession,
+        HOSPITAL_A.key(Purpose.HUMAN, 1).enrolment().possession,
+        bytes(64),
+    ],
+    ids=["for another chain", "of another purpose", "by another key", "of zeros"],
+)
+def test_a_proof_of_possession_holds_for_one_chain_owner_key_and_purpose(proof: bytes) -> None:
+    key = replace(SECOND_WORKER.enrolment(), possession=proof)
+    consortium.founded().refused(NotInPossession, HOSPITAL_A, AddKey(key))
+
+
+@pytest.mark.vectors
+def test_one_key_more_than_the_enrolment_cap(vector: VectorWriter) -> None:
+    """The cap counts live and revoked keys together, so revoking one makes no room for another."""
+    chain = consortium.founded()
+    keys = [HOSPITAL_A.key(Purpose.WORKLOAD, i) for i in range(limits.KEYS_PER_ORGANISATION)]
+    consortium.succeed(chain, *((HOSPITAL_A, AddKey(key.enrolment())) for key in keys[:-1]))
+    chain.submit(HOSPITAL_A, RevokeKey(keys[0].public))
+    facts = vector.refused(chain, EnrolmentCap, HOSPITAL_A, AddKey(keys[-1].enrolment()))
+    assert facts == {"what": "keys", "limit": limits.KEYS_PER_ORGANISATION}
+
+
+# --- revocation ---
+
+
+@pytest.mark.vectors
+def test_a_human_key_revokes_a_workload_key(vector: VectorWriter) -> None:
+    """Revocation counts from the block that holds it."""
+    chain = consortium.equipped()
+    events = vector.accepted(chain, HOSPITAL_A, RevokeKey(HOSPITAL_A.worker.public))
+    assert events == (KeyRevoked("hospital-a", HOSPITAL_A.worker.public, chain.height),)
+
+
+def test_nothing_is_accepted_from_a_revoked_key_ever_again() -> None:
+    chain = consortium.reserved()
+    chain.submit(HOSPITAL_A, RevokeKey(HOSPITAL_A.worker.public))
+    chain.refused(KeyIsRevoked, HOSPITAL_A, consortium.commit())
+    chain.submit(HOSPITAL_A, AddKey(SECOND_WORKER.enrolment()))
+    chain.submit(SECOND_WORKER, consortium.commit())
+
+
+@pytest.mark.vectors
+def test_a_key_of_another_organisation(vector: VectorWriter) -> None:
+    """Only its owner can revoke a key."""
+    facts = vector.refused(consortium.equipped(), NotYourKey, HOSPITAL_A, RevokeKey(HOSPITAL_B.worker.public))
+    assert facts["owner"] == "hospital-b"
+
+
+@pytest.mark.vectors
+def test_the_key_that_signs_its_own_revocation(vector: VectorWriter) -> None:
+    """A key cannot revoke itself, so an organisation always keeps a human key that can act."""
+    vector.refused(consortium.equipped(), LastHumanKey, HOSPITAL_A, RevokeKey(HOSPITAL_A.human.public))
+
+
+def test_two_human_keys_cannot_revoke_each_other_in_one_block() -> None:
+    chain = consortium.equipped()
+    chain.submit(HOSPITAL_A, AddKey(SECOND_HUMAN.enrolment()))
+    codes = [
+        result.code
+        for result in chain.block(
+            (HOSPITAL_A, RevokeKey(SECOND_HUMAN.public)), (SECOND_HUMAN, RevokeKey(HOSPITAL_A.human.public))
+        )
+    ]
+    assert codes == [0, KeyIsRevoked.code]
+
+
+@pytest.mark.vectors
+def test_a_revocation_that_would_move_later(vector: VectorWriter) -> None:
+    """A revocation height only moves to earlier blocks: what counted for nothing stays that way."""
+    chain = consortium.equipped()
+    chain.submit(HOSPITAL_A, RevokeKey(HOSPITAL_A.worker.public))
+    facts = vector.refused(chain, RevocationMovesLater, HOSPITAL_A, RevokeKey(HOSPITAL_A.worker.public))
+    assert facts == {"revoked_from": chain.height - 1, "wanted": chain.height}
+
+
+def test_a_revoked_key_can_be_reported_stolen_as_of_an_earlier_height() -> None:
+    chain = consortium.equipped()
+    chain.submit(HOSPITAL_A, RevokeKey(HOSPITAL_A.worker.public))
+    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=1))
+    assert KEYS.at(chain.view, HOSPITAL_A.worker.public).revoked_from == 1
+
+
+def test_a_key_nobody_enrolled_cannot_be_revoked() -> None:
+    consortium.equipped().refused(UnknownKey, HOSPITAL_A, RevokeKey(NEWCOMER.worker.public))
+
+
+# --- datasets ---
+
+
+@pytest.mark.vectors
+def test_a_dataset_is_registered_with_its_limit(vector: VectorWriter) -> None:
+    """The privacy promise to a dataset's records is fixed when it is registered."""
+    chain = consortium.equipped()
+    events = vector.accepted(chain, HOSPITAL_A, register_dataset("second"))
+    assert events == (DatasetRegistered("hospital-a", "second", DATA_CLASS),)
+    assert DATASETS.at(chain.view, ("hospital-a", "second")) == Dataset(DATA_CLASS, LIMIT, 100_000, chain.height)
+
+
+@pytest.mark.vectors
+def test_a_dataset_registered_twice(vector: VectorWriter) -> None:
+    """A dataset's limit cannot be renewed by registering it again."""
+    facts = vector.refused(consortium.equipped(), DatasetExists, HOSPITAL_A, register_dataset())
+    assert facts == {"dataset": "wdbc"}
+
+
+def test_two_organisations_may_use_one_dataset_name() -> None:
+    chain = consortium.equipped()
+    names = [path.split(b"/")[2:] for path, _ in chain.view.scan(b"identity/datasets/")]
+    assert [b"hospital-a", b"wdbc"] in names
+    assert [b"hospital-b", b"wdbc"] in names
+
+
+@pytest.mark.vectors
+def test_a_dataset_limit_over_the_organisation_s_cap(vector: VectorWriter) -> None:
+    """No dataset may be promised less than its organisation as a whole."""
+    facts = vector.refused(consortium.equipped(), LimitOverCap, HOSPITAL_A, register_dataset("second", LIMIT + 1))
+    assert facts == {"wanted": LIMIT + 1, "cap": LIMIT}
+
+
+def test_one_dataset_more_than_the_cap() -> None:
+    chain = consortium.equipped()
+    names = [f"dataset-{i}" for i in range(limits.DATASETS_PER_ORGANISATION - 1)]
+    consortium.succeed(chain, *((HOSPITAL_A, register_dataset(name)) for name in names))
+    facts = chain.refused(EnrolmentCap, HOSPITAL_A, register_dataset("one-more"))
+    assert facts == {"what": "datasets", "limit": limits.DATASETS_PER_ORGANISATION}
+
+
+@pytest.mark.vectors
+def test_a_dataset_nobody_registered(vector: VectorWriter) -> None:
+    """Consent is to the use of a registered dataset; another name is refused."""
+    facts = vector.refused(consortium.task_open(), UnknownDataset, HOSPITAL_A, join("another"))
+    assert facts == {"organisation": "hospital-a", "dataset": "another"}
+
+
+def test_only_a_data_owner_registers_datasets() -> None:
+    consortium.equipped().refused(MissingRole, AUDITOR, register_dataset())
+
+
+def test_an_admission_that_became_impossible_fails_by_name_when_it_is_settled() -> None:
+    """Two proposals for one name: both are valid when made, the second can no longer be applied."""
+    chain = consortium.founded()
+    other = replace(ADMISSION, key=NEWCOMER.key(Purpose.HUMAN, 1).enrolment())
+    chain.submit(HOSPITAL_A, Propose(ADMISSION))
+    chain.submit(HOSPITAL_A, Propose(other))
+    for number in (1, 2):
+        for member in MEMBERS[1:5]:
+            events = chain.submit(member, Vote(number, approve=True))
+    assert events[-1] == ProposalDecided(2, Status.FAILED, OrganisationExists.code)

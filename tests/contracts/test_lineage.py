@@ -1,0 +1,321 @@
+"""Lineage: going back along the promoted line, by alarm, by a stolen key, by vote."""
+
+import pytest
+
+from contracts import identity, rounds
+from contracts.governance import Propose, RollBackModel, Vote
+from contracts.identity import AddKey, KeyIsRevoked, LastHumanKey, NotYourKey, RevokeKey, UnknownKey
+from contracts.kernel.types import Purpose
+from contracts.lineage import Status, VersionDecided
+from contracts.models import (
+    ALARMS,
+    AlreadyVoted,
+    NotAVerifier,
+    RaiseAlarm,
+    ReportStolenKey,
+    SinceInFuture,
+    Tainted,
+    UnknownVersion,
+    VersionNotOpen,
+)
+from contracts.reputation import Verdict
+from contracts.rounds import OpenRound, RoundVoided
+from contracts.transition import MissingRole
+from tests import consortium
+from tests.chain import Chain
+from tests.consortium import (
+    AUDITOR,
+    HOSPITAL_A,
+    HOSPITAL_B,
+    HOSPITAL_C,
+    HOSPITAL_D,
+    HOSPITALS,
+    LAB,
+    MEMBERS,
+    MODEL,
+    STAND_BY,
+    TASK,
+    current_version,
+    deviation_of,
+    digest,
+    propose,
+    round_of,
+    run_round,
+    status_of,
+    vote,
+)
+from tests.vectors_io import VectorWriter
+
+PROMOTED, SUPERSEDED, QUARANTINED = Status.PROMOTED, Status.SUPERSEDED, Status.QUARANTINED
+VERIFIERS = (*HOSPITALS, LAB, STAND_BY)
+STOLEN = "signed with a stolen key"
+
+
+def alarm(version: int) -> RaiseAlarm:
+    return RaiseAlarm(MODEL, version, digest(f"evidence against {version}"), "backdoor probe")
+
+
+def raise_quorum(chain: Chain, version: int) -> None:
+    for verifier in VERIFIERS[:5]:
+        chain.submit(verifier, alarm(version))
+
+
+def rolled_back(chain: Chain, version: int) -> None:
+    consortium.pass_proposal(chain, RollBackModel(MODEL, version, "worse in the clinic"))
+
+
+def thrice_promoted() -> Chain:
+    chain = consortium.twice_promoted()
+    run_round(chain)
+    return chain
+
+
+def statuses(chain: Chain) -> list[Status]:
+    latest = consortium.lineage.MODELS.at(chain.view, MODEL).latest
+    return [status_of(chain, number) for number in range(latest + 1)]
+
+
+# --- a stolen key ---
+
+
+@pytest.mark.vectors
+def test_a_stolen_key_takes_down_exactly_what_contains_its_signatures(vector: VectorWriter) -> None:
+    """Reported as of a height between two rounds: what was promoted before stays, all after is quarantined."""
+    chain = consortium.promoted()
+    clean = chain.height
+    run_round(chain)
+    run_round(chain)
+    report = ReportStolenKey(HOSPITAL_A.worker.public, since=clean + 1)
+    events = vector.accepted(chain, HOSPITAL_A, report)
+    assert statuses(chain) == [SUPERSEDED, PROMOTED, QUARANTINED, QUARANTINED]
+    assert current_version(chain) == 1
+    assert [event for event in events if isinstance(event, VersionDecided)] == [
+        VersionDecided(MODEL, 3, QUARANTINED, STOLEN),
+        VersionDecided(MODEL, 2, QUARANTINED, STOLEN),
+        VersionDecided(MODEL, 1, PROMOTED, "restored"),
+    ]
+    chain.refused(KeyIsRevoked, HOSPITAL_A, consortium.reserve(4))
+
+
+def test_the_height_of_the_first_bad_signature_is_exact() -> None:
+    chain = consortium.promoted()
+    chain.submit(LAB, OpenRound(TASK))
+    consortium.succeed(chain, *((hospital, consortium.reserve(2)) for hospital in HOSPITALS))
+    consortium.succeed(chain, *((hospital, consortium.commit(2, base=1)) for hospital in HOSPITALS))
+    signed_at = chain.height
+    consortium.succeed(chain, *((hospital, consortium.publish(2)) for hospital in HOSPITALS))
+    consortium.close(chain, 2)
+    chain.submit(LAB, propose(chain, 2))
+    consortium.vote_all(chain, 2)
+    later = chain.fork()
+    later.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=signed_at + 1))
+    assert statuses(later) == [SUPERSEDED, SUPERSEDED, PROMOTED]
+    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=signed_at))
+    assert statuses(chain) == [SUPERSEDED, PROMOTED, QUARANTINED]
+
+
+def test_versions_that_the_key_never_signed_for_fall_only_as_descendants() -> None:
+    chain = consortium.joined()
+    run_round(chain, HOSPITALS[1:])
+    run_round(chain, HOSPITALS)
+    run_round(chain, HOSPITALS[1:])
+    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=0))
+    assert statuses(chain) == [SUPERSEDED, PROMOTED, QUARANTINED, QUARANTINED]
+
+
+def test_a_filtered_update_taints_too_because_the_estimator_saw_it() -> None:
+    chain = consortium.promoted()
+    clean = chain.height
+    run_round(chain, verdicts={HOSPITAL_A: Verdict.FILTERED})
+    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=clean))
+    assert current_version(chain) == 1
+
+
+@pytest.mark.parametrize("verdict", [Verdict.REFUSED, Verdict.MISSING])
+def test_an_update_that_never_reached_the_estimator_does_not_taint(verdict: Verdict) -> None:
+    chain = consortium.promoted()
+    run_round(chain, verdicts={HOSPITAL_A: verdict})
+    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=chain.height - 10))
+    assert current_version(chain) == 2
+
+
+def test_another_key_of_the_same_hospital_stays_clean() -> None:
+    chain = consortium.promoted()
+    second = HOSPITAL_A.key(Purpose.WORKLOAD, 1)
+    chain.submit(HOSPITAL_A, AddKey(second.enrolment()))
+    run_round(chain)
+    chain.submit(HOSPITAL_A, ReportStolenKey(second.public, since=0))
+    assert (current_version(chain), identity.KEYS.at(chain.view, second.public).revoked_from) == (2, 0)
+
+
+def test_a_round_on_a_quarantined_base_is_void_and_the_next_one_starts_from_the_restored_version() -> None:
+    chain = consortium.twice_promoted()
+    chain.submit(LAB, OpenRound(TASK))
+    consortium.succeed(chain, *((hospital, consortium.reserve(3)) for hospital in HOSPITALS[1:]))
+    events = chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=1))
+    assert RoundVoided(TASK, 3, STOLEN) in events
+    chain.refused(rounds.RoundNotOpen, HOSPITAL_B, consortium.commit(3, base=2))
+    (opened,) = chain.submit(LAB, OpenRound(TASK))
+    assert (opened.round, opened.base) == (4, 0)
+
+
+def test_a_closed_round_on_a_quarantined_base_takes_neither_proposal_nor_vote() -> None:
+    chain = consortium.promoted()
+    chain.submit(LAB, OpenRound(TASK))
+    consortium.contribute(chain, 2, HOSPITALS[1:])
+    consortium.close(chain, 2, waiting=True)
+    chain.submit(LAB, propose(chain, 2))
+    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=1))
+    assert round_of(chain, 2).status is rounds.Status.VOID
+    chain.refused(VersionNotOpen, HOSPITAL_B, vote(chain, 2))
+    assert current_version(chain) == 0
+
+
+def test_a_round_in_which_the_stolen_key_took_part_goes_on_without_its_contribution() -> None:
+    """The base is clean, so the round stands; the aggregator must judge the contribution as withdrawn."""
+    chain = consortium.closed()
+    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=1))
+    chain.refused(Tainted, LAB, propose(chain))
+    chain.submit(LAB, propose(chain, verdicts={HOSPITAL_A: Verdict.WITHDRAWN}))
+    consortium.vote_all(chain, 1, voters=(*HOSPITALS[1:], STAND_BY))
+    assert current_version(chain) == 1
+
+
+def test_a_proposal_overtaken_by_a_stolen_key_falls_without_fault_and_may_be_made_again() -> None:
+    chain = consortium.proposed()
+    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=1))
+    events = chain.submit(HOSPITAL_B, vote(chain, 1))
+    assert VersionDecided(MODEL, 1, QUARANTINED, STOLEN) in events
+    assert deviation_of(chain, LAB) == 0
+    chain.submit(LAB, propose(chain, verdicts={HOSPITAL_A: Verdict.WITHDRAWN}))
+    consortium.vote_all(chain, 2, voters=(HOSPITAL_B, HOSPITAL_C, HOSPITAL_D, STAND_BY))
+    assert current_version(chain) == 2
+
+
+@pytest.mark.vectors
+def test_a_key_reported_stolen_from_a_block_to_come(vector: VectorWriter) -> None:
+    """A report is about what was signed, not about what will be."""
+    chain = consortium.promoted()
+    height = chain.height + 1
+    report = ReportStolenKey(HOSPITAL_A.worker.public, since=height + 1)
+    assert vector.refused(chain, SinceInFuture, HOSPITAL_A, report) == {"since": height + 1, "height": height}
+
+
+def test_a_key_can_be_reported_stolen_as_of_this_very_block() -> None:
+    chain = consortium.promoted()
+    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=chain.height + 1))
+    assert current_version(chain) == 1
+
+
+def test_only_its_owner_reports_a_key_and_never_with_the_key_itself() -> None:
+    chain = consortium.promoted()
+    chain.refused(NotYourKey, HOSPITAL_B, ReportStolenKey(HOSPITAL_A.worker.public, since=1))
+    chain.refused(LastHumanKey, HOSPITAL_A, ReportStolenKey(HOSPITAL_A.human.public, since=1))
+    chain.refused(UnknownKey, HOSPITAL_A, ReportStolenKey(digest("nobody's key"), since=1))
+
+
+def test_an_ordinary_revocation_quarantines_nothing() -> None:
+    chain = consortium.twice_promoted()
+    chain.submit(HOSPITAL_A, RevokeKey(HOSPITAL_A.worker.public))
+    assert current_version(chain) == 2
+
+
+# --- alarms ---
+
+
+@pytest.mark.vectors
+def test_a_quorum_of_alarms_quarantines_a_version_and_its_descendants(vector: VectorWriter) -> None:
+    """Five of six verifiers find version 1 unfit: it goes, with everything built on it."""
+    chain = consortium.twice_promoted()
+    for verifier in VERIFIERS[:4]:
+        assert chain.submit(verifier, alarm(1)) == ()
+    assert current_version(chain) == 2
+    vector.accepted(chain, VERIFIERS[4], alarm(1))
+    assert statuses(chain) == [PROMOTED, QUARANTINED, QUARANTINED]
+    assert current_version(chain) == 0
+
+
+def test_an_alarm_about_the_newest_version_restores_its_parent() -> None:
+    chain = consortium.twice_promoted()
+    raise_quorum(chain, 2)
+    assert statuses(chain) == [SUPERSEDED, PROMOTED, QUARANTINED]
+
+
+def test_alarms_about_different_versions_do_not_add_up() -> None:
+    chain = consortium.twice_promoted()
+    for verifier, version in zip(VERIFIERS[:5], (1, 2, 1, 2, 1), strict=True):
+        chain.submit(verifier, alarm(version))
+    assert current_version(chain) == 2
+    assert len(ALARMS.at(chain.view, (MODEL, 1)).ballots) == 3
+
+
+def test_a_verifier_raises_one_alarm_about_a_version() -> None:
+    chain = consortium.promoted()
+    chain.submit(HOSPITAL_A, alarm(1))
+    chain.refused(AlreadyVoted, HOSPITAL_A, alarm(1))
+
+
+def test_an_alarm_needs_a_verifier_of_the_terms_and_a_version_in_service() -> None:
+    chain = consortium.proposed()
+    chain.refused(VersionNotOpen, HOSPITAL_A, alarm(1))
+    chain.refused(VersionNotOpen, HOSPITAL_A, alarm(0))
+    chain.refused(UnknownVersion, HOSPITAL_A, alarm(7))
+    chain.refused(MissingRole, AUDITOR, alarm(1))
+    assert NotAVerifier.code == 810
+
+
+def test_a_quarantined_version_is_never_current_again() -> None:
+    chain = consortium.twice_promoted()
+    raise_quorum(chain, 2)
+    chain.refused(VersionNotOpen, HOSPITAL_A, Propose(RollBackModel(MODEL, 2, "please")))
+    version = run_round(chain)
+    assert statuses(chain) == [SUPERSEDED, SUPERSEDED, QUARANTINED, PROMOTED]
+    assert (current_version(chain), consortium.version_of(chain, version).parent) == (3, 1)
+    raise_quorum(chain, 3)
+    assert current_version(chain) == 1
+
+
+# --- rollback ---
+
+
+@pytest.mark.vectors
+def test_the_members_roll_back_to_a_version_that_was_once_promoted(vector: VectorWriter) -> None:
+    """A vote of the organisations restores an ancestor; what came after it is out of service."""
+    chain = thrice_promoted()
+    chain.submit(MEMBERS[0], Propose(RollBackModel(MODEL, 1, "worse in the clinic")))
+    for member in MEMBERS[1:4]:
+        chain.submit(member, Vote(1 + 1, approve=True))
+    vector.accepted(chain, MEMBERS[4], Vote(2, approve=True))
+    assert statuses(chain) == [SUPERSEDED, PROMOTED, Status.ROLLED_BACK, Status.ROLLED_BACK]
+    assert (current_version(chain), rounds.TASKS.at(chain.view, TASK).base) == (1, 1)
+
+
+def test_a_rollback_voids_the_round_under_way_on_the_old_base() -> None:
+    chain = consortium.twice_promoted()
+    chain.submit(LAB, OpenRound(TASK))
+    rolled_back(chain, 1)
+    assert round_of(chain, 3).status is rounds.Status.VOID
+    (opened,) = chain.submit(LAB, OpenRound(TASK))
+    assert opened.base == 1
+
+
+@pytest.mark.parametrize("case", ["never promoted", "already current", "rolled back", "unknown"])
+def test_a_rollback_goes_only_to_a_version_that_was_promoted_and_stands_behind_the_current_one(case: str) -> None:
+    chain = consortium.twice_promoted()
+    if case == "never promoted":
+        target = run_round(chain, canary_correct=10)
+    elif case == "rolled back":
+        target = 2
+        rolled_back(chain, 1)
+    else:
+        target = {"already current": 2, "unknown": 9}[case]
+    refusal = UnknownVersion if case == "unknown" else VersionNotOpen
+    chain.refused(refusal, HOSPITAL_A, Propose(RollBackModel(MODEL, target, "please")))
+
+
+def test_after_a_rollback_training_goes_on_from_the_restored_version() -> None:
+    chain = consortium.twice_promoted()
+    rolled_back(chain, 0)
+    version = run_round(chain)
+    assert statuses(chain) == [SUPERSEDED, Status.ROLLED_BACK, Status.ROLLED_BACK, PROMOTED]
+    assert consortium.version_of(chain, version).parent == 0

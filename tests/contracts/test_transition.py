@@ -1,0 +1,409 @@
+"""Transition: what one transaction and one block do, whoever sent them and whatever goes wrong inside."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from contracts import identity, registry, transition
+from contracts.contributions import Reserve
+from contracts.governance import OpenTask, Propose
+from contracts.identity import KEYS, AddKey, KeyIsRevoked, RevokeKey, UnknownKey
+from contracts.kernel import Context, Outcome, Write, codec, crypto, envelope, limits, replay
+from contracts.kernel.codec import Malformed
+from contracts.kernel.state import InvariantBroken, ReadFailed
+from contracts.rounds import OpenRound, RoundClosed
+from contracts.transition import (
+    BadSignature,
+    BlockContext,
+    Expired,
+    Genesis,
+    MalformedTransaction,
+    MissingRole,
+    Replayed,
+    UnknownMessage,
+    ValidTooLong,
+    WrongChain,
+    WrongPurpose,
+)
+from tests import consortium
+from tests.chain import CHAIN_ID, Chain, Committed, at_height, facts_of
+from tests.consortium import AUDITOR, HOSPITAL_A, HOSPITAL_B, LAB, NEWCOMER, TASK, TERMS, founder, reserve
+from tests.vectors_io import VectorWriter
+
+A_KEY = AddKey(HOSPITAL_A.key(identity.Purpose.WORKLOAD, 1).enrolment())
+
+
+def sealed(chain: Chain, tag: str, body: Any) -> bytes:
+    """Plain data under any tag, signed by a hospital's workload key."""
+    return envelope.seal(
+        HOSPITAL_A.worker.seed, CHAIN_ID, tag=tag, body=body, nonce=bytes(16), valid_until=chain.height + 5
+    )
+
+
+# --- what the envelope must be ---
+
+
+@pytest.mark.vectors
+def test_a_body_with_an_unknown_field_is_malformed(vector: VectorWriter) -> None:
+    """A body holds exactly the fields of its message: one more is refused by name, after authentication."""
+    chain = consortium.round_open()
+    body = {"task": TASK, "round": 1, "dataset": "wdbc", "comment": "please"}
+    assert vector.refused_raw(chain, MalformedTransaction, sealed(chain, Reserve.tag, body)) == {
+        "field": "*",
+        "why": "unknown field",
+    }
+
+
+@pytest.mark.vectors
+def test_a_float_in_a_body_is_malformed(vector: VectorWriter) -> None:
+    """No floats: an amount that is not an integer is refused even where DAG-CBOR would allow it."""
+    chain = consortium.round_open()
+    body = {"task": TASK, "round": 1.0, "dataset": "wdbc"}
+    assert vector.refused_raw(chain, MalformedTransaction, sealed(chain, Reserve.tag, body))["field"] == "round"
+
+
+@pytest.mark.vectors
+def test_bytes_after_the_envelope_are_malformed(vector: VectorWriter) -> None:
+    """One transaction has one form: a trailing byte is refused, and nothing is remembered of it."""
+    chain = consortium.round_open()
+    raw = chain.seal(HOSPITAL_A, reserve())
+    facts = vector.refused_raw(chain, MalformedTransaction, raw + b"\0")
+    assert facts == {"field": "envelope", "why": "has trailing bytes"}
+    chain.refused_raw(MalformedTransaction, raw[:-1])
+    assert chain.block(raw)[0].code == 0
+
+
+@pytest.mark.vectors
+def test_no_bytes_at_all_are_malformed(vector: VectorWriter) -> None:
+    """An empty transaction is refused like any other bytes that are not an envelope."""
+    vector.refused_raw(consortium.founded(), MalformedTransaction, b"")
+
+
+def test_a_transaction_over_the_size_limit_is_malformed() -> None:
+    facts = consortium.founded().refused_raw(MalformedTransaction, bytes(limits.TX_BYTES + 1))
+    assert str(limits.TX_BYTES) in str(facts["why"])
+
+
+def test_deeply_nested_bytes_are_refused_and_exhaust_nothing() -> None:
+    chain = consortium.equipped()
+    deep = b"\x81" * 40_000 + b"\x80"
+    protected = envelope.parse(chain.seal(HOSPITAL_A, reserve())).protected
+    head = b"\xd2\x84\x58" + bytes([len(protected)]) + protected + b"\xa0\x59" + len(deep).to_bytes(2, "big")
+    chain.refused_raw(MalformedTransaction, head + deep + b"\x58\x40" + bytes(64))
+
+
+@pytest.mark.vectors
+def test_a_message_of_an_unknown_type(vector: VectorWriter) -> None:
+    """The ledger does exactly what its table of messages says: another tag is refused by name."""
+    chain = consortium.round_open()
+    assert vector.refused_raw(chain, UnknownMessage, sealed(chain, "tokens/mint", {})) == {"type": "tokens/mint"}
+
+
+def test_an_unknown_tag_of_any_length_and_alphabet_gives_a_bounded_ascii_fact() -> None:
+    chain = consortium.round_open()
+    fact = str(chain.refused_raw(UnknownMessage, sealed(chain, "é" * 9_000, {}))["type"])
+    assert fact.isascii()
+    assert len(fact) <= transition.MOST_FACT_CHARS
+
+
+# --- who signed it, for which chain, and until when ---
+
+
+@pytest.mark.vectors
+def test_a_transaction_for_another_chain(vector: VectorWriter) -> None:
+    """What was signed for one chain says nothing on another."""
+    chain = consortium.founded()
+    raw = chain.seal(HOSPITAL_A, A_KEY, chain_id="another-chain")
+    assert vector.refused_raw(chain, WrongChain, raw) == {"chain": "another-chain", "wanted": CHAIN_ID}
+
+
+@pytest.mark.vectors
+def test_a_transaction_past_its_last_height(vector: VectorWriter) -> None:
+    """`valid_until` is the last height that may include the transaction: one block later it is refused."""
+    chain = consortium.founded()
+    raw = chain.seal(HOSPITAL_A, A_KEY, valid_until=3)
+    at_height(chain, 4)
+    assert vector.refused_raw(chain, Expired, raw) == {"valid_until": 3, "height": 4}
+
+
+def test_the_last_height_itself_still_includes_a_transaction() -> None:
+    chain = consortium.founded()
+    raw = chain.seal(HOSPITAL_A, A_KEY, valid_until=3)
+    at_height(chain, 3)
+    assert chain.block(raw)[0].code == 0
+
+
+@pytest.mark.vectors
+def test_a_transaction_valid_for_too_long(vector: VectorWriter) -> None:
+    """Replay protection remembers TX_VALIDITY_BLOCKS ahead, so nothing may stay valid longer."""
+    chain = consortium.founded()
+    furthest = 1 + limits.TX_VALIDITY_BLOCKS
+    raw = chain.seal(HOSPITAL_A, A_KEY, valid_until=furthest + 1)
+    assert vector.refused_raw(chain, ValidTooLong, raw) == {"valid_until": furthest + 1, "furthest": furthest}
+
+
+def test_the_furthest_height_is_allowed() -> None:
+    chain = consortium.founded()
+    assert chain.block(chain.seal(HOSPITAL_A, A_KEY, valid_until=1 + limits.TX_VALIDITY_BLOCKS))[0].code == 0
+
+
+@pytest.mark.vectors
+def test_a_key_nobody_enrolled(vector: VectorWriter) -> None:
+    """A valid signature by a key that no organisation enrolled is refused, and leaves no trace in the state."""
+    chain = consortium.founded()
+    root = chain.root
+    facts = vector.refused_raw(chain, UnknownKey, chain.seal(NEWCOMER.human, A_KEY))
+    assert facts == {"key": NEWCOMER.human.public}
+    assert chain.root == root
+
+
+@pytest.mark.vectors
+def test_a_key_after_its_revocation(vector: VectorWriter) -> None:
+    """From its revocation height on, a key's signature is refused before anything else is looked at."""
+    chain = consortium.round_open()
+    chain.submit(HOSPITAL_A, RevokeKey(HOSPITAL_A.worker.public))
+    facts = vector.refused(chain, KeyIsRevoked, HOSPITAL_A, reserve())
+    assert facts == {"key": HOSPITAL_A.worker.public, "revoked_from": chain.height - 1}
+
+
+def test_a_revocation_counts_from_its_own_place_in_the_block() -> None:
+    chain = consortium.round_open()
+    before, revocation, after = chain.block(
+        (HOSPITAL_B, reserve()),
+        (HOSPITAL_A, RevokeKey(HOSPITAL_A.worker.public)),
+        (HOSPITAL_A, reserve()),
+    )
+    assert (before.code, revocation.code, after.code) == (0, 0, KeyIsRevoked.code)
+
+
+@pytest.mark.vectors
+def test_a_changed_signature(vector: VectorWriter) -> None:
+    """One changed bit of the signature, and nobody has signed it."""
+    chain = consortium.founded()
+    raw = chain.seal(HOSPITAL_A, A_KEY)
+    vector.refused_raw(chain, BadSignature, raw[:-1] + bytes([raw[-1] ^ 1]))
+    assert chain.block(raw)[0].code == 0, "what nobody signed is not remembered, so the original still counts"
+
+
+@pytest.mark.vectors
+def test_a_human_key_cannot_do_a_workload(vector: VectorWriter) -> None:
+    """A machine trains, a person consents: a human key's reservation is refused."""
+    chain = consortium.round_open()
+    facts = vector.refused(chain, WrongPurpose, HOSPITAL_A.human, reserve())
+    assert facts == {"purpose": "human", "wanted": "workload"}
+
+
+def test_a_workload_key_cannot_consent_govern_or_revoke() -> None:
+    chain = consortium.task_open()
+    for message in (consortium.join(), Propose(OpenTask(TERMS)), RevokeKey(HOSPITAL_A.human.public), A_KEY):
+        chain.refused(WrongPurpose, HOSPITAL_A.worker, message)
+
+
+@pytest.mark.vectors
+def test_an_organisation_without_the_role(vector: VectorWriter) -> None:
+    """An auditor was not admitted as an aggregator, so it opens no round."""
+    facts = vector.refused(consortium.joined(), MissingRole, AUDITOR, OpenRound(TASK))
+    assert facts == {"organisation": "auditor", "wanted": "aggregator"}
+
+
+# --- replay ---
+
+
+@pytest.mark.vectors
+def test_the_same_bytes_twice(vector: VectorWriter) -> None:
+    """A transaction is decided once: its bytes are refused when they come again."""
+    chain = consortium.founded()
+    raw = chain.seal(HOSPITAL_A, A_KEY)
+    chain.block(raw)
+    assert vector.refused_raw(chain, Replayed, raw) == {"transaction": envelope.parse(raw).identity}
+
+
+def test_a_transaction_twice_in_one_block_counts_once() -> None:
+    chain = consortium.founded()
+    raw = chain.seal(HOSPITAL_A, A_KEY)
+    assert [result.code for result in chain.block(raw, raw)] == [0, Replayed.code]
+
+
+def test_the_same_signed_structure_under_another_signature_is_a_replay() -> None:
+    """Envelope bytes are malleable, the signed structure is not: that is what is remembered."""
+    chain = consortium.founded()
+    raw = chain.seal(HOSPITAL_A, A_KEY)
+    chain.block(raw)
+    other = raw[:-64] + crypto.sign(HOSPITAL_B.human.seed, envelope.parse(raw).signed)
+    assert other != raw
+    chain.refused_raw(Replayed, other)
+
+
+def test_a_transaction_refused_after_authentication_is_remembered() -> None:
+    chain = consortium.round_open()
+    raw = chain.seal(LAB, consortium.publish())
+    assert chain.block(raw)[0].code == MissingRole.code
+    chain.refused_raw(Replayed, raw)
+
+
+def test_a_transaction_refused_before_authentication_leaves_no_mark() -> None:
+    chain = consortium.founded()
+    root = chain.root
+    chain.refused_raw(Expired, chain.seal(HOSPITAL_A, A_KEY, valid_until=0))
+    chain.refused_raw(WrongChain, chain.seal(HOSPITAL_A, A_KEY, chain_id="other"))
+    chain.refused_raw(MalformedTransaction, b"junk")
+    assert chain.root == root
+
+
+def test_marks_are_dropped_once_their_height_has_passed() -> None:
+    chain = consortium.founded()
+    chain.block(chain.seal(HOSPITAL_A, A_KEY, valid_until=2))
+    assert len(list(chain.view.scan(b"replay/"))) == 1
+    at_height(chain, 3)
+    chain.submit(HOSPITAL_B, AddKey(HOSPITAL_B.worker.enrolment()))
+    marks = [path for path, _ in chain.view.scan(b"replay/")]
+    assert [path.startswith(b"replay/seen/0000000022/") for path in marks] == [True]
+
+
+def test_an_empty_block_changes_nothing_not_even_expired_marks() -> None:
+    chain = consortium.founded()
+    chain.block(chain.seal(HOSPITAL_A, A_KEY, valid_until=2))
+    root = chain.root
+    at_height(chain, 10)
+    assert chain.root == root
+
+
+# --- what a block does ---
+
+
+def test_transactions_of_one_block_see_each_other_in_order() -> None:
+    chain = consortium.reserved()
+    codes = [
+        result.code for result in chain.block((HOSPITAL_A, consortium.commit()), (HOSPITAL_A, consortium.publish()))
+    ]
+    assert codes == [0, 0]
+
+
+def test_the_results_of_a_block_cover_what_is_provable_and_nothing_else() -> None:
+    chain = consortium.round_open()
+    accepted, refused = chain.block((HOSPITAL_A, reserve()), (HOSPITAL_A, reserve(number=2)))
+    assert [tag for tag, _ in codec.decode_plain(accepted.data, most=10_000)] == [
+        "privacy_budget/budget-held",
+        "contributions/reserved",
+    ]
+    assert accepted.log == ""
+    assert facts_of(refused) == {"task": TASK, "round": 2}
+    assert "UNKNOWN_ROUND(task=breast-cancer, round=2)" in refused.log
+
+
+def test_a_ledger_decides_with_the_verifier_it_is_given() -> None:
+    """The node checks signatures ahead of time and in parallel; the core takes its word for it."""
+    chain = consortium.founded()
+    raw = chain.seal(HOSPITAL_A, A_KEY)
+    (result,), _ = transition.apply_block(chain.view, [raw], chain.next_block(), lambda *_: False)
+    assert result.code == BadSignature.code
+
+
+# --- a bug of ours, and a machine that cannot go on ---
+
+
+def buggy(chain: Chain, monkeypatch: pytest.MonkeyPatch, handler: Any) -> Any:
+    """Decide a reservation with its handler exchanged; the result and whether any write but the mark was made."""
+    monkeypatch.setitem(registry.HANDLERS, Reserve, handler)
+    return chain.block((HOSPITAL_A, reserve()))[0]
+
+
+def raising(error: BaseException) -> Any:
+    def handler(*_: Any) -> Outcome:
+        raise error
+
+    return handler
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("x"), KeyError("x"), Malformed("x", "y"), InvariantBroken("x")])
+def test_a_bug_in_a_handler_becomes_code_1_and_changes_nothing(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = consortium.round_open()
+    result = buggy(chain, monkeypatch, raising(error))
+    assert result.code == transition.INTERNAL_ERROR
+    assert facts_of(result) == {}
+    assert type(error).__name__ in result.log
+    assert [path.startswith(b"replay/seen/") for path, _ in result.writes] == [True]
+
+
+def test_a_bug_is_decided_once_and_the_rest_of_the_block_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    chain = consortium.round_open()
+    monkeypatch.setitem(registry.HANDLERS, Reserve, raising(ZeroDivisionError()))
+    raw = chain.seal(HOSPITAL_A, reserve())
+    first, again, other = chain.block(
+        raw, raw, (HOSPITAL_B, AddKey(HOSPITAL_B.key(identity.Purpose.HUMAN, 1).enrolment()))
+    )
+    assert (first.code, again.code, other.code) == (transition.INTERNAL_ERROR, Replayed.code, 0)
+
+
+def test_a_handler_that_writes_a_path_twice_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    write = Write(b"contributions/x", b"\xa0")
+    result = buggy(consortium.round_open(), monkeypatch, lambda *_: Outcome((write, write)))
+    assert result.code == transition.INTERNAL_ERROR
+
+
+def test_an_event_out_of_its_bounds_is_a_bug_and_halts_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    announced = RoundClosed(TASK, 1, published=10**9)
+    result = buggy(consortium.round_open(), monkeypatch, lambda *_: Outcome((), (announced,)))
+    assert result.code == transition.INTERNAL_ERROR
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RecursionError(), ReadFailed("disk")])
+def test_what_this_machine_cannot_do_halts_it_instead_of_deciding_differently(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(type(error)):
+        buggy(consortium.round_open(), monkeypatch, raising(error))
+
+
+# --- genesis ---
+
+
+def test_genesis_makes_every_founder_a_member_with_its_human_key() -> None:
+    chain = consortium.founded()
+    assert identity.MEMBERSHIP.at(chain.view).organisations == 7
+    key = KEYS.at(chain.view, HOSPITAL_A.human.public)
+    assert (key.organisation, key.purpose, key.added_at, key.revoked_from) == ("hospital-a", "human", 0, None)
+
+
+def test_a_genesis_for_another_chain_does_not_begin() -> None:
+    raw = Genesis(CHAIN_ID, (founder(HOSPITAL_A, TERMS_ROLES),)).encode()
+    with pytest.raises(Malformed, match="chain_id"):
+        transition.genesis(raw, "another-chain")
+
+
+def test_a_genesis_that_names_an_organisation_twice_does_not_begin() -> None:
+    raw = Genesis(CHAIN_ID, (founder(HOSPITAL_A, TERMS_ROLES),) * 2).encode()
+    with pytest.raises(identity.OrganisationExists):
+        transition.genesis(raw, CHAIN_ID)
+
+
+def test_a_genesis_with_a_stolen_name_under_a_key_does_not_begin() -> None:
+    entry = replace(founder(HOSPITAL_A, TERMS_ROLES), key=HOSPITAL_A.human.enrolment(owner="hospital-b"))
+    with pytest.raises(identity.NotInPossession):
+        transition.genesis(Genesis(CHAIN_ID, (entry,)).encode(), CHAIN_ID)
+
+
+def test_a_handler_knows_nothing_but_view_message_and_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Context] = []
+
+    def handler(view: Any, message: Any, context: Context) -> Outcome:
+        seen.append(context)
+        return Outcome()
+
+    chain = consortium.round_open()
+    block: BlockContext = chain.next_block()
+    buggy(chain, monkeypatch, handler)
+    assert seen == [Context(CHAIN_ID, block.height, block.time_ms, HOSPITAL_A.worker.public, "hospital-a", TERMS_ROLES)]
+
+
+def test_pruning_is_bounded_per_block() -> None:
+    committed = Committed()
+    marks = limits.REPLAY_PRUNED_PER_BLOCK + 10
+    committed.apply(dict(replay.mark(1, i.to_bytes(32, "big"), 1) for i in range(marks)))
+    assert len(replay.prune(committed, 5)) == limits.REPLAY_PRUNED_PER_BLOCK
+
+
+TERMS_ROLES = consortium.ROLES[HOSPITAL_A]

@@ -1,0 +1,94 @@
+"""The commands that a person types: set-up, the menu, and the run that every change must pass."""
+
+import ast
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from scripts.setup import command
+from scripts.setup.command import ROOT
+from scripts.setup.pins import Clone
+
+Run = Callable[[str], subprocess.CompletedProcess[str]]
+
+
+def test_an_old_python_reads_as_far_as_the_refusal() -> None:
+    ast.parse((ROOT / "scripts" / "setup" / "__main__.py").read_text(), feature_version=(3, 7))
+    ast.parse((ROOT / "scripts" / "setup" / "__init__.py").read_text(), feature_version=(3, 7))
+
+
+def test_an_old_python_is_refused_with_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 9, 18))
+    with pytest.raises(SystemExit, match=r"needs Python 3\.11 or newer.*is 3\.9(?s:.*)make setup PYTHON="):
+        runpy.run_module("scripts.setup", run_name="__main__")
+
+
+def test_a_check_changes_nothing(
+    clone: Clone, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "ROOT", clone.root)
+    before = sorted(clone.root.rglob("*"))
+    assert command.main(["--check"]) == 0
+    shown = capsys.readouterr().out
+    for part in ("this machine", "to do", "CometBFT", "Kubo", "to download", "of disk", "min on two cores", "logs in"):
+        assert part in shown
+    assert sorted(clone.root.rglob("*")) == before
+
+
+def test_a_wrong_binary_stops_set_up_before_it_changes_anything(
+    clone: Clone, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(command, "ROOT", clone.root)
+    monkeypatch.setenv("COMETBFT_BIN", str(tmp_path / "nowhere"))
+    before = sorted(clone.root.rglob("*"))
+    assert command.main([]) == 1
+    assert "COMETBFT_BIN" in capsys.readouterr().out
+    assert sorted(clone.root.rglob("*")) == before
+
+
+def test_the_menu_has_a_line_for_every_target() -> None:
+    shown = subprocess.run(
+        ["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    [targets] = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for target in targets.split():
+        assert re.search(rf"^  make {target} +\S", shown, re.MULTILINE), target
+
+
+@pytest.fixture
+def run_with_make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run .ci/run from a copy, with a `make` that only fails for one target."""
+
+    def run(failing: str) -> subprocess.CompletedProcess[str]:
+        (tmp_path / ".ci").mkdir()
+        shutil.copy(ROOT / ".ci" / "run", tmp_path / ".ci")
+        programs = tmp_path / "programs"
+        programs.mkdir()
+        (programs / "make").write_text(f'#!/bin/sh\necho "making $1"\n[ "$1" != {failing} ]\n')
+        (programs / "make").chmod(0o755)
+        monkeypatch.setenv("PATH", str(programs), prepend=":")
+        return subprocess.run(["bash", ".ci/run"], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    return run
+
+
+@pytest.mark.parametrize("target", ["lint", "types", "train-deps", "test"])
+def test_the_run_fails_when_one_stage_fails_and_names_it(run_with_make: Run, target: str) -> None:
+    ran = run_with_make(target)
+    assert ran.returncode != 0
+    stage = "setup" if target == "train-deps" else target
+    assert f"FAILED in stage {stage}" in ran.stdout
+    assert ran.stdout.count("making") == ["lint", "types", "train-deps", "test"].index(target) + 1
+
+
+def test_the_run_passes_when_every_stage_passes_and_shows_their_times(run_with_make: Run) -> None:
+    ran = run_with_make("nothing")
+    assert ran.returncode == 0
+    for stage in ("lint", "types", "setup", "test", "total"):
+        assert re.search(rf"^{stage} +\d+ s$", ran.stdout, re.MULTILINE), stage
