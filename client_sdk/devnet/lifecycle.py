@@ -22,11 +22,11 @@ from .daemon import LOG_NAME
 from .errors import AlreadyRunning, NoDevnet, NotRunning, SupervisorFailed, UnknownProcess
 from .foundation import erase, prepare
 from .layout import REPOSITORY, Layout, shipped_manifest
-from .leftovers import end_leftovers
+from .leftovers import began_of, end_leftovers
 from .manifest import Manifest, load_manifest
 from .process import log_tail
 from .readiness import NodeHealth, node_health
-from .state import DevnetState, Phase, ProcessRecord, ValidatorRecord, living, read_state
+from .state import DevnetState, Phase, ProcessRecord, ValidatorRecord, living, read_state, stopped, write_state
 from .supervisor import START_SECONDS, hold
 
 _POLL_SECONDS: Final = 0.05
@@ -151,11 +151,13 @@ def down(home: Path, *, delete: bool = False) -> DevnetStatus:
     with contextlib.suppress(NotRunning):
         control.ask(_control(home), {"do": "stop"}, _DOWN_SECONDS)
     _await_released(layout)
-    end_leftovers(living(state))
-    stopped = status(home)
+    if state.phase is Phase.LOST:
+        end_leftovers(living(state))
+        write_state(layout.state, stopped(state))
+    last = status(home)
     if delete:
         erase(layout)
-    return stopped
+    return last
 
 
 def _state(home: Path) -> DevnetState:
@@ -211,18 +213,10 @@ def _await_ready(layout: Layout, supervisor: int, changed: Callable[[DevnetState
                 return
             if state.phase is Phase.FAILED:
                 raise SupervisorFailed(state.error or "unknown error", state.hint or "")
-        if not _lives(supervisor):
+        if began_of(supervisor) is None:
             raise _supervisor_failed(layout, "ended")
         time.sleep(_POLL_SECONDS)
     raise _supervisor_failed(layout, f"did not have the network ready within {_UP_SECONDS:g} s")
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def _supervisor_failed(layout: Layout, why: str) -> SupervisorFailed:

@@ -94,13 +94,28 @@ def read_state(path: Path) -> DevnetState | None:
         raise StateUnreadable(f"{path} is damaged or of another version: {error!r}") from error
     is_held = state.phase in {Phase.STARTING, Phase.READY, Phase.STOPPING}
     if is_held and not is_same_process(state.supervisor_pid, state.supervisor_began):
-        return dataclasses.replace(state, phase=Phase.LOST)
+        return dataclasses.replace(state, phase=Phase.LOST, processes=tuple(map(_as_found, state.processes)))
     return state
+
+
+def stopped(state: DevnetState) -> DevnetState:
+    """The state once nothing runs any more."""
+    processes = tuple(
+        dataclasses.replace(record, status=ProcessStatus.STOPPED, pid=None, began=None) for record in state.processes
+    )
+    return dataclasses.replace(state, phase=Phase.STOPPED, processes=processes)
 
 
 def living(state: DevnetState) -> list[tuple[int, str | None]]:
     """The processes that lived when the state was written, as (id, began)."""
     return [(record.pid, record.began) for record in state.processes if record.pid is not None]
+
+
+def _as_found(record: ProcessRecord) -> ProcessRecord:
+    """A process of a supervisor that died: what was written is no longer kept up."""
+    if record.pid is None or is_same_process(record.pid, record.began):
+        return record
+    return dataclasses.replace(record, status=ProcessStatus.ENDED, pid=None, began=None)
 
 
 def _state(document: dict[str, Any]) -> DevnetState:

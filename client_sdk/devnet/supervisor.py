@@ -9,6 +9,7 @@ for: what happens to a network whose members fail is what a devnet is there to s
 
 import asyncio
 import fcntl
+import logging
 import os
 import shutil
 import signal
@@ -23,6 +24,7 @@ import aiohttp
 
 from client_sdk.payloads import kubo_node
 from client_sdk.payloads.kubo_node import KuboNode, KuboNodeSpec
+from client_sdk.private_files import PrivateFileError
 
 from . import binaries, control, wiring
 from .errors import AlreadyRunning, DevnetError, NotRunning, ProcessNotRunning, UnknownProcess
@@ -37,6 +39,7 @@ from .wiring import ValidatorWiring, Wiring
 
 START_SECONDS: Final = 60.0
 KILL_SECONDS: Final = 10.0
+_log: Final = logging.getLogger(__name__)
 
 
 class Devnet:
@@ -271,7 +274,10 @@ class Devnet:
 
     def _write(self) -> None:
         state = self.state
-        write_state(self.layout.state, state)
+        try:
+            write_state(self.layout.state, state)
+        except (OSError, PrivateFileError) as error:  # A full disk must not keep us from stopping processes.
+            _log.error("cannot write %s: %s", self.layout.state, error)
         if self._changed is not None:
             self._changed(state)
 

@@ -19,6 +19,7 @@ import cbrrr
 from .types import Items, Length, Range, Text
 
 Plain = dict[str, Any]
+_TAGGED = dict.fromkeys(("kind", "value"))
 R = TypeVar("R")
 
 
@@ -207,7 +208,7 @@ def _tagged(options: tuple[type, ...]) -> Shape:
         return {"kind": tag, "value": shapes[tag].pack(value, f"{field}.{tag}")}
 
     def unpack(value: Any, field: str) -> Any:
-        if not isinstance(value, dict) or value.keys() != {"kind", "value"}:
+        if not isinstance(value, dict) or value.keys() != _TAGGED.keys():
             raise Malformed(field, "must be a map of kind and value")
         tag = value["kind"]
         if type(tag) is not str or tag not in shapes:
@@ -221,7 +222,7 @@ def _record(kind: type) -> Shape:
     hints = typing.get_type_hints(kind, include_extras=True)
     names = [field.name for field in fields(kind)]
     shapes = [(name, shape_of(hints[name])) for name in names]
-    expected = frozenset(names)
+    expected = dict.fromkeys(names)
 
     def pack(value: Any, field: str) -> Plain:
         if type(value) is not kind:
@@ -233,8 +234,8 @@ def _record(kind: type) -> Shape:
         if not isinstance(value, dict):
             raise Malformed(field, f"must be a map of {kind.__name__}")
         prefix = f"{field}." if field else ""
-        if value.keys() != expected:
-            missing = sorted(expected - value.keys())
+        if value.keys() != expected.keys():
+            missing = sorted(name for name in names if name not in value)
             raise Malformed(prefix + (missing[0] if missing else "*"), "is missing" if missing else "unknown field")
         return kind(**{name: shape.unpack(value[name], prefix + name) for name, shape in shapes})
 

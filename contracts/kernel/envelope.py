@@ -22,7 +22,7 @@ from .types import ChainId, Height, Nonce
 CONTENT_TYPE = "application/vnd.fedledger.tx+dag-cbor"
 _EXTERNAL_AAD = b"fedledger/tx/v1"
 _DID_CHARS = 56
-_FIELDS = frozenset({"body", "nonce", "type", "valid_until"})
+_FIELDS = dict.fromkeys(("body", "nonce", "type", "valid_until"))
 _CHAIN, _NONCE, _HEIGHT = codec.shape_of(ChainId), codec.shape_of(Nonce), codec.shape_of(Height)
 
 
@@ -92,7 +92,7 @@ def signed_structure(protected: bytes, payload: bytes) -> bytes:
 
 def _envelope(key: bytes, chain_id: str, protected: bytes, payload: bytes, signature: bytes) -> Envelope:
     content = codec.decode_plain(payload, most=limits.TX_BYTES)
-    if not isinstance(content, dict) or content.keys() != _FIELDS:
+    if not isinstance(content, dict) or content.keys() != _FIELDS.keys():
         raise Malformed("payload", "must be a map of body, nonce, type and valid_until")
     if type(content["type"]) is not str:
         raise Malformed("type", "must be text")

@@ -5,11 +5,14 @@ plan names rounds; if one is void, the next goes on.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import fedledger as fl
 from client_sdk.devnet import lifecycle
+from client_sdk.rpc import RpcClient
+from contracts import identity
 from contracts.identity import RegisterDataset
 from contracts.kernel import Rejected
 from contracts.kernel.rules import text
@@ -53,11 +56,12 @@ class Incidents:
     consortium: Consortium
     watcher: Watcher
     view: View
+    start_hospital: Callable[[str, str], Awaitable[None]]  # With another key; returns when it is ready.
 
-    async def run(self, restart_hospital: "asyncio.Queue[tuple[str, str]]") -> None:
+    async def run(self) -> None:
         """The whole plan, in order."""
         await self._kill_and_recover()
-        await self._report_stolen_key(restart_hospital)
+        await self._report_stolen_key()
         await self._try_to_refill()
         await self.watcher.until(lambda: self.watcher.is_over(self.plan.last))
 
@@ -90,8 +94,6 @@ class Incidents:
             if health is not None and health.height >= target:
                 break
             await asyncio.sleep(0.3)
-        from client_sdk.rpc import RpcClient
-
         hashes = []
         for record in records.values():
             rpc = RpcClient((record.record.rpc,))
@@ -99,7 +101,7 @@ class Incidents:
             await rpc.close()
         return target, len(set(hashes)) == 1
 
-    async def _report_stolen_key(self, restart_hospital: "asyncio.Queue[tuple[str, str]]") -> None:
+    async def _report_stolen_key(self) -> None:
         victim, number = self.plan.stolen
         await self.watcher.until(lambda: self.watcher.is_open(number))
         self._hold()  # The next round waits for the report.
@@ -110,10 +112,11 @@ class Incidents:
         since = self.watcher.opened_at[number]
         self.view.tell(f"{victim} reports that its worker key was stolen as of height {since}", "bad")
         await self.consortium.act(victim, ReportStolenKey(public, since))
-        await restart_hospital.put((victim, WORKER))  # Shows that the old key is refused.
         await self.consortium.new_worker(victim, "worker-2")
-        self.view.tell(f"{victim} enrols a new worker key and goes on", "good")
-        await restart_hospital.put((victim, "worker-2"))
+        await self.start_hospital(victim, "worker-2")
+        self.view.tell(
+            f"{victim} goes on with a new worker key; its old process still tries with the stolen one", "good"
+        )
         self._release()
 
     async def _try_to_refill(self) -> None:
@@ -125,8 +128,10 @@ class Incidents:
         await self.watcher.until(lambda: self.watcher.is_over(number))
         task = self.watcher.task
         await self.consortium.new_worker(name, "worker-2")
-        limit = NANO  # One ε, on paper: the organisation's cap is what counts.
-        await self.consortium.act(name, RegisterDataset("fresh-name", task.terms.data_class, limit, DELTA_INVERSE))
+        member = await self.consortium.members[name].client.get(identity.ORGANISATIONS, name)
+        assert member is not None
+        fresh = RegisterDataset("fresh-name", task.terms.data_class, member.epsilon_cap, DELTA_INVERSE)
+        await self.consortium.act(name, fresh)
         await self.consortium.act(name, JoinTask(task.name, "fresh-name", task.digest))
         self.view.tell(f"{name} enrols a second key and registers a second dataset name", "odd")
         self._release()
@@ -135,17 +140,13 @@ class Incidents:
 
     def _reserve_anew(self, name: str, number: int) -> None:
         with fl.connect(str(self.home), key=f"{name}/worker-2") as ledger:
-            task = ledger.task(self.watcher.task.name)
-            for dataset in ("fresh-name",):
-                for rnd in ledger.rounds(task, dataset):
-                    try:
-                        rnd.reserve()
-                        self.view.tell(f"{name} got a reservation with {dataset}", "bad")
-                    except Rejected as refusal:
-                        self.view.tell(
-                            f"{name} with a second key and dataset in round {number}: {explained(refusal)}", "good"
-                        )
-                    break
+            rnd = next(ledger.rounds(ledger.task(self.watcher.task.name), "fresh-name"))
+            try:
+                rnd.reserve()
+            except Rejected as refusal:
+                self.view.tell(f"{name} with a new key and dataset in round {number}: {explained(refusal)}", "good")
+            else:
+                self.view.tell(f"{name} got a reservation with a new key and dataset", "bad")
 
     def _hold(self) -> None:
         self.hold.touch()

@@ -115,7 +115,6 @@ async def _train(
 ) -> None:
     view.stage("training under the ledger")
     layout, hold = Layout(home), home / "hold"
-    again: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
     records = await asyncio.to_thread(_write_records, home, list(datasets), dealt)
     workers = Workers(layout.logs, _hear(view))
     hold.touch()
@@ -126,11 +125,9 @@ async def _train(
         arguments += ["--dataset", datasets[name], "--records", str(records[name]), *flags]
         await workers.start(name if key == "worker" else f"{name}-{key}", "examples.demo.hospital", *arguments)
 
-    async def newcomers() -> None:
-        while True:
-            name, key = await again.get()
-            if key != "worker":
-                await hospital(name, key)
+    async def newcomer(name: str, key: str) -> None:
+        await hospital(name, key)
+        await workers.ready()
 
     try:
         for name in forming.verifiers(manifest):
@@ -143,10 +140,8 @@ async def _train(
         view.tell(
             f"{len(datasets)} hospitals and {len(forming.verifiers(manifest))} verifiers run as processes", "good"
         )
-        starting = asyncio.create_task(newcomers())
         hold.unlink(missing_ok=True)
-        await Incidents(plan, home, hold, club, watcher, view).run(again)
-        starting.cancel()
+        await Incidents(plan, home, hold, club, watcher, view, newcomer).run()
     finally:
         await workers.stop()
 

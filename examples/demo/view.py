@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
+from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
@@ -15,6 +16,7 @@ from rich.text import Text
 
 STORY_LINES = 14
 STYLES = {"good": "green", "bad": "red", "odd": "yellow", "plain": ""}
+UNFINISHED = ("open", "closed", "proposed")
 MARKS = {"good": "+", "bad": "!", "odd": "~", "plain": " "}
 
 
@@ -66,11 +68,11 @@ class Lines:
 
     def row(self, row: RoundRow) -> None:
         """Say how a round ended; its steps were told before."""
-        if row.outcome == "open" or self._shown.get(row.round) == row.outcome:
+        if row.outcome in UNFINISHED or self._shown.get(row.round) == row.outcome:
             return
         self._shown[row.round] = row.outcome
         accuracy = "" if row.canary is None else f", canary {row.canary:.1%}, held-out {row.held_out or 0:.1%}"
-        names = ", ".join(row.contributed) or "nobody"
+        names = ", ".join(sorted(row.contributed)) or "nobody"
         text = f"round {row.round}: {row.outcome}; contributed {names}{accuracy}"
         self._write({"type": "round", **asdict(row)}, f"  {text}")
 
@@ -118,25 +120,15 @@ class Screen:
 
 def round_table(rows: list[RoundRow]) -> Table:
     """The rounds so far: who, what came of it, how good it is, and the largest cumulative ε."""
-    table = Table(title="Rounds", expand=True, pad_edge=False)
-    for name, options in (
-        ("round", {"justify": "right"}),
-        ("contributed", {"ratio": 3}),
-        ("filtered", {}),
-        ("missing", {}),
-        ("version", {"justify": "right"}),
-        ("outcome", {"ratio": 2}),
-        ("canary", {"justify": "right"}),
-        ("held-out", {"justify": "right"}),
-        ("highest ε", {"justify": "right"}),
-    ):
-        table.add_column(name, **options)
+    table = Table(title="Rounds (hospitals by letter)", box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
+    for name in ("round", "took part", "filtered", "left", "version", "outcome", "canary", "held-out", "max ε"):
+        table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(
             str(row.round),
-            " ".join(name.removeprefix("hospital-") for name in row.contributed),
-            " ".join(name.removeprefix("hospital-") for name in row.filtered),
-            " ".join(name.removeprefix("hospital-") for name in row.missing),
+            _letters(row.contributed),
+            _letters(row.filtered),
+            _letters(row.missing),
             "" if row.version is None else f"v{row.version}",
             row.outcome,
             "" if row.canary is None else f"{row.canary:.1%}",
@@ -144,6 +136,10 @@ def round_table(rows: list[RoundRow]) -> Table:
             f"{max(row.epsilon.values()):.2f}" if row.epsilon else "",
         )
     return table
+
+
+def _letters(hospitals: list[str]) -> str:
+    return "".join(sorted(name.removeprefix("hospital-") for name in hospitals))
 
 
 @contextmanager

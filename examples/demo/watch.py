@@ -22,7 +22,7 @@ from learning import canary
 from learning.tensors import Int64, Records
 from services.aggregator.recompute import network
 
-from .view import RoundRow, View
+from .view import UNFINISHED, RoundRow, View
 
 NANO = 10**9
 COSTLY = (Verdict.FILTERED, Verdict.REFUSED, Verdict.MISSING, Verdict.FALSE_PROPOSAL)
@@ -39,6 +39,7 @@ class Watcher:
     rows: dict[int, RoundRow] = field(default_factory=dict)
     round_of: dict[int, int] = field(default_factory=dict)  # Version to round.
     opened_at: dict[int, int] = field(default_factory=dict)  # Round to height.
+    reputation: dict[str, float] = field(default_factory=dict)
     height: int = 0
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
@@ -62,7 +63,7 @@ class Watcher:
 
     def is_over(self, number: int) -> bool:
         """Whether a round has its decision, or is void."""
-        return number in self.rows and self.rows[number].outcome not in ("open", "closed", "proposed")
+        return number in self.rows and self.rows[number].outcome not in UNFINISHED
 
     async def _heard(self, height: int, event: Event) -> None:
         if isinstance(event, RoundOpened):
@@ -75,7 +76,7 @@ class Watcher:
             self._progressed(event)
         elif isinstance(event, RoundClosed | RoundVoided | VersionProposed):
             self._moved(event)
-        elif isinstance(event, ReputationChanged) and event.verdict in COSTLY:
+        elif isinstance(event, ReputationChanged):
             self._judged(event)
         elif isinstance(event, KeyRevoked):
             self.view.tell(f"a key of {event.organisation} is revoked as of height {event.revoked_from}", "odd")
@@ -131,14 +132,17 @@ class Watcher:
             self.view.tell(f"v{event.version} is {event.status}: {event.reason}", "odd")
 
     def _judged(self, event: ReputationChanged) -> None:
-        last = max(self.rows)
-        deviation = event.deviation / 1_000_000
+        name = event.organisation
+        before = self.reputation.get(name, 0.0)
+        now = self.reputation[name] = event.deviation / 1_000_000
+        if event.verdict not in COSTLY:
+            return
+        cost = f"its reputation goes from {before:+.2f} to {now:+.2f}" if now < before - 0.001 else "that alone costs nothing"
         if event.verdict is Verdict.FILTERED:
-            self.rows[last].filtered.append(event.organisation)
-            cost = "costs nothing yet" if event.deviation >= 0 else f"costs reputation: {deviation:+.2f}"
-            self.view.tell(f"the update of {event.organisation} is filtered as an outlier; it {cost}", "odd")
+            self.rows[max(self.rows)].filtered.append(name)
+            self.view.tell(f"the update of {name} is filtered as an outlier; {cost}", "odd")
         else:
-            self.view.tell(f"{event.organisation}: {event.verdict}; reputation {deviation:+.2f}", "odd")
+            self.view.tell(f"{name}: {event.verdict}; {cost}", "odd")
 
     async def _accuracies(self, number: int) -> tuple[float, float]:
         """Canary accuracy as voted on, and held-out accuracy as the harness finds it."""

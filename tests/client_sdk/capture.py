@@ -33,9 +33,7 @@ async def record(folder: Path) -> dict:
         heights = range(1, newest + 1)
 
         async def answers(method: str, **others: str) -> dict:
-            return {
-                str(height): (await ask(method, {"height": str(height), **others})).members() for height in heights
-            }
+            return {str(height): (await ask(method, {"height": str(height), **others})).members() for height in heights}
 
         digest = base64.b64encode(hashlib.sha256(TX).digest()).decode()
         return {

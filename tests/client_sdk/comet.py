@@ -104,9 +104,7 @@ def _homes(folder: Path, count: int, application: str, edit_genesis) -> list[Nod
 
 
 def _node_id(node: Node) -> str:
-    shown = subprocess.run(
-        [BINARY, "show-node-id", "--home", node.home], check=True, capture_output=True, text=True
-    )
+    shown = subprocess.run([BINARY, "show-node-id", "--home", node.home], check=True, capture_output=True, text=True)
     return shown.stdout.strip()
 
 

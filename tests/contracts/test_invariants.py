@@ -256,7 +256,7 @@ def replayed(origin: Chain, steps: tuple[Step, ...]) -> tuple[bytes, dict[bytes,
 
 
 TestConsortium = Consortium.TestCase
-TestConsortium.settings = settings(max_examples=20, stateful_step_count=30, deadline=None)
+TestConsortium.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
 
 
 def test_a_history_replayed_from_genesis_leads_to_the_live_root() -> None:

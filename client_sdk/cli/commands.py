@@ -1,0 +1,60 @@
+"""How nouns and verbs are declared: ``noun`` makes a group, ``verb`` adds a command with an example.
+
+Help is printed before anything is parsed: Typer checks arguments with pydantic, whose import alone would take longer
+than all of the help.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+F = TypeVar("F", bound=Callable[..., Any])
+ALIASES = {"ls": "list"}  # Understood, and shown nowhere: there is one spelling.
+
+
+class Verb(TyperCommand):
+    """A command whose help needs nothing else."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Print help when it is asked for, wherever; else parse."""
+        before_separator = args[: args.index("--")] if "--" in args else args
+        if "--help" in before_separator:
+            show_help(ctx)
+        return super().parse_args(ctx, args)
+
+
+class Noun(TyperGroup):
+    """A group whose help needs nothing else; without a verb it shows its help."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Print help when it is asked for, or when there is nothing to do; else parse."""
+        if not args or args[0] == "--help":
+            show_help(ctx)
+        return super().parse_args(ctx, args)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The verb of this name or alias."""
+        return super().get_command(ctx, ALIASES.get(cmd_name, cmd_name))
+
+
+def noun() -> typer.Typer:
+    """An empty group; ``app`` knows its help."""
+    return typer.Typer(cls=Noun, rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+
+
+def verb(group: typer.Typer, name: str, example: str) -> Callable[[F], F]:
+    """Add a command to a group. Its docstring is its help; ``example`` is what to type after ``fedledger``."""
+
+    def add(function: F) -> F:
+        group.command(name, cls=Verb, epilog=f"Example: fedledger {example}")(function)
+        return function
+
+    return add
+
+
+def show_help(ctx: Any) -> None:
+    """Print the help of a command and end it."""
+    typer.echo(ctx.get_help())
+    ctx.exit()

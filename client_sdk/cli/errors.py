@@ -1,0 +1,212 @@
+"""What an exception means to whoever typed the command: a name, a hint, facts with units, an exit status.
+
+This is the only place where exceptions become exit statuses:
+
+===  =========================================================================
+0    done
+1    refused by the ledger, or failed
+2    not connected or not let in: node down, wrong passphrase, exposed key file
+3    no answer in time
+4    wrong arguments, or a wrong file named by them
+5    a bug
+130  interrupted with Ctrl-C; the message says what was left
+===  =========================================================================
+
+Exceptions are told apart by the names of their classes, so that nothing is imported to print an error: an exception's
+module is loaded by the time it is raised.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, Final
+
+from . import units
+from .output import SCHEMA_VERSION, plain, printable
+
+
+class Exit(IntEnum):
+    """The exit statuses."""
+
+    OK = 0
+    REFUSED = 1
+    NO_ACCESS = 2
+    TIMEOUT = 3
+    USAGE = 4
+    BUG = 5
+    INTERRUPTED = 130
+
+
+# The nearest class in an exception's line of descent decides.
+STATUSES: Final[Mapping[str, Exit]] = {
+    "contracts.kernel.rules.Rejected": Exit.REFUSED,
+    "contracts.kernel.codec.Malformed": Exit.USAGE,
+    "client_sdk.client.NoSigner": Exit.NO_ACCESS,
+    "client_sdk.client.NotDecided": Exit.TIMEOUT,
+    "client_sdk.devnet.errors.DevnetError": Exit.REFUSED,
+    "client_sdk.devnet.errors.ManifestInvalid": Exit.USAGE,
+    "client_sdk.devnet.errors.NoDevnet": Exit.NO_ACCESS,
+    "client_sdk.devnet.errors.NotRunning": Exit.NO_ACCESS,
+    "client_sdk.devnet.errors.ProfileInvalid": Exit.NO_ACCESS,
+    "client_sdk.devnet.errors.UnknownProcess": Exit.USAGE,
+    "client_sdk.keys.InvalidKeyName": Exit.USAGE,
+    "client_sdk.keys.KeyringError": Exit.NO_ACCESS,
+    "client_sdk.keys.KeyFileExists": Exit.REFUSED,
+    "client_sdk.light.errors.LightClientError": Exit.REFUSED,
+    "client_sdk.passphrase.PassphraseError": Exit.NO_ACCESS,
+    "client_sdk.payloads.errors.InvalidCid": Exit.USAGE,
+    "client_sdk.payloads.errors.PayloadError": Exit.REFUSED,
+    "client_sdk.payloads.errors.StoreUnavailable": Exit.NO_ACCESS,
+    "client_sdk.private_files.PrivateFileError": Exit.NO_ACCESS,
+    "client_sdk.refusals.LedgerBug": Exit.BUG,
+    "client_sdk.refusals.ResultMalformed": Exit.REFUSED,
+    "client_sdk.refusals.UnknownRefusal": Exit.REFUSED,
+    "client_sdk.rpc.errors.NodeUnavailable": Exit.NO_ACCESS,
+    "client_sdk.rpc.errors.RpcError": Exit.REFUSED,
+    "client_sdk.rpc.transport.AddressInvalid": Exit.USAGE,
+    "client_sdk.session.WrongGenesis": Exit.NO_ACCESS,
+    "client_sdk.training.artefacts.ArtefactRefused": Exit.REFUSED,
+    "client_sdk.training.journal.JournalDamaged": Exit.REFUSED,
+    "client_sdk.training.participant.PayloadLost": Exit.REFUSED,
+    "client_sdk.training.task.VersionUnfit": Exit.REFUSED,
+    "client_sdk.training.terms_file.TermsFileInvalid": Exit.USAGE,
+    "client_sdk.training.trainer.ModelRefused": Exit.USAGE,
+    "client_sdk.verified.NodeRefused": Exit.REFUSED,
+    "client_sdk.wire.AnswerMalformed": Exit.REFUSED,
+    "learning.errors.LearningError": Exit.REFUSED,
+    "learning.inputs.InvalidInputs": Exit.USAGE,
+    "typer.exceptions.TyperException": Exit.USAGE,
+    "builtins.KeyboardInterrupt": Exit.INTERRUPTED,
+    "builtins.TimeoutError": Exit.TIMEOUT,
+    "builtins.OSError": Exit.REFUSED,
+}
+
+# A class's own row wins over the hint it carries, which may name what this program has not; an ancestor's row serves
+# those that carry none.
+HINTS: Final[Mapping[str, str]] = {
+    "contracts.kernel.codec.Malformed": "Correct the named field; docs/protocol.md has its bounds.",
+    "client_sdk.client.NoSigner": "Say whose key acts: --as ORG/KEY, or FEDLEDGER_AS.",
+    "client_sdk.passphrase.NoPassphrase": "Give --passphrase-file FILE (a pipe such as /dev/fd/3 is one too).",
+    "client_sdk.rpc.errors.RpcError": "The message is the node's own: 'fedledger doctor' looks at all of them.",
+    "client_sdk.training.artefacts.ArtefactRefused": "Ask whoever published it, or fetch it from another store.",
+    "learning.inputs.InvalidInputs": "Compare the records with what 'fedledger task show' says of the inputs.",
+    "builtins.KeyboardInterrupt": "Nothing was left half done.",
+    "builtins.TimeoutError": "Check that the chain makes blocks ('fedledger doctor'), then try again.",
+    "builtins.OSError": "Check the file, its folder and the space on its disk.",
+}
+BUG_HINT: Final = "This is a bug in fedledger: run it again with --debug and report what it prints."
+
+
+class CliError(Exception):
+    """A failure that only the command line knows. ``name`` is its error code."""
+
+    def __init__(self, name: str, message: str, hint: str, status: Exit = Exit.REFUSED) -> None:
+        super().__init__(message)
+        self.name, self.hint, self.status = name, hint, status
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, with what it left behind."""
+
+    def __init__(self, left: str) -> None:
+        super().__init__(left)
+        self.hint = left
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An exception as it is shown. ``code`` is the ledger's number of a refusal, None for everything else."""
+
+    error_code: str
+    message: str
+    hint: str
+    status: Exit
+    code: int | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def envelope(self) -> dict[str, Any]:
+        """The JSON document of a failure."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "status": "error",
+            "error_code": self.error_code,
+            "code": self.code,
+            "message": self.message,
+            "hint": self.hint,
+            "facts": plain(self.facts),
+        }
+
+    def text(self) -> str:
+        """The lines for people."""
+        label = self.error_code if self.code is None else f"{self.error_code} ({self.code})"
+        lines = [f"{label}: {self.message}"]
+        lines += [f"  {name}: {units.fact(self.error_code, name, value)}" for name, value in self.facts.items()]
+        if self.hint:
+            lines.append(f"What to do: {self.hint}")
+        return printable("\n".join(lines))
+
+
+def failure_of(error: BaseException) -> Failure:
+    """What an exception means."""
+    if isinstance(error, CliError):
+        return Failure(error.name, str(error), error.hint, error.status)
+    lineage = tuple(_qualified(kind) for kind in type(error).__mro__)
+    if "contracts.kernel.rules.Rejected" in lineage:
+        return _refusal(error)
+    status = next((STATUSES[name] for name in lineage if name in STATUSES), Exit.BUG)
+    hint = _hint(error, lineage)
+    if status is Exit.USAGE and "typer.exceptions.TyperException" in lineage:
+        return Failure("USAGE", _usage_message(error), _usage_hint(error), status)
+    if status is Exit.INTERRUPTED:
+        return Failure("INTERRUPTED", "interrupted", hint, status)
+    return Failure(error_code(type(error)), _message(error), hint or (BUG_HINT if status is Exit.BUG else ""), status)
+
+
+@contextmanager
+def leaving(left: str) -> Iterator[None]:
+    """Say what Ctrl-C leaves behind, should it come within. Works around awaiting code too."""
+    from asyncio import CancelledError
+
+    try:
+        yield
+    except Interrupted:
+        raise
+    except (KeyboardInterrupt, CancelledError):
+        raise Interrupted(left) from None
+
+
+def error_code(kind: type[BaseException]) -> str:
+    """``NodeUnavailable`` → ``NODE_UNAVAILABLE``."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", kind.__name__).upper()
+
+
+def _refusal(error: Any) -> Failure:
+    return Failure(error.name, error.meaning(), error.hint, Exit.REFUSED, error.code, error.facts)
+
+
+def _hint(error: BaseException, lineage: tuple[str, ...]) -> str:
+    """The row of the class itself, else the exception's own hint, else an ancestor's row."""
+    own = HINTS.get(lineage[0]) or getattr(error, "hint", "")
+    return own or next((HINTS[name] for name in lineage if name in HINTS), "")
+
+
+def _qualified(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error) or type(error).__name__
+
+
+def _usage_message(error: Any) -> str:
+    message: str = error.format_message()
+    return message
+
+
+def _usage_hint(error: Any) -> str:
+    ctx = getattr(error, "ctx", None)
+    return f"See '{ctx.command_path} --help'." if ctx is not None else "See 'fedledger --help'."

@@ -1,0 +1,97 @@
+"""Ledger values as people read them: ε, times, sizes, keys, and the facts of refusals with their units."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+NANO: Final = 10**9
+MILLION: Final = 1_000_000
+EPSILON_MEANS: Final = (
+    "ε bounds what was declared, for one record: the ledger cannot see the noise. What it promises: docs/privacy.md."
+)
+
+
+def epsilon(nano: int) -> str:
+    """ε from units of 10⁻⁹, with two decimals: ``3.80``."""
+    return f"{nano / NANO:.2f}"
+
+
+def delta(inverse: int) -> str:
+    """δ from its inverse: ``1e-05``."""
+    return f"{1 / inverse:g}"
+
+
+def millionths(value: int) -> str:
+    """A signed number in millionths: ``+0.15``."""
+    return f"{value / MILLION:+.2f}"
+
+
+def time(milliseconds: int) -> str:
+    """A block time, in UTC; a dash for 0, which the ledger writes for "not yet"."""
+    if milliseconds == 0:
+        return "-"
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):
+        return f"{milliseconds} ms"
+
+
+def duration(milliseconds: int) -> str:
+    """A span of block time: ``4 s``, ``2 h 30 min``."""
+    seconds = milliseconds / 1000
+    if seconds < 120:
+        return f"{seconds:g} s"
+    minutes = round(seconds / 60)
+    days, rest = divmod(minutes, 24 * 60)
+    parts = ((days, "d"), (rest // 60, "h"), (rest % 60, "min"))
+    return " ".join(f"{count} {unit}" for count, unit in parts if count)
+
+
+def size(count: int) -> str:
+    """A number of bytes: ``1,234 bytes``."""
+    return f"{count:,} bytes"
+
+
+def key(public: bytes) -> str:
+    """A public key as people compare it, did:key."""
+    from contracts.kernel import crypto
+
+    return crypto.did_key(public)
+
+
+def fact(refusal: str, name: str, value: object) -> str:
+    """A refusal's fact with its unit. ``refusal`` is its name, as in ``BUDGET_EXCEEDED``."""
+    if isinstance(value, bytes):
+        return key(value) if name == "key" and len(value) == 32 else value.hex()
+    if isinstance(value, int):
+        return (_UNITS.get((refusal, name)) or _UNITS.get((_ANY, name)) or str)(value)
+    return str(value)
+
+
+def _epsilon_fact(value: int) -> str:
+    return f"ε = {epsilon(value)}"
+
+
+def _block(value: int) -> str:
+    return f"block {value}"
+
+
+_ANY: Final = "*"
+_UNITS: Final[Mapping[tuple[str, str], Callable[[int], str]]] = {
+    ("BUDGET_EXCEEDED", "spent"): _epsilon_fact,
+    ("BUDGET_EXCEEDED", "wanted"): _epsilon_fact,
+    ("BUDGET_EXCEEDED", "limit"): _epsilon_fact,
+    ("LIMIT_OVER_CAP", "wanted"): _epsilon_fact,
+    ("LIMIT_OVER_CAP", "cap"): _epsilon_fact,
+    ("DEADLINE_PASSED", "deadline"): time,
+    ("DEADLINE_PASSED", "now"): time,
+    ("PAYLOAD_TOO_LARGE", "size"): size,
+    ("PAYLOAD_TOO_LARGE", "limit"): size,
+    ("REVOCATION_MOVES_LATER", "wanted"): _block,
+    (_ANY, "furthest"): _block,
+    (_ANY, "height"): _block,
+    (_ANY, "revoked_from"): _block,
+    (_ANY, "since"): _block,
+    (_ANY, "valid_until"): _block,
+}
+UNITS: Final = tuple(_UNITS)  # For the test that every refusal named here exists.

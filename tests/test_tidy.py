@@ -1,0 +1,256 @@
+"""The house rules, held over the repository; and each rule held over a planted violation."""
+
+import ast
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+from contracts import registry
+from contracts.kernel import Rejected
+from scripts import gen_docs
+from tests import tidy
+from tests.tidy import ROOT, Violation
+
+SOURCES = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in tidy.files(".py")}
+TREES = {path: ast.parse(source) for path, source in SOURCES.items()}
+CORE = [path for path in TREES if path.startswith("contracts/")]
+VECTORS = sorted((ROOT / "tests" / "vectors").glob("*/*.json"))
+
+
+def none(violations: Iterable[Violation]) -> None:
+    found = [str(violation) for violation in violations]
+    assert not found, "\n" + "\n".join(found)
+
+
+# --- the repository ---
+
+
+def test_packages_import_only_in_the_direction_of_the_arrows() -> None:
+    none(found for path, tree in TREES.items() for found in tidy.broken_arrows(tree, path))
+
+
+def test_the_core_imports_nothing_that_could_differ_between_machines() -> None:
+    none(found for path in CORE for found in tidy.foreign_imports(TREES[path], path))
+
+
+def test_the_core_says_nothing_that_could_differ_between_replicas() -> None:
+    none(found for path in CORE for found in tidy.indeterminate(TREES[path], path))
+
+
+def test_files_functions_and_lines_stay_within_their_bounds() -> None:
+    none(found for path, tree in TREES.items() for found in tidy.oversized(SOURCES[path], tree, path))
+
+
+def test_nothing_has_a_name_that_says_nothing() -> None:
+    none(found for path, tree in TREES.items() for found in tidy.vague(tree, path))
+
+
+def test_every_module_says_what_it_holds() -> None:
+    none(found for path, tree in TREES.items() for found in tidy.undocumented(tree, path))
+
+
+def test_no_committed_file_names_a_package_index_or_a_path_of_one_machine() -> None:
+    paths = [*tidy.files(*tidy.TEXT), ROOT / "Makefile"]
+    texts = ((str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")) for path in paths)
+    none(found for path, text in texts for found in tidy.addresses(text, path))
+
+
+def test_the_order_of_the_contracts_is_the_registry_s() -> None:
+    names = [contract.name for contract in registry.CONTRACTS]
+    assert names == [name for name in tidy.CONTRACT_ORDER if name in names]
+
+
+# --- vectors and docs ---
+
+
+def test_every_error_code_has_a_negative_vector() -> None:
+    shown = {json.loads(path.read_text())["code"] for path in VECTORS if path.parent.name != "setup"}
+    missing = [f"{code} {kind.__name__}" for code, kind in sorted(Rejected.by_code.items()) if code not in shown]
+    assert not missing, "write a test marked `vectors` for each, named for the sin"
+
+
+def test_every_vector_is_written_by_a_test_that_still_exists() -> None:
+    claims = {
+        f"{Path(path).stem.removeprefix('test_')}/{node.name.removeprefix('test_')}"
+        for path, tree in TREES.items()
+        if path.startswith("tests/contracts/")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+        and any("mark.vectors" in ast.unparse(mark) for mark in node.decorator_list)
+    }
+    written = {f"{path.parent.name}/{path.stem}" for path in VECTORS if path.parent.name != "setup"}
+    assert written == claims, "delete tests/vectors and run `make vectors`"
+
+
+def test_vector_files_stay_small() -> None:
+    large = [f"{path.name}: {path.stat().st_size}" for path in VECTORS if path.stat().st_size > 24_000]
+    assert not large, "start from a later stage of tests/consortium.py"
+
+
+def test_the_tables_in_the_docs_are_current() -> None:
+    assert gen_docs.stale() == [], "run `make docs`"
+
+
+# --- the rules themselves ---
+
+
+def planted(check: Callable[..., Iterable[Violation]], source: str, path: str) -> list[str]:
+    return [violation.rule for violation in check(ast.parse(source), path)]
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "rule"),
+    [
+        ("contracts/rounds.py", "import abci_app", "contracts imports abci_app"),
+        ("contracts/rounds.py", "from learning import fixed", "contracts imports learning"),
+        ("learning/fixed.py", "import contracts.kernel", "learning imports contracts"),
+        ("abci_app/server.py", "from client_sdk.keys import Key", "abci_app imports client_sdk"),
+        ("client_sdk/keys.py", "def f():\n    import abci_app.store", "client_sdk imports abci_app"),
+        ("client_sdk/keys.py", "from services.aggregator import round", "client_sdk imports services"),
+        ("services/main.py", "import abci_app", "services imports abci_app"),
+        ("abci_app/server.py", "from tests import chain", "abci_app imports tests"),
+        ("contracts/identity.py", "from . import governance", "identity imports governance"),
+        ("contracts/rounds.py", "from .models import VERSIONS", "rounds imports models"),
+        ("contracts/rounds.py", "from contracts.lineage import VERSIONS", "rounds imports lineage"),
+        ("contracts/governance.py", "from .registry import HANDLERS", "governance imports registry"),
+        ("contracts/kernel/state.py", "from .. import identity", "the kernel imports contracts.identity"),
+        ("contracts/kernel/state.py", "from ..identity import KEYS", "the kernel imports contracts.identity"),
+        ("contracts/tokens.py", "x = 1", "tokens has no place among the contracts"),
+    ],
+)
+def test_an_import_against_the_arrows_is_found(path: str, source: str, rule: str) -> None:
+    assert planted(tidy.broken_arrows, source, path) == [rule]
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        (
+            "contracts/models.py",
+            "from . import identity, lineage\nfrom .kernel import View\nfrom .kernel.types import OrgId",
+        ),
+        ("contracts/kernel/state.py", "from . import codec\nfrom .rules import Record"),
+        ("services/main.py", "import client_sdk\nfrom contracts import identity\nimport numpy"),
+        ("tests/chain.py", "import contracts, abci_app, client_sdk, services"),
+    ],
+)
+def test_an_import_along_the_arrows_is_fine(path: str, source: str) -> None:
+    assert planted(tidy.broken_arrows, source, path) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import time",
+        "import random",
+        "from os import environ",
+        "import locale",
+        "from datetime import datetime",
+        "import secrets",
+        "import json",
+        "import numpy",
+        "def f():\n    import time",
+        "import nacl",
+        "import cbrrr",
+        "import collections",
+    ],
+)
+def test_a_foreign_import_in_the_core_is_found(source: str) -> None:
+    (rule,) = planted(tidy.foreign_imports, source, "contracts/rounds.py")
+    assert rule.startswith("the core imports ")
+
+
+def test_each_package_of_the_core_is_used_in_its_one_file() -> None:
+    for package, path in tidy.CORE_PACKAGES.items():
+        assert planted(tidy.foreign_imports, f"import {package}", path) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "rule"),
+    [
+        ("x = 0.5", "the float 0.5"),
+        ("x = 1e3", "the float 1000.0"),
+        ("x = 2j", "the float 2j"),
+        ("x = a / b", "true division"),
+        ("x /= 2", "true division"),
+        ("x = {a, b}", "a set"),
+        ("x = {a for a in b}", "a set"),
+        ("x = set(a)", "set()"),
+        ("x = frozenset(a)", "frozenset()"),
+        ("x = hash(a)", "hash()"),
+        ("x = id(a)", "id()"),
+        ("x = float(a)", "float()"),
+        ("x = round(a)", "round()"),
+        ("x = open(a)", "open()"),
+        ("x = eval(a)", "eval()"),
+        ("x = a.isdigit()", ".isdigit()"),
+        ("x = a.casefold()", ".casefold()"),
+        ("x = re.compile('a')", "a pattern over Unicode"),
+        ("async def f(): pass", "asynchronous code"),
+        ("def f():\n    global x", "state outside the state"),
+        ("def f(n):\n    return f(n - 1)", "f calls itself"),
+    ],
+)
+def test_an_indeterminate_statement_in_the_core_is_found(source: str, rule: str) -> None:
+    assert planted(tidy.indeterminate, source, "contracts/rounds.py") == [rule]
+
+
+@pytest.mark.parametrize(
+    "source", ["x = a // b", "x = {a: b}", "x = re.compile('a', re.ASCII)", "x = 'a / b'", "x = -3"]
+)
+def test_a_determinate_statement_in_the_core_is_fine(source: str) -> None:
+    assert planted(tidy.indeterminate, source, "contracts/rounds.py") == []
+
+
+def test_what_is_too_long_is_found() -> None:
+    long_function = "def f():\n    '''Says what.\n\n    And why.\n    '''\n" + "    x = 1\n" * tidy.FUNCTION_LINES
+    cases = {
+        "x = 1\n" * (tidy.FILE_LINES + 1): ["501 lines in a file"],
+        "x = 1\n" * tidy.FILE_LINES: [],
+        "#" * (tidy.LINE_CHARS + 1): ["111 characters in a line"],
+        "#" * tidy.LINE_CHARS: [],
+        long_function: ["f has 61 lines"],
+        long_function.removesuffix("    x = 1\n"): [],
+    }
+    for source, rules in cases.items():
+        assert [found.rule for found in tidy.oversized(source, ast.parse(source), "x.py")] == rules
+
+
+@pytest.mark.parametrize(
+    "path", ["client_sdk/utils.py", "services/common/round.py", "learning/misc.py", "tests/file_helpers.py"]
+)
+def test_a_name_that_says_nothing_is_found(path: str) -> None:
+    assert len(planted(tidy.vague, "x = 1", path)) == 1
+    assert planted(tidy.vague, "class KeyManager: pass", "client_sdk/keys.py") == ["a class called KeyManager"]
+
+
+def test_a_module_without_a_docstring_is_found_and_an_empty_one_is_not() -> None:
+    assert planted(tidy.undocumented, "x = 1", "client_sdk/keys.py") == ["no docstring"]
+    assert planted(tidy.undocumented, "", "tests/__init__.py") == []
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("requirements/base.txt", "numpy @ https://example.org/numpy.whl"),
+        ("pyproject.toml", 'index-url = "x"'),
+        ("docs/setup.md", "download it from pypi.org"),
+        ("docs/setup.md", "see /" + "work/main"),
+        ("scripts/x.py", "HOME = '/" + "root/.cache'"),
+    ],
+)
+def test_an_address_is_found(path: str, text: str) -> None:
+    assert len(list(tidy.addresses(text, path))) == 1
+
+
+def test_every_ban_names_its_replacement() -> None:
+    for bans in (tidy.BANNED_CALLS, tidy.BANNED_METHODS):
+        assert all(instead.strip() for instead in bans.values())
+    every = [
+        *tidy.broken_arrows(ast.parse("import abci_app"), "contracts/rounds.py"),
+        *tidy.foreign_imports(ast.parse("import time"), "contracts/rounds.py"),
+        *tidy.indeterminate(ast.parse("x = 1 / 2"), "contracts/rounds.py"),
+    ]
+    assert all(found.instead and found.instead in str(found) for found in every)

@@ -1,0 +1,303 @@
+"""The house rules as checks over source text; each names what to write instead.
+
+``tests/test_tidy.py`` runs them over the repository, and over planted violations, so that a rule that has stopped
+biting is noticed. Everything here reads syntax trees and text; nothing is imported from the code it judges.
+"""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+IGNORED = (".git", ".venv", ".toolchain", ".fedledger", "build", "dist")
+TEXT = (
+    ".cfg",
+    ".in",
+    ".json",
+    ".lock",
+    ".md",
+    ".mod",
+    ".proto",
+    ".py",
+    ".pyi",
+    ".service",
+    ".toml",
+    ".txt",
+    ".yaml",
+    ".yml",
+)
+
+FILE_LINES = 500
+FUNCTION_LINES = 60  # Without its docstring.
+LINE_CHARS = 110
+
+# Who may import whom: a package sees itself and these, and no other package of ours.
+ARROWS = {
+    "contracts": (),
+    "learning": (),
+    "abci_app": ("contracts",),
+    "client_sdk": ("contracts", "learning"),
+    "services": ("client_sdk", "contracts", "learning"),
+    "fedledger": ("client_sdk", "contracts", "learning"),
+}
+OURS = (*ARROWS, "benchmarks", "examples", "scripts", "tests")
+
+# Within the core: each module may import those before it, and the kernel. The kernel imports no contract.
+CONTRACT_ORDER = (
+    "identity",
+    "attestation",
+    "policy",
+    "privacy_budget",
+    "reputation",
+    "terms",
+    "rounds",
+    "contributions",
+    "lineage",
+    "models",
+    "governance",
+    "anchors",
+    "registry",
+    "transition",
+)
+CORE_STANDARD_LIBRARY = (
+    "collections.abc",
+    "dataclasses",
+    "enum",
+    "functools",
+    "hashlib",
+    "inspect",
+    "re",
+    "types",
+    "typing",
+)
+CORE_PACKAGES = {"nacl": "contracts/kernel/crypto.py", "cbrrr": "contracts/kernel/codec.py"}
+
+# What the core must not say, because two replicas could understand it differently, and what to say instead.
+BANNED_CALLS = {
+    "float": "integers in a stated unit",
+    "complex": "integers in a stated unit",
+    "round": "kernel.fixed_point, which names the direction",
+    "set": "dict.fromkeys or a tuple: a set's order differs between processes",
+    "frozenset": "dict.fromkeys or a tuple: a set's order differs between processes",
+    "hash": "kernel.crypto.sha256",
+    "id": "a key from the record itself",
+    "open": "an argument: the core does no I/O",
+    "print": "an Event, or the log of a Result",
+    "input": "an argument: the core does no I/O",
+    "eval": "a declared Record",
+    "exec": "a declared Record",
+    "globals": "an argument",
+    "locals": "an argument",
+    "__import__": "an import at the top",
+}
+BANNED_METHODS = {
+    name: "a Text bound: Unicode's tables differ between Python versions"
+    for name in (
+        "capitalize",
+        "casefold",
+        "isalnum",
+        "isalpha",
+        "isdecimal",
+        "isdigit",
+        "isidentifier",
+        "isnumeric",
+        "isprintable",
+        "swapcase",
+        "title",
+    )
+}
+VAGUE_NAMES = ("utils", "util", "common", "helpers", "helper", "misc", "manager", "managers")
+INDEX_HOSTS = ("pypi.org", "pythonhosted", "npmjs", "proxy.golang", "sum.golang", "index-url", "artifactory", "nexus")
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A broken rule, where, and what to do instead."""
+
+    path: str
+    line: int
+    rule: str
+    instead: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.rule}; instead: {self.instead}"
+
+
+def files(*suffixes: str, root: Path = ROOT) -> list[Path]:
+    """Files of the repository with these endings, without what tools and set-up leave behind."""
+    found = []
+    for path in sorted(root.rglob("*")):
+        parts = path.relative_to(root).parts
+        hidden = any(part in IGNORED or part.endswith(("_cache", ".egg-info")) for part in parts)
+        if path.suffix in suffixes and path.is_file() and not hidden and "__pycache__" not in parts:
+            found.append(path)
+    return found
+
+
+# Imports ----------------------------------------------------------------------------------------
+
+
+def imported(tree: ast.AST, path: str) -> Iterator[tuple[int, str]]:
+    """Every module a file imports, absolutely named, wherever the statement stands."""
+    package = list(Path(path).with_suffix("").parts[:-1])
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            # `from . import x` may import a module x; `from .m import x` is about m.
+            names = [f"{base}.{alias.name}" for alias in node.names] if not node.module else [base]
+            yield from ((node.lineno, name) for name in names)
+
+
+def broken_arrows(tree: ast.AST, path: str) -> Iterator[Violation]:
+    """Imports against the direction of the packages, and within the core against its order."""
+    owner = Path(path).with_suffix("").parts[0]
+    if owner not in ARROWS:
+        return
+    for line, name in imported(tree, path):
+        target = name.split(".")[0]
+        if target in OURS and target != owner and target not in ARROWS[owner]:
+            seen = ", ".join((owner, *ARROWS[owner]))
+            yield Violation(path, line, f"{owner} imports {target}", f"{owner} sees only {seen}")
+    if owner == "contracts":
+        yield from _broken_core_order(tree, path)
+
+
+def _broken_core_order(tree: ast.AST, path: str) -> Iterator[Violation]:
+    parts = Path(path).with_suffix("").parts
+    in_kernel = parts[1] == "kernel"
+    known = in_kernel or parts[1] in (*CONTRACT_ORDER, "__init__")
+    if not known:
+        yield Violation(path, 1, f"{parts[1]} has no place among the contracts", "give it one in CONTRACT_ORDER")
+        return
+    place = 0 if in_kernel or parts[1] == "__init__" else CONTRACT_ORDER.index(parts[1])
+    for line, name in imported(tree, path):
+        target = name.split(".")
+        if target[0] != "contracts" or len(target) == 1 or target[1] == "kernel":
+            continue
+        if in_kernel:
+            yield Violation(path, line, f"the kernel imports {name}", "the kernel knows no contract")
+        elif target[1] in CONTRACT_ORDER and CONTRACT_ORDER.index(target[1]) >= place:
+            yield Violation(path, line, f"{parts[1]} imports {target[1]}", "lower never imports higher: pass a value")
+
+
+def foreign_imports(tree: ast.AST, path: str) -> Iterator[Violation]:
+    """What the core imports beside itself: a few modules of the standard library and two packages, one file each."""
+    for line, name in imported(tree, path):
+        top = name.split(".")[0]
+        if top == "contracts" or name in CORE_STANDARD_LIBRARY:
+            continue
+        if top in CORE_PACKAGES and path == CORE_PACKAGES[top]:
+            continue
+        instead = f"through {CORE_PACKAGES[top]}" if top in CORE_PACKAGES else "an argument, or a module on the list"
+        kind = "standard library" if top in sys.stdlib_module_names else "package"
+        yield Violation(path, line, f"the core imports {name} ({kind})", instead)
+
+
+# Determinism ------------------------------------------------------------------------------------
+
+
+def indeterminate(tree: ast.AST, path: str) -> Iterator[Violation]:
+    """What two replicas might compute differently, as far as syntax shows it."""
+    for node in ast.walk(tree):
+        line = getattr(node, "lineno", 0)
+        if isinstance(node, ast.Constant) and isinstance(node.value, (float, complex)):
+            yield Violation(path, line, f"the float {node.value}", "integers in a stated unit")
+        elif isinstance(node, (ast.BinOp, ast.AugAssign)) and isinstance(node.op, ast.Div):
+            yield Violation(path, line, "true division", "// with its direction stated, or kernel.fixed_point")
+        elif isinstance(node, (ast.Set, ast.SetComp)):
+            yield Violation(path, line, "a set", BANNED_CALLS["set"])
+        elif isinstance(node, (ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith)):
+            yield Violation(path, line, "asynchronous code", "a value: the shell waits, the core decides")
+        elif isinstance(node, (ast.Global, ast.Nonlocal)):
+            yield Violation(path, line, "state outside the state", "an argument and a result")
+        elif isinstance(node, ast.Call):
+            yield from _banned_call(node, path)
+        elif isinstance(node, ast.FunctionDef) and _calls(node, node.name):
+            yield Violation(path, line, f"{node.name} calls itself", "a loop: the recursion limit is the machine's")
+
+
+def _banned_call(node: ast.Call, path: str) -> Iterator[Violation]:
+    if isinstance(node.func, ast.Name) and node.func.id in BANNED_CALLS:
+        yield Violation(path, node.lineno, f"{node.func.id}()", BANNED_CALLS[node.func.id])
+    if isinstance(node.func, ast.Attribute):
+        if node.func.attr in BANNED_METHODS:
+            yield Violation(path, node.lineno, f".{node.func.attr}()", BANNED_METHODS[node.func.attr])
+        if ast.unparse(node.func) == "re.compile" and "re.ASCII" not in ast.unparse(node):
+            yield Violation(path, node.lineno, "a pattern over Unicode", "re.compile(…, re.ASCII)")
+
+
+def _calls(function: ast.FunctionDef, name: str) -> bool:
+    return any(
+        isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
+        for node in ast.walk(function)
+    )
+
+
+# Sizes and names --------------------------------------------------------------------------------
+
+
+def oversized(source: str, tree: ast.AST, path: str) -> Iterator[Violation]:
+    """Files, functions and lines past their bound."""
+    lines = source.splitlines()
+    if len(lines) > FILE_LINES:
+        yield Violation(path, len(lines), f"{len(lines)} lines in a file", f"split it; at most {FILE_LINES}")
+    for number, line in enumerate(lines, start=1):
+        if len(line) > LINE_CHARS:
+            yield Violation(path, number, f"{len(line)} characters in a line", f"at most {LINE_CHARS}")
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            length = _code_lines(node)
+            if length > FUNCTION_LINES:
+                rule = f"{node.name} has {length} lines"
+                yield Violation(path, node.lineno, rule, f"name its parts; at most {FUNCTION_LINES}")
+
+
+def _code_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    length = (node.end_lineno or node.lineno) - node.lineno + 1
+    first = node.body[0]
+    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+        length -= (first.end_lineno or first.lineno) - first.lineno + 1
+    return length
+
+
+def vague(tree: ast.AST, path: str) -> Iterator[Violation]:
+    """Names that say nothing about what they hold."""
+    instead = "the name of the one thing it does"
+    for part in Path(path).with_suffix("").parts:
+        if any(word in VAGUE_NAMES for word in part.lower().split("_")):
+            yield Violation(path, 1, f"a file or folder called {part}", instead)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            words = re.findall(r"[A-Z][a-z]+", node.name)
+            if words and words[-1].lower() in VAGUE_NAMES:
+                yield Violation(path, node.lineno, f"a class called {node.name}", instead)
+
+
+def undocumented(tree: ast.Module, path: str) -> Iterator[Violation]:
+    """Modules that do not say what they hold."""
+    if tree.body and ast.get_docstring(tree) is None:
+        yield Violation(path, 1, "no docstring", "what the module holds, and what it leaves to others")
+
+
+# Text -------------------------------------------------------------------------------------------
+
+
+def addresses(text: str, path: str) -> Iterator[Violation]:
+    """Package indexes and paths of one machine, which no committed file may name."""
+    requirements = path.startswith("requirements/")
+    home = "/" + "work/"
+    for number, line in enumerate(text.splitlines(), start=1):
+        if requirements and "://" in line:
+            yield Violation(
+                path, number, "an address in a requirements file", "name and version; the index is the user's"
+            )
+        if any(host in line for host in INDEX_HOSTS) and path not in ("tests/tidy.py", "tests/test_tidy.py"):
+            yield Violation(path, number, "the name of a package index", "leave the index to the user's settings")
+        if home in line or "/" + "root/" in line:
+            yield Violation(path, number, "a path of one machine", "a path relative to the repository")
