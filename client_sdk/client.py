@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 from contracts.kernel import Event, Map, Message, codec, crypto, envelope, limits
 from contracts.kernel.state import Key
-from contracts.transition import Replayed
+from contracts.transition import Expired, Replayed
 
 from .refusals import events_of, refusal_of
 from .rpc import NodeError, NodeUnavailable, RpcClient
@@ -25,6 +25,7 @@ R = TypeVar("R")
 VALIDITY_BLOCKS = 100  # How long a transaction is worth sending again: 30 s under load, some minutes when idle.
 _POLL_SECONDS = 0.1
 _RESEND_SECONDS = 2.0
+_PATIENCE_SECONDS = 30.0  # How long a transaction outlasts nodes that do not answer.
 _SCAN_PAGE = 200
 
 
@@ -111,20 +112,28 @@ class LedgerClient:
     async def send(self, signed: Signed) -> Receipt:
         """Send bytes until they are decided. A transaction that was decided before gives its first result.
 
-        Raises as ``submit``.
+        Outlasts nodes that do not answer for a while. Raises as ``submit``.
         """
         digest = crypto.sha256(signed.raw)  # CometBFT names a transaction by the hash of its bytes.
         loop = asyncio.get_running_loop()
-        resend_at = 0.0
+        resend_at, give_up_at = 0.0, loop.time() + _PATIENCE_SECONDS
         while True:
-            if loop.time() >= resend_at:
-                resend_at = loop.time() + _RESEND_SECONDS
-                await self._broadcast(signed, digest)
-            found = await self.rpc.tx(digest)
-            if found is not None:
-                return _receipt(digest, found.height, found.result.code, found.result.data)
-            if (await self.rpc.status()).height > signed.valid_until:
-                raise NotDecided(f"transaction {digest.hex()} was not included by height {signed.valid_until}")
+            try:
+                if loop.time() >= resend_at:
+                    resend_at = loop.time() + _RESEND_SECONDS
+                    await self._broadcast(signed, digest)
+                # In this order: what is not found once its last height has passed never will be.
+                height = (await self.rpc.status()).height
+                found = await self.rpc.tx(digest)
+            except NodeUnavailable:
+                if loop.time() >= give_up_at:
+                    raise
+            else:
+                give_up_at = loop.time() + _PATIENCE_SECONDS
+                if found is not None and found.code != Expired.code:
+                    return _receipt(digest, found.height, found.code, found.data)
+                if height > signed.valid_until:
+                    raise NotDecided(f"transaction {digest.hex()} was not included by height {signed.valid_until}")
             await asyncio.sleep(_POLL_SECONDS)
 
     async def get(self, state: Map[R], key: Key = (), *, at_least: int = 0) -> R | None:
@@ -161,20 +170,16 @@ class LedgerClient:
         await self.rpc.close()
 
     async def _broadcast(self, signed: Signed, digest: bytes) -> None:
-        """Offer the bytes to a node. Refusals of CheckTx are final unless they say that it is decided already."""
+        """Offer the bytes to a node. A refusal of CheckTx is final unless it says that the look-up knows better."""
         try:
             checked = await self.rpc.broadcast_tx_sync(signed.raw)
-        except NodeError:
-            return  # "already in cache", "mempool is full", "syncing": keep asking what became of it.
-        except NodeUnavailable:
-            if await self.rpc.tx(digest) is None:
-                raise
-            return
+        except (NodeError, NodeUnavailable):
+            return  # "already in cache", "mempool is full", no answer: keep asking what became of it.
         if checked.code == 0:
             return
         refusal = refusal_of(checked.code, checked.data, checked.log)
-        if isinstance(refusal, Replayed):
-            return  # A node knows its result: the next look-up finds it.
+        if isinstance(refusal, Replayed | Expired):
+            return  # Decided already, or it never will be: the next look-up tells which.
         if await self.rpc.tx(digest) is None:
             raise refusal
 

@@ -75,11 +75,11 @@ class Ledger:
     """One organisation's view of the ledger. Use it as a context manager, or ``close`` it."""
 
     def __init__(self, target: str, key: str | None, passphrase_file: Path | None, organisation: str) -> None:
+        profile = find_profile(target, organisation)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fedledger", daemon=True)
         self._thread.start()
         self._exits = contextlib.AsyncExitStack()
-        profile = find_profile(target, organisation)
         try:
             self.session: Session = self.run(
                 self._exits.enter_async_context(open_session(profile, key, passphrase_file))
@@ -147,8 +147,10 @@ class Ledger:
     def close(self) -> None:
         """Close connections and end the thread."""
         if self._thread.is_alive():
-            self.run(self._exits.aclose())
-            self._stop()
+            try:
+                self.run(self._exits.aclose())
+            finally:
+                self._stop()
 
     def __enter__(self) -> Self:
         return self
@@ -197,8 +199,11 @@ class Ledger:
             yield item
 
     def _stop(self) -> None:
+        self.run(self._loop.shutdown_asyncgens())  # Rounds that somebody stopped asking for.
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=5)
+        if not self._thread.is_alive():
+            self._loop.close()
 
 
 def connect(target: str = ":devnet:", *, key: str, passphrase_file: Path | None = None) -> Ledger:

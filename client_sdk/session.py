@@ -12,7 +12,7 @@ from pathlib import Path
 from contracts.kernel import crypto
 
 from . import keys
-from .client import LedgerClient
+from .client import LedgerClient, Signer
 from .devnet.layout import Layout, default_home
 from .devnet.manifest import StoreKind
 from .devnet.profile import Profile, load_profile
@@ -78,19 +78,40 @@ async def open_session(
 
     Raises keys.KeyringError, passphrase.PassphraseError, WrongGenesis, rpc.NodeUnavailable.
     """
-    keyring = None
-    if key is not None:
-        keyring = keys.open_keyring(profile.keyring, read_passphrase(file=passphrase_file or profile.passphrase))
+    keyring = None if key is None else unlock(profile, passphrase_file)
     signer = keyring.signing(key) if keyring is not None and key is not None else None
-    trusted = trust_genesis(_genesis(profile))
     journal = Journal(profile.keyring.parent / "journal")
-    async with _store(profile) as store:
-        rpc = RpcClient(profile.rpc)
-        client = LedgerClient(rpc, VerifiedReader(rpc, trusted), profile.chain_id, signer)
-        try:
-            yield Session(profile, client, store, keyring, journal)
-        finally:
-            await client.close()
+    async with open_store(profile) as store, open_client(profile, signer) as client:
+        yield Session(profile, client, store, keyring, journal)
+
+
+@asynccontextmanager
+async def open_client(profile: Profile, signer: Signer | None = None) -> AsyncIterator[LedgerClient]:
+    """Open only the ledger: what reads, votes and consents needs no payload store. Raises WrongGenesis."""
+    trusted = trust_genesis(_genesis(profile))
+    rpc = RpcClient(profile.rpc)
+    client = LedgerClient(rpc, VerifiedReader(rpc, trusted), profile.chain_id, signer)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+def open_store(profile: Profile) -> PayloadStore:
+    """The payload store that the profile names, to be entered. Entering raises payloads.errors.StoreUnavailable."""
+    if profile.store is StoreKind.LOCAL:
+        return BlockFolder(Path(profile.store_address))
+    return KuboStore(profile.store_address)
+
+
+def unlock(profile: Profile, passphrase_file: Path | None = None) -> Keyring:
+    """Open the organisation's keyring: by the file given, else the profile's, else a person is asked.
+
+    Raises keys.KeyringError, passphrase.PassphraseError, private_files.ExposedFile.
+    """
+    kept = profile.passphrase if profile.passphrase.is_file() else None
+    passphrase = read_passphrase(file=passphrase_file or kept, prompt=f"Passphrase of {profile.keyring}")
+    return keys.open_keyring(profile.keyring, passphrase)
 
 
 def _genesis(profile: Profile) -> dict[str, object]:
@@ -99,9 +120,3 @@ def _genesis(profile: Profile) -> dict[str, object]:
         raise WrongGenesis(f"{profile.genesis} has the SHA-256 {crypto.sha256(raw).hex()}")
     document: dict[str, object] = json.loads(raw)
     return document
-
-
-def _store(profile: Profile) -> PayloadStore:
-    if profile.store is StoreKind.LOCAL:
-        return BlockFolder(Path(profile.store_address))
-    return KuboStore(profile.store_address)

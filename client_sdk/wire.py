@@ -16,6 +16,7 @@ _SECOND_NS: Final = 10**9
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _INTEGER: Final = re.compile(r"0|-?[1-9][0-9]{0,19}")
 _TIME: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?Z")
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _SHOWN_CHARS: Final = 80
 
 INT32_MAX: Final = 2**31 - 1
@@ -88,6 +89,8 @@ class Answer:
         """Text of at most ``most`` characters."""
         if not isinstance(self._value, str) or len(self._value) > most:
             self._refuse(f"expected is text of at most {most} characters")
+        if not self._value.isascii() and _SURROGATE.search(self._value):  # JSON can spell them, UTF-8 cannot.
+            self._refuse("expected is text that UTF-8 can write")
         return self._value
 
     def hexadecimal(self, lengths: Collection[int]) -> bytes:
@@ -123,7 +126,7 @@ class Answer:
 
     def _refuse(self, why: str) -> NoReturn:
         kind = type(self._value)
-        shown = "an object" if kind is dict else "a list" if kind is list else repr(self._value)
+        shown = "an object" if kind is dict else "a list" if kind is list else ascii(self._value)
         cut = shown if len(shown) <= _SHOWN_CHARS else f"{shown[:_SHOWN_CHARS]}…"
         raise AnswerMalformed(self._field, f"{why}, it is {cut}")
 

@@ -1,9 +1,14 @@
 """Options and fixtures for every test."""
 
+import hypothesis
 import pytest
 
 from tests import vectors_io
 from tests.vectors_io import VectorWriter
+
+# A shared machine makes any deadline a coin toss; what matters is bounded by the number of examples.
+hypothesis.settings.register_profile("fedledger", deadline=None)
+hypothesis.settings.load_profile("fedledger")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

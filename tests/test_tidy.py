@@ -209,7 +209,7 @@ def test_what_is_too_long_is_found() -> None:
     cases = {
         "x = 1\n" * (tidy.FILE_LINES + 1): ["501 lines in a file"],
         "x = 1\n" * tidy.FILE_LINES: [],
-        "#" * (tidy.LINE_CHARS + 1): ["111 characters in a line"],
+        "#" * (tidy.LINE_CHARS + 1): ["121 characters in a line"],
         "#" * tidy.LINE_CHARS: [],
         long_function: ["f has 61 lines"],
         long_function.removesuffix("    x = 1\n"): [],

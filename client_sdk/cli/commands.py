@@ -28,11 +28,21 @@ class Verb(TyperCommand):
 class Noun(TyperGroup):
     """A group whose help needs nothing else; without a verb it shows its help."""
 
+    _has_options = True
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Print help when it is asked for, or when there is nothing to do; else parse."""
         if not args or args[0] == "--help":
             show_help(ctx)
-        return super().parse_args(ctx, args)
+        self._has_options = args[0].startswith("-")
+        try:
+            return super().parse_args(ctx, args)
+        finally:
+            self._has_options = True
+
+    def get_params(self, ctx: Any) -> Any:
+        """The group's own options, which stand before the verb; without one there, none is checked."""
+        return super().get_params(ctx) if self._has_options else []
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The verb of this name or alias."""

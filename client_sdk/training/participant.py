@@ -79,14 +79,15 @@ class Participant:
     async def rounds(self) -> AsyncIterator[int]:
         """The numbers of rounds in which this dataset has something left to do, as they come, until there are none.
 
-        Starts with the current round, so that a restart resumes it.
+        Starts with the current round, so that a restart resumes it. A round whose deadline for this dataset's next
+        step has passed is no work any more.
         """
         done = 0
         while True:
             task = await self.client.peek(rounds.TASKS, self.task.name)
             number = task.rounds if task else 0
             current = await self._peek(number) if number > done else None
-            if current is not None and self._has_work(current):
+            if current is not None and self._has_work(current, await self._now()):
                 yield number
                 done = number
             elif current is not None and current.status is not rounds.Status.OPEN:
@@ -111,6 +112,7 @@ class Participant:
             await self.commit(number, current, trainer, tamper)
         if progress is not Progress.PUBLISHED:
             await self.publish(number)
+        self.journal.forget(self.task.name, number, self.dataset)
         return await self._account(number)
 
     async def reserve(self, number: int) -> Receipt | None:
@@ -126,13 +128,15 @@ class Participant:
         entry = self.journal.find(self.task.name, number, self.dataset)
         if entry is None:
             entry = await self._trained(number, current, trainer, tamper)
-        try:
-            await self.client.send(Signed(entry.envelope, entry.valid_until))
-        except AlreadyCommitted:
-            return
-        except NotDecided:
-            # It expired unseen and can no longer be included, so the same payload may be committed to anew.
-            await self.client.send(await self._signed_again(entry))
+        with suppress(AlreadyCommitted):
+            while True:
+                try:
+                    await self.client.send(Signed(entry.envelope, entry.valid_until))
+                except NotDecided:
+                    # It expired unseen and can no longer be included, so the same payload may be committed to anew.
+                    entry = await self._signed_again(entry)
+                else:
+                    return
 
     async def publish(self, number: int) -> None:
         """Serve the committed payload, and only then say so."""
@@ -142,10 +146,10 @@ class Participant:
         await self.store.put(entry.payload)
         with suppress(AlreadyPublished):
             await self.client.submit(contributions.Publish(self.task.name, number, self.dataset))
-        self.journal.forget(self.task.name, number, self.dataset)
 
     async def _trained(self, number: int, current: Round, trainer: Trainer, tamper: Tamper | None) -> Entry:
         terms, layout = self.task.terms, self.task.inputs.layout
+        rounds.require_before(current.commit_by, await self._now())  # What could not be committed is not trained.
         version, base = await load_version(self.client, self.store, self.task, current.base)
         update = await asyncio.to_thread(trainer.update, terms, base)
         units = update.units if tamper is None else tamper(update.units)
@@ -174,10 +178,11 @@ class Participant:
             code=trainer.code,
         )
 
-    async def _signed_again(self, entry: Entry) -> Signed:
+    async def _signed_again(self, entry: Entry) -> Entry:
         signed = await self.client.sign(message_of(parse(entry.envelope)))
-        self.journal.keep(replace(entry, envelope=signed.raw, valid_until=signed.valid_until))
-        return signed
+        entry = replace(entry, envelope=signed.raw, valid_until=signed.valid_until)
+        self.journal.keep(entry)
+        return entry
 
     async def _account(self, number: int) -> Contribution:
         """Read the contribution back from proved state, no older than now."""
@@ -208,9 +213,13 @@ class Participant:
     async def _peek(self, number: int) -> Round | None:
         return await self.client.peek(rounds.ROUNDS, (self.task.name, number))
 
-    def _has_work(self, current: Round) -> bool:
+    async def _now(self) -> int:
+        """Block time of the newest block, in ms: what deadlines are held against."""
+        return (await self.client.rpc.status()).time_ns // 1_000_000
+
+    def _has_work(self, current: Round, now: int) -> bool:
         if current.status is not rounds.Status.OPEN:
             return False
         seats = {(seat.organisation, seat.dataset): seat for seat in current.seats}
         seat = seats.get((self.organisation, self.dataset))
-        return seat is not None and seat.progress is not Progress.PUBLISHED
+        return seat is not None and rounds.may_move(seat, current, now)

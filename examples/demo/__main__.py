@@ -9,6 +9,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -89,17 +90,20 @@ def _final(summary: Summary) -> float:
 
 
 def _versions(summary: Summary) -> Table:
-    table = Table(title="Versions", pad_edge=False)
+    table = Table(title="Versions", box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
     for name in ("version", "from", "round", "proposed by", "status", "canary"):
         table.add_column(name)
     for line in summary.versions:
         canary = f"{line.canary:.1%}" if line.version else ""
-        table.add_row(f"v{line.version}", f"v{line.parent}", str(line.round or ""), line.proposer, line.status, canary)
+        proposer = line.proposer if line.version else "the terms"
+        parent = f"v{line.parent}" if line.version else ""
+        table.add_row(f"v{line.version}", parent, str(line.round or ""), proposer, line.status, canary)
     return table
 
 
 def _privacy(summary: Summary) -> Table:
-    table = Table(title="Privacy (δ = 10⁻⁵, unit: one record) and reputation", pad_edge=False)
+    title = "Privacy (δ = 10⁻⁵, unit: one record) and reputation"
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
     for name in ("member", "ε spent", "ε limit", "reputation"):
         table.add_column(name)
     budgets = {line.hospital: line for line in summary.privacy}

@@ -137,7 +137,11 @@ class Watcher:
         now = self.reputation[name] = event.deviation / 1_000_000
         if event.verdict not in COSTLY:
             return
-        cost = f"its reputation goes from {before:+.2f} to {now:+.2f}" if now < before - 0.001 else "that alone costs nothing"
+        cost = (
+            f"its reputation goes from {before:+.2f} to {now:+.2f}"
+            if now < before - 0.001
+            else "that alone costs nothing"
+        )
         if event.verdict is Verdict.FILTERED:
             self.rows[max(self.rows)].filtered.append(name)
             self.view.tell(f"the update of {name} is filtered as an outlier; {cost}", "odd")

@@ -8,14 +8,13 @@ import logging
 from collections.abc import Callable
 
 from client_sdk.client import NotDecided
-from client_sdk.rpc import NodeUnavailable
 from contracts.kernel import Rejected
 from contracts.lineage import Candidate
 from contracts.models import ProposeVersion
-from contracts.rounds import CloseRound, OpenRound, TooFewEligible
+from contracts.rounds import CloseRound, OpenRound, TooFewEligible, require_aggregator
 
 from .gather import Gatherer
-from .observe import on_blocks
+from .observe import PASSING, on_blocks
 from .recompute import NothingToPropose, Recomputed
 from .round import Command, Observation, next_command
 
@@ -28,7 +27,8 @@ class Aggregator:
     """Runs one task's rounds for one organisation until its terms allow no more.
 
     ``pause`` asks, before each opening, whether to wait (so that an operator can hold the next round back).
-    ``forge`` changes a candidate before it is proposed: for attack experiments.
+    ``forge`` changes a candidate before it is proposed: for attack experiments. Raises NotYourTask for an organisation
+    that the terms do not name as an aggregator.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class Aggregator:
         pause: Callable[[], bool] = lambda: False,
         forge: Forge | None = None,
     ) -> None:
+        require_aggregator(gatherer.task.terms, organisation)
         self._gatherer = gatherer
         self._client = gatherer.client
         self._task = gatherer.task
@@ -50,7 +51,7 @@ class Aggregator:
         self._hopeless: set[int] = set()  # Rounds with too few good payloads: they pass.
 
     async def run(self) -> None:
-        """Act on every block until the task is finished. Raises NodeUnavailable when no node answers."""
+        """Act on every block until the task is finished. Raises UnknownTask, and NodeUnavailable if no node answers."""
         async for seen in on_blocks(self._client, self._task, self._organisation):
             command = next_command(seen)
             if command is Command.STOP:
@@ -61,11 +62,11 @@ class Aggregator:
             except (Rejected, NotDecided) as refusal:
                 # Somebody else was first, or a deadline passed meanwhile: the next block shows what is left to do.
                 _log.info("%s was refused: %s", command, refusal)
-            except NodeUnavailable as error:
-                _log.warning("the node does not answer, trying again: %s", error)
+            except PASSING as error:
+                _log.warning("%s failed, trying again: %s", command, error)
 
     async def act(self, command: Command, seen: Observation) -> None:
-        """Carry out one command. Raises the ledger's refusals, NotDecided, NodeUnavailable."""
+        """Carry out one command. Raises the ledger's refusals, NotDecided, and what ``observe.PASSING`` lists."""
         number = seen.task.rounds
         if command is Command.OPEN and not self._pause():
             await self._open(number + 1)

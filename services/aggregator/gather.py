@@ -2,7 +2,7 @@
 
 Every payload is fetched by the CID of its commitment, decrypted with this organisation's identity and held to the
 committed digest and size. What cannot be had or is not what was committed becomes a verdict, never an exception: one
-bad contribution must not stop a round.
+bad contribution must not stop a round. A store that does not answer is no verdict: it says nothing about anybody.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from client_sdk.client import LedgerClient
 from client_sdk.payloads import confidential
 from client_sdk.payloads.cid import Cid
 from client_sdk.payloads.confidential import CiphertextCorrupt, NotARecipient
-from client_sdk.payloads.errors import PayloadCorrupt, PayloadMalformed, PayloadNotFound, PayloadTooLarge
+from client_sdk.payloads.errors import InvalidCid, PayloadCorrupt, PayloadMalformed, PayloadNotFound, PayloadTooLarge
 from client_sdk.payloads.store import PayloadStore
 from client_sdk.training import artefacts
 from client_sdk.training.artefacts import CanarySet
@@ -42,7 +42,10 @@ class Gatherer:
     _canary: CanarySet | None = field(default=None, init=False)
 
     async def recompute(self, number: int, current: Round) -> Recomputed:
-        """The candidate that follows from a closed round. Raises recompute.NothingToPropose."""
+        """The candidate that follows from a closed round.
+
+        Raises recompute.NothingToPropose; StoreUnavailable and what ``load_version`` and proved reads raise.
+        """
         published = [seat for seat in current.seats if seat.progress is Progress.PUBLISHED]
         got = await asyncio.gather(*(self._fetch(number, seat) for seat in published))
         keys: list[SeatKey] = [(seat.organisation, seat.dataset) for seat in published]
@@ -76,7 +79,7 @@ class Gatherer:
                 await asyncio.sleep(_BETWEEN_ATTEMPTS_SECONDS)
             try:
                 ciphertext = await self.store.get(Cid.parse(commitment.cid), commitment.size)
-            except (PayloadMalformed, PayloadTooLarge):
+            except (InvalidCid, PayloadMalformed, PayloadTooLarge):
                 return Fetched(None, Verdict.REFUSED, "not what was committed")
             except (PayloadNotFound, PayloadCorrupt):
                 continue

@@ -1,15 +1,24 @@
 """Reading what ``round`` decides on: a task's last round and its proposals, at a block time."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 
 from client_sdk.client import LedgerClient
-from client_sdk.training.task import TaskView
+from client_sdk.light import CannotVerify, VerificationFailed
+from client_sdk.payloads.errors import PayloadError
+from client_sdk.rpc import AnswerMalformed, HeightUnavailable, RpcError
+from client_sdk.training.artefacts import ArtefactRefused
+from client_sdk.training.task import TaskView, VersionUnfit
 from contracts import lineage, rounds
 from contracts.lineage import Version
-from contracts.rounds import Round
+from contracts.rounds import Round, Task
 
 from .round import Observation
+
+# What another block, node or copy may put right: a service says so and goes on.
+PASSING = (RpcError, AnswerMalformed, VerificationFailed, CannotVerify, PayloadError, ArtefactRefused, VersionUnfit)
+_log = logging.getLogger(__name__)
 
 
 async def observe(client: LedgerClient, task: TaskView, organisation: str) -> Observation:
@@ -21,18 +30,35 @@ async def observe(client: LedgerClient, task: TaskView, organisation: str) -> Ob
     if state.rounds:
         last = await client.peek(rounds.ROUNDS, (task.name, state.rounds))
     versions = await _versions_of(client, task, state.rounds) if last is not None else {}
-    return Observation(organisation, now, task.terms, state, last, versions)
+    opened = await _opened_ms(client, state) if last is None else 0
+    return Observation(organisation, now, task.terms, state, last, versions, opened)
 
 
 async def on_blocks(client: LedgerClient, task: TaskView, organisation: str) -> AsyncIterator[Observation]:
-    """An observation now and after every new block; a slow reader skips to the newest."""
+    """An observation now and after every new block; a slow reader skips to the newest.
+
+    Goes on when nodes do not answer for a while. Raises at the start only: UnknownTask, rpc.NodeUnavailable.
+    """
     yield await observe(client, task, organisation)
     height = (await client.rpc.status()).height
     async for newest in client.rpc.new_blocks(height):
-        if newest < (await client.rpc.status()).height:
+        try:
+            if newest < (await client.rpc.status()).height:
+                continue
+            seen = await observe(client, task, organisation)
+        except PASSING as error:
+            _log.warning("cannot look at the ledger, trying again: %s", error)
             continue
-        yield await observe(client, task, organisation)
+        yield seen
         await asyncio.sleep(0)
+
+
+async def _opened_ms(client: LedgerClient, state: Task) -> int:
+    """Block time at which the task was opened, in ms; 0, which is long ago, if the node has forgotten."""
+    try:
+        return (await client.rpc.commit(state.opened_at)).header.time_ns // 1_000_000
+    except HeightUnavailable:
+        return 0
 
 
 async def _versions_of(client: LedgerClient, task: TaskView, number: int) -> dict[int, Version]:

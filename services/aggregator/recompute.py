@@ -36,7 +36,7 @@ class Fetched:
 
 
 class NothingToPropose(Exception):
-    """Too few contributions are good enough to aggregate: the round passes without a proposal."""
+    """No version follows from the contributions, mostly because too few are good: the round passes by itself."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,14 @@ def candidate(
     Raises NothingToPropose.
     """
     updates, judgements = judge(terms, number, current, fetched, base.digest, inputs)
+    if len(updates) < terms.estimator.minimum:
+        raise NothingToPropose(f"{len(updates)} usable updates, the terms ask for {terms.estimator.minimum}")
     seats = {_id(seat): seat for seat in current.seats}
     try:
         outcome = robust.aggregate(
             Estimator(terms.estimator.kind.value),
             list(updates),
-            np.stack(list(updates.values())) if updates else np.zeros((0, inputs.layout.size), np.int32),
+            np.stack(list(updates.values())),
             [seats[name].weight for name in updates],
             terms.estimator.byzantine,
         )
@@ -129,7 +131,10 @@ def _scored(
     inputs: TaskInputs,
     canary_set: CanarySet,
 ) -> Recomputed:
-    units = fixed.add(base.units, aggregate)
+    try:
+        units = fixed.add(base.units, aggregate)
+    except fixed.Saturated as error:
+        raise NothingToPropose(f"the sum leaves the fixed-point range: {error}") from error
     manifest = artefacts.model_manifest(terms.task, number, base.digest, terms.update.scale_bits)
     model = artefacts.encode_model(units, manifest, inputs.layout)
     score = canary.score(

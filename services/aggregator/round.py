@@ -14,6 +14,9 @@ round closed, not my turn yet                   wait
 round closed, all turns over                    open the next round, which voids this one
 the terms allow no further round                stop
 ==============================================  =========================================
+
+The first aggregator of the terms opens and closes. Each stand-by does so too once the ones before it have let a
+window of ``propose_ms`` pass each, so no organisation's absence stops a task.
 """
 
 from collections.abc import Mapping
@@ -61,6 +64,7 @@ class Observation:
     task: Task
     last: Round | None
     versions: Mapping[int, Version]  # Of the last round, by number.
+    opened: int  # Block time of the task's opening, ms; asked for only while there is no round.
 
 
 ON_PHASE: Mapping[Phase, Command] = {
@@ -76,7 +80,7 @@ ON_PHASE: Mapping[Phase, Command] = {
 
 
 def next_command(seen: Observation) -> Command:
-    """The aggregator's next step. The first aggregator opens and closes; stand-bys only when it has let a turn pass."""
+    """The next step of an aggregator that the terms name."""
     phase = phase_of(seen)
     command = ON_PHASE[phase]
     if command in (Command.OPEN, Command.CLOSE) and not _leads(seen, phase):
@@ -130,7 +134,7 @@ def _leads(seen: Observation, phase: Phase) -> bool:
 def _idle_since(seen: Observation, phase: Phase) -> int:
     last = seen.last
     if last is None:
-        return seen.now
+        return seen.opened
     if phase is Phase.SETTLED:
         return last.publish_by
     return max(last.closed_at, last.publish_by) + len(seen.terms.aggregators) * seen.terms.deadlines.propose_ms

@@ -9,7 +9,6 @@ import logging
 from collections.abc import Callable
 
 from client_sdk.client import NotDecided
-from client_sdk.rpc import NodeUnavailable
 from client_sdk.training.artefacts import CanarySet
 from client_sdk.training.task import load_version
 from contracts import lineage
@@ -20,7 +19,7 @@ from learning.feed_forward import FeedForward
 
 from . import recompute
 from .gather import Gatherer
-from .observe import on_blocks
+from .observe import PASSING, on_blocks
 from .recompute import NothingToPropose
 from .round import Observation, to_vote_on
 
@@ -54,8 +53,8 @@ class Verifier:
                     await self.probe_promoted()
             except (Rejected, NotDecided) as refusal:
                 _log.info("refused: %s", refusal)  # Decided without us, or voted by an earlier life of this process.
-            except NodeUnavailable as error:
-                _log.warning("the node does not answer, trying again: %s", error)
+            except PASSING as error:
+                _log.warning("cannot verify for now, trying again: %s", error)
 
     async def vote(self, number: int, seen: Observation) -> None:
         """Recompute a proposal's round and vote with that digest. Raises the ledger's refusals."""

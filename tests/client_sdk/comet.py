@@ -53,8 +53,6 @@ class Node:
 @asynccontextmanager
 async def running(folder: Path, count: int = 1, application: str = "kvstore", edit_genesis=None):
     """``count`` validators of equal power that have made a first block. ``edit_genesis`` maps the file's text."""
-    if not BINARY.exists():
-        pytest.skip(f"no CometBFT at {BINARY}: run `make setup`, or set COMETBFT_BIN")
     nodes = _homes(folder, count, application, edit_genesis)
     try:
         peers = [f"{_node_id(node)}@127.0.0.1:{node.p2p_port}" for node in nodes]
@@ -71,9 +69,12 @@ async def running(folder: Path, count: int = 1, application: str = "kvstore", ed
 
 async def height_of(rpc: RpcClient, height: int) -> None:
     """Wait until a node has committed a height."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while (await rpc.abci_info()).height < height:
-            await asyncio.sleep(0.05)
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        if (await rpc.abci_info()).height >= height:
+            return
+        assert time.monotonic() < give_up, f"no block {height}"
+        await asyncio.sleep(0.05)
 
 
 def free_ports(count: int) -> list[int]:
@@ -85,6 +86,8 @@ def free_ports(count: int) -> list[int]:
 
 
 def _homes(folder: Path, count: int, application: str, edit_genesis) -> list[Node]:
+    if not BINARY.exists():
+        pytest.skip(f"no CometBFT at {BINARY}: run `make setup`, or set COMETBFT_BIN")
     command = [BINARY, "testnet", "--v", str(count), "--o", folder, "--populate-persistent-peers=false"]
     subprocess.run(command, check=True, capture_output=True)
     ports = free_ports(2 * count)

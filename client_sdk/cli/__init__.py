@@ -1,0 +1,87 @@
+"""The command line, ``fedledger NOUN VERB``: what a person or a script does with a ledger.
+
+``app`` holds the tree of commands, one module a noun; ``output`` prints results, ``errors`` maps exceptions to hints
+and exit statuses, ``access`` opens the ledger. The rule for every module here: import at the top only what is cheap;
+whatever opens sockets or computes is imported inside the command.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status. Entry point of the console script."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = _take_debug(given)
+    from .app import PROGRAM, app, command
+
+    if f"_{PROGRAM.upper()}_COMPLETE" in os.environ:
+        app(prog_name=PROGRAM)  # The shell asks for completions; Typer answers and exits.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # An ASCII terminal shows ε as \u03b5.
+    try:
+        return _run(command(), PROGRAM, given, debug=debug)
+    except BrokenPipeError:
+        # Whoever read us has seen enough (`| head`). Nothing may be written any more, also not at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _run(command: Any, program: str, arguments: list[str], *, debug: bool) -> int:
+    import typer
+
+    try:
+        with command.make_context(program, arguments) as ctx:
+            command.invoke(ctx)
+    except typer.Exit as end:
+        return end.exit_code
+    except BrokenPipeError:
+        raise
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place where errors end.
+        return _failed(error, arguments, debug=debug)
+    return 0
+
+
+def _take_debug(arguments: list[str]) -> bool:
+    """Take ``--debug`` out of the arguments, wherever it stands, and begin to log."""
+    asked = "--debug" in arguments[: arguments.index("--") if "--" in arguments else None]
+    if asked:
+        arguments.remove("--debug")
+    if not asked and not os.environ.get("FEDLEDGER_DEBUG"):
+        return False
+    import logging
+
+    logging.basicConfig(level=logging.DEBUG, stream=sys.stderr, format="%(asctime)s %(name)s: %(message)s")
+    return True
+
+
+def _failed(error: BaseException, arguments: list[str], *, debug: bool) -> int:
+    """Tell what went wrong, in the format that was asked for. Tracebacks only with --debug."""
+    from .errors import failure_of
+    from .output import write_json
+
+    failure = failure_of(error)
+    if debug:
+        import traceback
+
+        traceback.print_exception(error, file=sys.stderr)
+    if wants_json(arguments):
+        write_json(sys.stdout, failure.envelope())
+    else:
+        sys.stderr.write(f"{failure.text()}\n")
+    return int(failure.status)
+
+
+def wants_json(arguments: Sequence[str]) -> bool:
+    """Whether the output is for a program, as far as can be told from arguments that may not even parse."""
+    formats = ("json", "jsonl")
+    return any(
+        argument in {f"--format={name}" for name in formats}
+        or (argument == "--format" and following in formats)
+        for argument, following in zip(arguments, [*arguments[1:], ""], strict=True)
+    )

@@ -1,0 +1,120 @@
+"""The real client over the in-memory chain: no sockets, no consensus, no waiting, the same rules and bytes.
+
+``LocalNode`` is what ``RpcClient`` is to a program: a transaction that passes CheckTx becomes a block of its own, at
+once. ``LocalReader`` is its ``VerifiedReader``; proofs have tests of their own. So everything above the RPC runs as it
+does against CometBFT::
+
+    node = LocalNode(chain)
+    client = node.client(HOSPITAL_A.worker)
+    receipt = await client.submit(message)
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from client_sdk.client import LedgerClient, Signer
+from client_sdk.light.headers import TxResult
+from client_sdk.rpc import Checked, FoundTx, Status, TxInCache
+from contracts import transition
+from contracts.kernel import crypto
+from contracts.transition import Result
+from tests.chain import Chain
+
+DELAY_SECONDS = 0.001  # Between two looks for a new block.
+
+
+@dataclass
+class LocalNode:
+    """One node's RPC. ``sent`` keeps every transaction that was offered, in order."""
+
+    chain: Chain
+    sent: list[bytes] = field(default_factory=list)
+    _found: dict[bytes, FoundTx] = field(default_factory=dict)
+    _results: dict[int, tuple[TxResult, ...]] = field(default_factory=dict)
+    _times: dict[int, int] = field(default_factory=dict)
+
+    def client(self, signer: Signer | None = None) -> LedgerClient:
+        """A client of this node that signs with a key, or only reads."""
+        return LedgerClient(self, LocalReader(self.chain), self.chain.chain_id, signer)  # type: ignore[arg-type]
+
+    def let_pass(self, milliseconds: int) -> None:
+        """An empty block, this much later than the last one."""
+        self.chain.advance(milliseconds - 300)
+        self.chain.block()
+
+    async def status(self) -> Status:
+        return Status(
+            chain_id=self.chain.chain_id,
+            node_id="local",
+            moniker="local",
+            version="0",
+            height=self.chain.height,
+            time_ns=self.chain.time_ms * 1_000_000,
+            block_hash=b"",
+            app_hash=self.chain.root,
+            earliest_height=1,
+            catching_up=False,
+            validator_address=b"",
+            voting_power=1,
+        )
+
+    async def broadcast_tx_sync(self, raw: bytes) -> Checked:
+        """CheckTx as the application does it, at the last block's time; then a block."""
+        self.sent.append(raw)
+        digest = crypto.sha256(raw)
+        if digest in self._found:
+            raise TxInCache(-32603, "Internal error", "tx already exists in cache")
+        chain = self.chain
+        following = transition.BlockContext(chain.chain_id, chain.height + 1, chain.time_ms)
+        checked = transition.apply_tx(chain.view, raw, following)
+        if checked.code == 0:
+            (result,) = chain.block(raw)
+            self._found[digest] = FoundTx(digest, chain.height, 0, raw, _proven(result), None)
+            self._results[chain.height] = (_proven(result),)
+        self._times[chain.height] = chain.time_ms
+        return Checked(checked.code, checked.data, checked.log, digest)
+
+    async def tx(self, digest: bytes, *, prove: bool = False) -> FoundTx | None:
+        return self._found.get(digest)
+
+    async def block_results(self, height: int) -> tuple[TxResult, ...]:
+        return self._results.get(height, ())
+
+    async def commit(self, height: int) -> Any:
+        """Of the header only the time, which is the newest block's for one that this node did not make."""
+        time_ms = self._times.get(height, self.chain.time_ms)
+        return SimpleNamespace(header=SimpleNamespace(height=height, time_ns=time_ms * 1_000_000))
+
+    async def new_blocks(self, after: int) -> AsyncIterator[int]:
+        while True:
+            while after < self.chain.height:
+                after += 1
+                yield after
+            await asyncio.sleep(DELAY_SECONDS)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+@dataclass
+class LocalReader:
+    """Committed state as it is."""
+
+    chain: Chain
+
+    async def value(self, path: bytes, *, at_least: int = 0) -> bytes | None:
+        assert at_least <= self.chain.height, "a state that is not there yet would be waited for"
+        return self.chain.view.get(path)
+
+    async def unverified(self, path: bytes) -> bytes | None:
+        return self.chain.view.get(path)
+
+    async def scan(self, prefix: bytes, after: bytes | None, limit: int) -> list[tuple[bytes, bytes]]:
+        return list(self.chain.view.scan(prefix, after, limit))
+
+
+def _proven(result: Result) -> TxResult:
+    return TxResult(code=result.code, data=result.data, gas_wanted=0, gas_used=0, log=result.log)
