@@ -98,7 +98,7 @@ class VerifiedReader:
         return (await self.read(path, at_least=at_least)).body
 
     async def read(self, path: bytes, *, at_least: int = 0) -> VerifiedValue:
-        """What is at a path, in a state at least as new as that after the block ``at_least``.
+        """What is at a path, in a state at least as new as that after the block ``at_least``, or after the first.
 
         A state can be proved once the block after it is committed, so reading one's own write waits for one block.
         Raises VerificationFailed; CannotVerify when no such state comes in time; QueryRefused; ValueError for a path
@@ -108,7 +108,7 @@ class VerifiedReader:
         deadline = asyncio.get_running_loop().time() + WAIT_SECONDS
         while True:
             answer = await self._query(store, key, prove=True)
-            if answer.height >= at_least:
+            if answer.height >= max(at_least, 1):  # No application stores the state before its first block.
                 break
             if asyncio.get_running_loop().time() >= deadline:
                 why = f"no node proved a state after block {at_least} within {WAIT_SECONDS:g} s"

@@ -21,7 +21,7 @@ from enum import Enum
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any, get_args, get_type_hints
+from typing import Any, cast, get_args, get_type_hints
 
 from contracts import transition
 from contracts.kernel import Contract, Message, Record, Rejected, codec, limits, types
@@ -131,12 +131,15 @@ def _choices(contract: Contract) -> str:
     for module in _modules(contract):
         for kind in vars(module).values():
             if isinstance(kind, type) and issubclass(kind, Enum) and kind.__module__ == module.__name__:
-                comments = _comments(kind)
-                rows = [(f"`{member.value}`", comments.get(member.name, "")) for member in kind]
-                found.append(
-                    f"#### Choice `{kind.__name__}`\n\n{_document(kind)}\n\n{_table(('value', 'meaning'), rows)}"
-                )
+                found.append(f"#### Choice `{kind.__name__}`\n\n{_document(kind)}\n\n{_members(kind)}")
     return "\n\n".join(found)
+
+
+def _members(kind: type[Enum]) -> str:
+    comments = _comments(kind)
+    if not comments:
+        return "One of " + ", ".join(f"`{member.value}`" for member in kind) + "."
+    return _table(("value", "meaning"), [(f"`{member.value}`", comments.get(member.name, "")) for member in kind])
 
 
 def _refusals(refusals: Iterable[type[Rejected]]) -> str:
@@ -223,7 +226,8 @@ def _cells(kind: type[Record]) -> list[tuple[str, str]]:
         for node in ast.walk(_tree(kind))
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
     }
-    return [(field.name, _cell(written[field.name], hints[field.name])) for field in fields(kind)]  # type: ignore[arg-type]
+    names = [field.name for field in fields(cast("type[Any]", kind))]
+    return [(name, _cell(written[name], hints[name])) for name in names]
 
 
 def _cell(written: ast.expr, hint: Any) -> str:
@@ -314,7 +318,8 @@ def _first_line(kind: type) -> str:
 
 
 def _numbers(text: str) -> str:
-    """Large numbers as people read them."""
+    """Large numbers as people read them, and a range of one number as that number."""
+    text = re.sub(r"\b(\d+)\.\.\1\b", r"\1", text)
     return re.sub(r"\d{5,}", lambda match: _number(int(match.group())), text)
 
 

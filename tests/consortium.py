@@ -228,9 +228,28 @@ def promoted() -> Chain:
 
 
 @stage
+def second_closed() -> Chain:
+    """Round 2, on version 1, is closed with four contributions."""
+    chain = promoted()
+    chain.submit(LAB, OpenRound(TASK))
+    contribute(chain, 2)
+    close(chain, 2)
+    return chain
+
+
+@stage
 def twice_promoted() -> Chain:
     """Versions 1 and 2 are promoted, one after the other."""
-    chain = promoted()
+    chain = second_closed()
+    chain.submit(LAB, propose(chain, 2))
+    vote_all(chain, 2)
+    return chain
+
+
+@stage
+def thrice_promoted() -> Chain:
+    """Versions 1, 2 and 3 are promoted; no budget admits a fourth round."""
+    chain = twice_promoted()
     run_round(chain)
     return chain
 

@@ -17,11 +17,11 @@ from typing import Any
 
 from client_sdk.client import LedgerClient, Signer
 from client_sdk.light.headers import TxResult
-from client_sdk.rpc import Checked, FoundTx, Status, TxInCache
+from client_sdk.rpc import Checked, FoundTx, HeightPruned, Status, TxInCache
 from contracts import transition
 from contracts.kernel import crypto
 from contracts.transition import Result
-from tests.chain import Chain
+from tests.chain import BLOCK_MS, BlockStep, Chain
 
 DELAY_SECONDS = 0.001  # Between two looks for a new block.
 
@@ -34,7 +34,6 @@ class LocalNode:
     sent: list[bytes] = field(default_factory=list)
     _found: dict[bytes, FoundTx] = field(default_factory=dict)
     _results: dict[int, tuple[TxResult, ...]] = field(default_factory=dict)
-    _times: dict[int, int] = field(default_factory=dict)
 
     def client(self, signer: Signer | None = None) -> LedgerClient:
         """A client of this node that signs with a key, or only reads."""
@@ -42,7 +41,7 @@ class LocalNode:
 
     def let_pass(self, milliseconds: int) -> None:
         """An empty block, this much later than the last one."""
-        self.chain.advance(milliseconds - 300)
+        self.chain.advance(milliseconds - BLOCK_MS)
         self.chain.block()
 
     async def status(self) -> Status:
@@ -74,7 +73,6 @@ class LocalNode:
             (result,) = chain.block(raw)
             self._found[digest] = FoundTx(digest, chain.height, 0, raw, _proven(result), None)
             self._results[chain.height] = (_proven(result),)
-        self._times[chain.height] = chain.time_ms
         return Checked(checked.code, checked.data, checked.log, digest)
 
     async def tx(self, digest: bytes, *, prove: bool = False) -> FoundTx | None:
@@ -84,9 +82,11 @@ class LocalNode:
         return self._results.get(height, ())
 
     async def commit(self, height: int) -> Any:
-        """Of the header only the time, which is the newest block's for one that this node did not make."""
-        time_ms = self._times.get(height, self.chain.time_ms)
-        return SimpleNamespace(header=SimpleNamespace(height=height, time_ns=time_ms * 1_000_000))
+        """Of the header only height and time. Blocks before the chain's last fork are pruned."""
+        for step in self.chain.steps:
+            if isinstance(step, BlockStep) and step.height == height:
+                return SimpleNamespace(header=SimpleNamespace(height=height, time_ns=step.time_ms * 1_000_000))
+        raise HeightPruned(-32603, "Internal error", f"height {height} is not available")
 
     async def new_blocks(self, after: int) -> AsyncIterator[int]:
         while True:

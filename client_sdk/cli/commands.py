@@ -20,7 +20,7 @@ class Verb(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Print help when it is asked for, wherever; else parse."""
         before_separator = args[: args.index("--")] if "--" in args else args
-        if "--help" in before_separator:
+        if "--help" in before_separator and not ctx.resilient_parsing:
             show_help(ctx)
         return super().parse_args(ctx, args)
 
@@ -32,9 +32,9 @@ class Noun(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Print help when it is asked for, or when there is nothing to do; else parse."""
-        if not args or args[0] == "--help":
+        if not ctx.resilient_parsing and (not args or args[0] == "--help"):
             show_help(ctx)
-        self._has_options = args[0].startswith("-")
+        self._has_options = bool(args) and args[0].startswith("-")
         try:
             return super().parse_args(ctx, args)
         finally:

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from client_sdk.private_files import create_private
+from client_sdk.private_files import create_private, make_private_directory
 from contracts.kernel import crypto
 
 from .errors import StateUnreadable
@@ -70,6 +70,7 @@ def create_home(home: Path, keys: ValidatorKeys, genesis: bytes) -> None:
         "priv_key": _typed("PrivKeyEd25519", keys.signing_seed + keys.public),
     }
     node = {"priv_key": _typed("PrivKeyEd25519", keys.node_seed + crypto.public_key(keys.node_seed))}
+    make_private_directory(home)
     create_private(config / "priv_validator_key.json", _json(signer))
     create_private(config / "node_key.json", _json(node))
     create_private(config / "genesis.json", genesis)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from client_sdk import age_passphrase, keys
-from client_sdk.payloads import kubo_node
 from client_sdk.private_files import create_private, make_private_directory
 from contracts import identity, transition
 from contracts.kernel import codec
@@ -78,9 +77,10 @@ def genesis_facts(layout: Layout) -> tuple[str, str]:
 
 def _make(layout: Layout, manifest: Manifest) -> None:
     chain_id = f"{manifest.chain_name}-{secrets.token_hex(4)}"
+    for folder in ("logs", "nodes", "kubo", "members"):
+        make_private_directory(layout.home / folder)
     passphrase = age_passphrase.new_passphrase()
     create_private(layout.passphrase, f"{passphrase}\n".encode("ascii"))
-    create_private(layout.swarm_key, kubo_node.new_swarm_key().encode("ascii"))
     rings = {member.name: _create_member(layout, member, passphrase) for member in manifest.organisations}
     application_genesis = codec.encode(
         transition.Genesis(
@@ -93,7 +93,6 @@ def _make(layout: Layout, manifest: Manifest) -> None:
     create_private(layout.genesis, document)
     for validator in validators:
         cometbft_home.create_home(layout.node(validator.name), validator, document)
-    make_private_directory(layout.logs)
     create_private(layout.manifest, manifest_text(manifest).encode("utf-8"))
 
 

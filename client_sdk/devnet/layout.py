@@ -4,8 +4,8 @@
 
     manifest.toml      what it consists of             genesis.json    CometBFT's genesis document
     state.json         what runs where                 lock            held by whoever runs it
-    passphrase         opens every member's keyring    swarm.key       of the private Kubo swarm
-    logs/NAME.log      one per process                 run/            sockets, when their paths fit
+    passphrase         opens every member's keyring    run/            sockets, when their paths fit
+    logs/NAME.log      one per process
     nodes/validator-1/ a CometBFT home; ledger/ in it is the application's store
     kubo/kubo-1/       a Kubo repository               blocks/         the embedded store, instead of Kubo
     members/ORG/       an organisation's profile.toml and keyring ORG.age
@@ -70,11 +70,6 @@ class Layout:
     def passphrase(self) -> Path:
         """The passphrase of every member's keyring."""
         return self.home / "passphrase"
-
-    @property
-    def swarm_key(self) -> Path:
-        """The shared secret of the Kubo nodes."""
-        return self.home / "swarm.key"
 
     @property
     def logs(self) -> Path:

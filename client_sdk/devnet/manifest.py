@@ -252,14 +252,13 @@ def _operator(fields: _Fields) -> str:
 def _organisation(fields: _Fields) -> Organisation:
     name = fields.slug("name")
     roles = _roles(fields)
-    epsilon = fields.take("epsilon_cap", (int, Decimal), "a number")
-    nano = Decimal(epsilon) * _NANO
-    if not nano.is_finite() or nano != int(nano) or not 0 <= nano <= limits.EPSILON_NANO_MAX:
-        most = limits.EPSILON_NANO_MAX // _NANO
+    epsilon = Decimal(fields.take("epsilon_cap", (int, Decimal), "a number"))
+    most = limits.EPSILON_NANO_MAX // _NANO
+    if not epsilon.is_finite() or not 0 <= epsilon <= most or (epsilon * _NANO) % 1:
         raise fields.refuse("epsilon_cap", f"must be from 0 to {most} with at most 9 decimals, not {epsilon}")
     founder = fields.take("founder", bool, "true or false")
     fields.end()
-    return Organisation(name, roles, int(nano), founder)
+    return Organisation(name, roles, int(epsilon * _NANO), founder)
 
 
 def _roles(fields: _Fields) -> tuple[Role, ...]:

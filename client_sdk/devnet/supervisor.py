@@ -16,6 +16,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -215,15 +216,16 @@ class Devnet:
             await self._start_child(child)
 
     async def _start_kubo(self) -> None:
-        swarm_key = self.layout.swarm_key.read_text("ascii")
-        await _together([kubo_node.initialise(spec, swarm_key) for spec in self.kubo])
-        await _together([self._start_child(self._children[name]) for name in self.manifest.kubo_nodes])
-        await self._connect_kubo()
+        if self.kubo:
+            await kubo_node.initialise_swarm(self.kubo)
+            await _together([self._start_child(self._children[name]) for name in self.manifest.kubo_nodes])
+            await self._connect_kubo()
 
     async def _connect_kubo(self) -> None:
+        """Connect the nodes now: by themselves they would too, after a while."""
         named = zip(self.manifest.kubo_nodes, self.kubo, strict=True)
         nodes = [KuboNode(spec) for name, spec in named if self._children[name].is_alive]
-        await _together([node.connect(other) for node in nodes for other in nodes if node is not other])
+        await _together([node.connect(other) for node, other in combinations(nodes, 2)])
 
     async def _start_child(self, child: Child) -> None:
         await child.start()

@@ -9,8 +9,8 @@ from typing import Any
 def render(document: Mapping[str, Any], comment: str = "") -> str:
     """The document as text: its own keys, then its tables, then its arrays of tables; ``comment`` goes on top.
 
-    A value is a string without surrogates, an int, a bool, a Decimal, or a sequence of those; tables do not nest.
-    Raises TypeError for anything else.
+    A value is a string without surrogates, an int, a bool, a Decimal, or a sequence of those; tables do not nest;
+    the comment has no control characters but line breaks. Raises TypeError for anything else.
     """
     lines = [f"# {line}".rstrip() for line in comment.splitlines()]
     lines += [_pair(name, value) for name, value in document.items() if not _tables(value)]

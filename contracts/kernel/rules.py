@@ -188,11 +188,11 @@ def name_of(refusal: type[Rejected]) -> str:
 
 def text(value: Any) -> str:
     """How a fact or an attribute reads: bytes as hex, lists by commas."""
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, tuple):
-        return ",".join(text(entry) for entry in value)
-    return str(value)
+    return ",".join(map(_word, value)) if isinstance(value, tuple) else _word(value)
+
+
+def _word(value: Any) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 def _tag(cls: type) -> str:

@@ -2,16 +2,19 @@
 
 import argparse
 import asyncio
+import io
 import json
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from client_sdk.devnet.errors import DevnetError
 from client_sdk.devnet.manifest import StoreKind
@@ -20,6 +23,8 @@ from .data import LOADERS, DataMissing
 from .run import Options, run, with_seed
 from .summary import Summary
 from .view import open_view, round_table
+
+PICTURE_COLUMNS = 118
 
 
 def main() -> int:
@@ -32,13 +37,15 @@ def main() -> int:
         keep=arguments.keep,
         home=arguments.home,
     )
-    summaries = []
+    summaries: list[Summary] = []
     began = time.monotonic()
     try:
         for seed in arguments.seeds:
             with open_view(arguments.format) as view:
                 summaries.append(asyncio.run(run(with_seed(options, seed), view)))
             show(summaries[-1], arguments.format, keep=options.keep)
+            if arguments.picture:
+                draw(arguments.picture, view.story, summaries[-1])
     except (DevnetError, DataMissing) as error:
         print(f"the demo cannot go on: {error}\n{getattr(error, 'hint', '')}", file=sys.stderr)
         return 1
@@ -58,10 +65,7 @@ def show(summary: Summary, form: str, *, keep: bool) -> None:
         print(json.dumps({"type": "summary", **asdict(summary)}))
         return
     console = Console()
-    console.print(round_table(summary.rounds))
-    console.print(_versions(summary))
-    console.print(_privacy(summary))
-    console.print(summary.promise, style="italic")
+    _tables(console, summary)
     timing = summary.timing
     console.print(
         f"\nBlock interval p50 {timing.interval_p50 * 1000:.0f} ms, p95 {timing.interval_p95 * 1000:.0f} ms over "
@@ -76,12 +80,29 @@ def show(summary: Summary, form: str, *, keep: bool) -> None:
         console.print(f"  {command}", highlight=False, soft_wrap=True)
 
 
+def draw(path: Path, story: Sequence[Text], summary: Summary) -> None:
+    """Save the last run's story and tables as an SVG, as a terminal shows them."""
+    console = Console(record=True, width=PICTURE_COLUMNS, file=io.StringIO())
+    for line in story:
+        console.print(line)
+    console.print()
+    _tables(console, summary)
+    path.write_text(console.export_svg(title="make demo", unique_id="fedledger-demo"))
+
+
 def show_means(summaries: list[Summary]) -> None:
     """The mean over the seeds of the last promoted version's held-out accuracy, beside the pooled one."""
     held_out = [_final(summary) for summary in summaries]
     pooled = statistics.mean(summary.pooled for summary in summaries)
     each = ", ".join(f"{value:.1%}" for value in held_out)
     print(f"mean over {len(summaries)} seeds: held-out {statistics.mean(held_out):.1%} ({each}), pooled {pooled:.1%}")
+
+
+def _tables(console: Console, summary: Summary) -> None:
+    console.print(round_table(summary.rounds))
+    console.print(_versions(summary))
+    console.print(_privacy(summary))
+    console.print(summary.promise, style="italic", highlight=False)
 
 
 def _final(summary: Summary) -> float:
@@ -102,7 +123,7 @@ def _versions(summary: Summary) -> Table:
 
 
 def _privacy(summary: Summary) -> Table:
-    title = "Privacy (δ = 10⁻⁵, unit: one record) and reputation"
+    title = "Privacy (per record, δ = 10⁻⁵), reputation"
     table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
     for name in ("member", "ε spent", "ε limit", "reputation"):
         table.add_column(name)
@@ -127,6 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--store", choices=[kind.value for kind in StoreKind], default="kubo")
     parser.add_argument("--format", choices=("auto", "txt", "jsonl"), default="auto")
     parser.add_argument("--keep", action="store_true", help="leave the network running, to look at it with the CLI")
+    parser.add_argument("--picture", type=Path, help="save the story and the tables as an SVG")
     parser.add_argument("--home", type=Path, help="where the network lives (default: a temporary folder)")
     return parser
 

@@ -63,6 +63,7 @@ class Incidents:
         await self._kill_and_recover()
         await self._report_stolen_key()
         await self._try_to_refill()
+        self._hold()  # There is no round after the last.
         await self.watcher.until(lambda: self.watcher.is_over(self.plan.last))
 
     async def _kill_and_recover(self) -> None:

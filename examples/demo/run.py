@@ -154,7 +154,7 @@ async def _network(options: Options, manifest: Manifest, view: View) -> AsyncIte
     view.stage("starting four validators" + (" and two IPFS nodes" if manifest.kubo_nodes else ""))
     began = time.monotonic()
     await asyncio.to_thread(lifecycle.up, home, manifest, reset=True)
-    view.tell(f"every node answers after {time.monotonic() - began:.1f} s; its home is {home}", "good")
+    view.tell(f"every node answers after {time.monotonic() - began:.1f} s", "good", home=str(home))
     finished = False
     try:
         yield home

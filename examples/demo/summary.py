@@ -1,5 +1,6 @@
 """How a run ends: versions and lineage, privacy, reputations, timing, and how to look further. From proved state."""
 
+import shutil
 import statistics
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -146,14 +147,15 @@ def _p95(values: list[float]) -> float:
 
 def _commands(watcher: Watcher, club: Consortium) -> list[str]:
     model, task = watcher.task.model, watcher.task.name
-    prefix = f"fedledger --ledger {club.home} --as auditor/human"
+    program = "fedledger" if shutil.which("fedledger") else ".venv/bin/fedledger"
+    prefix = f"{program} --ledger {club.home} --as auditor/human"
     return [
         f"{prefix} model history {model}",
         f"{prefix} round list {task}",
         f"{prefix} budget show hospital-a",
         f"{prefix} task show {task}",
         f"{prefix} org show hospital-e",
-        "fedledger explain BUDGET_EXCEEDED",
-        f"fedledger devnet status --home {club.home}",
-        f"fedledger devnet down --home {club.home}",
+        f"{program} explain BUDGET_EXCEEDED",
+        f"{program} devnet status --home {club.home}",
+        f"{program} devnet down --home {club.home}",
     ]

@@ -36,7 +36,9 @@ class RoundRow:
 
 
 class View(Protocol):
-    """Where the run shows itself."""
+    """Where the run shows itself. ``story`` is what it has told so far."""
+
+    story: list[Text]
 
     def stage(self, text: str) -> None:
         """A new part of the run begins."""
@@ -55,15 +57,18 @@ class Lines:
     """Plain lines, or one JSON object a line."""
 
     def __init__(self, as_json: bool) -> None:
+        self.story: list[Text] = []
         self._as_json = as_json
         self._shown: dict[int, str] = {}
 
     def stage(self, text: str) -> None:
         """Begin a part."""
+        self.story.append(_headline(text))
         self._write({"type": "stage", "text": text}, f"== {text}")
 
     def tell(self, text: str, tone: str = "plain", **facts: Any) -> None:
         """Say what happened."""
+        self.story.append(_line(text, tone))
         self._write({"type": "event", "text": text, "tone": tone, **facts}, f"{MARKS[tone]} {text}")
 
     def row(self, row: RoundRow) -> None:
@@ -86,7 +91,7 @@ class Screen:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._stage = ""
-        self._story: list[Text] = []
+        self.story: list[Text] = []
         self._rows: dict[int, RoundRow] = {}
         self._live = Live(console=console, refresh_per_second=4, transient=False)
 
@@ -99,11 +104,12 @@ class Screen:
     def stage(self, text: str) -> None:
         """Begin a part."""
         self._stage = text
+        self.story.append(_headline(text))
         self._refresh()
 
     def tell(self, text: str, tone: str = "plain", **_facts: Any) -> None:
         """Add a line to the story."""
-        self._story.append(Text(f"{MARKS[tone]} {text}", style=STYLES[tone]))
+        self.story.append(_line(text, tone))
         self._refresh()
 
     def row(self, row: RoundRow) -> None:
@@ -112,7 +118,7 @@ class Screen:
         self._refresh()
 
     def _refresh(self) -> None:
-        story = Text("\n").join(self._story[-STORY_LINES:])
+        story = Text("\n").join(self.story[-STORY_LINES:])
         self._live.update(
             Group(round_table(list(self._rows.values())), Panel(story, title=self._stage, height=STORY_LINES + 2))
         )
@@ -136,6 +142,14 @@ def round_table(rows: list[RoundRow]) -> Table:
             f"{max(row.epsilon.values()):.2f}" if row.epsilon else "",
         )
     return table
+
+
+def _line(text: str, tone: str) -> Text:
+    return Text(f"{MARKS[tone]} {text}", style=STYLES[tone])
+
+
+def _headline(text: str) -> Text:
+    return Text(f"== {text}", style="bold")
 
 
 def _letters(hospitals: list[str]) -> str:

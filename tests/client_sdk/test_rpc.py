@@ -229,7 +229,7 @@ def test_an_answer_that_is_none_is_refused_with_its_field(body, field):
 # Nodes that do not answer -----------------------------------------------------------------------
 
 
-def test_the_next_node_answers_when_the_first_is_down_and_the_first_is_used_again_later(monkeypatch):
+def test_the_next_node_answers_when_the_first_is_down_and_the_first_is_used_again_later():
     async def scenario():
         async with ChainNode(CHAIN) as first, ChainNode(CHAIN) as second, client_of(first, second) as rpc:
             await rpc.abci_info()
@@ -335,7 +335,7 @@ async def take(blocks, count: int) -> list[int]:
     return [await anext(blocks) for _ in range(count)]
 
 
-def test_new_blocks_begin_after_the_height_given_and_leave_none_out(monkeypatch):
+def test_new_blocks_begin_after_the_height_given_and_leave_none_out():
     async def scenario():
         async with ChainNode(CHAIN) as node, client_of(node) as rpc, aclosing(rpc.new_blocks(0)) as blocks:
             node.newest = 2

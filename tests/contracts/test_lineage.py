@@ -64,12 +64,6 @@ def rolled_back(chain: Chain, version: int) -> None:
     consortium.pass_proposal(chain, RollBackModel(MODEL, version, "worse in the clinic"))
 
 
-def thrice_promoted() -> Chain:
-    chain = consortium.twice_promoted()
-    run_round(chain)
-    return chain
-
-
 def statuses(chain: Chain) -> list[Status]:
     latest = consortium.lineage.MODELS.at(chain.view, MODEL).latest
     return [status_of(chain, number) for number in range(latest + 1)]
@@ -81,10 +75,8 @@ def statuses(chain: Chain) -> list[Status]:
 @pytest.mark.vectors
 def test_a_stolen_key_takes_down_exactly_what_contains_its_signatures(vector: VectorWriter) -> None:
     """Reported as of a height between two rounds: what was promoted before stays, all after is quarantined."""
-    chain = consortium.promoted()
-    clean = chain.height
-    run_round(chain)
-    run_round(chain)
+    clean = consortium.promoted().height
+    chain = consortium.thrice_promoted()
     report = ReportStolenKey(HOSPITAL_A.worker.public, since=clean + 1)
     events = vector.accepted(chain, HOSPITAL_A, report)
     assert statuses(chain) == [SUPERSEDED, PROMOTED, QUARANTINED, QUARANTINED]
@@ -281,7 +273,7 @@ def test_a_quarantined_version_is_never_current_again() -> None:
 @pytest.mark.vectors
 def test_the_members_roll_back_to_a_version_that_was_once_promoted(vector: VectorWriter) -> None:
     """A vote of the organisations restores an ancestor; what came after it is out of service."""
-    chain = thrice_promoted()
+    chain = consortium.thrice_promoted()
     chain.submit(MEMBERS[0], Propose(RollBackModel(MODEL, 1, "worse in the clinic")))
     for member in MEMBERS[1:4]:
         chain.submit(member, Vote(1 + 1, approve=True))

@@ -324,10 +324,7 @@ def test_a_quorum_is_more_than_two_thirds(voters: int, needed: int) -> None:
 @pytest.mark.vectors
 def test_a_confirmed_version_below_the_canary_margin_is_not_promoted(vector: VectorWriter) -> None:
     """The aggregate was honest and still worse than its parent: it is recorded, judged, and not promoted."""
-    chain = consortium.promoted()
-    chain.submit(LAB, OpenRound(TASK))
-    consortium.contribute(chain, 2)
-    consortium.close(chain, 2)
+    chain = consortium.second_closed()
     chain.submit(LAB, propose(chain, 2, canary_correct=87))
     consortium.vote_all(chain, 2, voters=HOSPITALS[:3])
     events = vector.accepted(chain, HOSPITAL_D, vote(chain, 2))

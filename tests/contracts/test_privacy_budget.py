@@ -65,9 +65,7 @@ def standing_of(chain: Chain, member: Member = HOSPITAL_A, dataset: str = DATASE
 
 def exhausted() -> Chain:
     """Three rounds are decided, a fourth is open: nobody's budget admits it."""
-    chain = consortium.joined()
-    for _ in range(3):
-        run_round(chain)
+    chain = consortium.thrice_promoted()
     chain.submit(LAB, OpenRound(TASK))
     return chain
 
@@ -145,9 +143,7 @@ def test_a_second_key_does_not_refill_a_budget() -> None:
 
 
 def test_a_second_dataset_name_does_not_refill_the_organisation_s_budget() -> None:
-    chain = consortium.joined()
-    for _ in range(3):
-        run_round(chain)
+    chain = consortium.thrice_promoted()
     chain.submit(HOSPITAL_A, register_dataset("same-records-again"))
     chain.submit(HOSPITAL_A, join("same-records-again"))
     chain.submit(LAB, OpenRound(TASK))
@@ -208,9 +204,7 @@ def test_the_price_of_a_round_is_computed_once_and_stored_with_the_task() -> Non
 
 
 def test_the_epsilons_of_rounds_do_not_add_but_their_curves_do() -> None:
-    chain = consortium.joined()
-    for _ in range(3):
-        run_round(chain)
+    chain = consortium.thrice_promoted()
     spent = account_of(chain).spent
     assert spent == tuple(3 * cost for cost in PRICE)
     assert standing_of(chain).spent == epsilon(3) < 3 * epsilon(1)

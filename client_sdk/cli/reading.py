@@ -1,0 +1,37 @@
+"""Reading many records: the names a node knows, then every value proved.
+
+Left to others: what is shown of them (the nouns).
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+if TYPE_CHECKING:
+    from client_sdk.client import LedgerClient
+    from contracts.kernel import Map
+
+R = TypeVar("R")
+_AT_ONCE: Final = 8
+
+
+async def records(client: "LedgerClient", state: "Map[R]", prefix: str = "") -> list[tuple[tuple[str, ...], R]]:
+    """All records under a prefix, with their keys. A node can leave some out, but not change any."""
+    names = await client.keys(state, prefix)  # Text as in paths: hexadecimal, padded numbers; ``get`` takes it so.
+    found = await gather(*(client.get(state, name) for name in names))
+    return [(name, record) for name, record in zip(names, found, strict=True) if record is not None]
+
+
+async def gather(*reads: Any) -> list[Any]:
+    """Several reads, a few at a time, in order."""
+    turns = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(read: Any) -> Any:
+        async with turns:
+            return await read
+
+    return list(await asyncio.gather(*map(one, reads)))
+
+
+async def block_time(client: "LedgerClient") -> int:
+    """The newest block's time, ms, by one node's word."""
+    return (await client.rpc.status()).time_ns // 1_000_000

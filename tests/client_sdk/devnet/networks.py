@@ -1,0 +1,41 @@
+"""The small networks that these tests run."""
+
+from pathlib import Path
+
+from client_sdk.devnet.manifest import Application, Manifest, StoreKind, Timeouts, parse_manifest
+
+ONE_VALIDATOR = """
+[chain]
+name = "one"
+application = "fedledger"
+timeouts = "fast"
+
+[storage]
+kind = "local"
+
+[[validator]]
+operator = "lab-1"
+
+[[organisation]]
+name = "lab-1"
+roles = ["aggregator", "operator"]
+epsilon_cap = 0
+founder = true
+
+[[organisation]]
+name = "hospital-a"
+roles = ["data-owner"]
+epsilon_cap = 2.5
+founder = false
+"""
+
+
+def one_validator(application: Application = Application.FEDLEDGER) -> Manifest:
+    """One validator and two organisations, without IPFS."""
+    return parse_manifest(ONE_VALIDATOR, "one.toml").varied(application=application)
+
+
+def standard(*, store: StoreKind = StoreKind.LOCAL) -> Manifest:
+    """The standard devnet, at full speed."""
+    text = (Path(__file__).parents[3] / "chain_config" / "devnet.toml").read_text("utf-8")
+    return parse_manifest(text, "devnet.toml").varied(store=store, timeouts=Timeouts.FAST)
