@@ -127,12 +127,14 @@ def _records(records: Iterable[type[Record]]) -> str:
 
 
 def _choices(contract: Contract) -> str:
-    found = []
-    for module in _modules(contract):
-        for kind in vars(module).values():
-            if isinstance(kind, type) and issubclass(kind, Enum) and kind.__module__ == module.__name__:
-                found.append(f"#### Choice `{kind.__name__}`\n\n{_document(kind)}\n\n{_members(kind)}")
-    return "\n\n".join(found)
+    found = [
+        kind
+        for module in _modules(contract)
+        for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, Enum) and kind.__module__ == module.__name__
+    ]
+    parts = (f"#### Choice `{kind.__name__}`\n\n{_document(kind)}\n\n{_members(kind)}" for kind in found)
+    return "\n\n".join(parts)
 
 
 def _members(kind: type[Enum]) -> str:

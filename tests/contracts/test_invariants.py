@@ -25,7 +25,8 @@ from contracts.rounds import CloseRound, OpenRound, Progress
 from contracts.terms import price_of
 from contracts.transition import BlockContext
 from tests import consortium
-from tests.chain import BlockStep, Chain, Committed as CommittedState, Member, Signer, Step, Who
+from tests.chain import BlockStep, Chain, Member, Signer, Step, Who
+from tests.chain import Committed as CommittedState
 from tests.consortium import DATASET, DELTA_INVERSE, HOSPITALS, LAB, LIMIT, MECHANISM, MEMBERS, MODEL, STAND_BY, TASK
 
 PRICE = price_of(MECHANISM)
@@ -49,7 +50,7 @@ class Consortium(RuleBasedStateMachine):
         self.fallen: set[int] = set()
         self.revoked: dict[bytes, int] = {}
         self.accepted = [(hospital.worker, 0) for hospital in HOSPITALS]
-        self.number = {hospital: 0 for hospital in HOSPITALS}
+        self.number = dict.fromkeys(HOSPITALS, 0)
 
     # --- what members do ---
 

@@ -1,8 +1,10 @@
 """The registry: what must hold among the contracts, and that a slip is noticed when the process starts."""
 
 import inspect
+import json
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from contracts.kernel import Event, Lane, Map, Message, Record, Rejected, codec,
 from contracts.kernel.merkle import split_path
 from contracts.kernel.types import Purpose
 from contracts.registry import CONTRACTS, HANDLERS, STORES, RegistryInconsistent
+from tests.vectors_io import FOLDER
 
 REFUSALS = list(Rejected.by_code.values())
 
@@ -64,11 +67,26 @@ def test_every_message_and_its_handler_are_documented(message: type[Message]) ->
     handler = HANDLERS[message]
     documented = inspect.getdoc(handler) or ""
     assert "Rejects:" in documented
-    named = re.findall(r"[A-Z][A-Za-z]+", documented.partition("Rejects:")[2].partition("\n\n")[0])
-    names = {refusal.__name__ for refusal in REFUSALS}
-    assert (
-        not [name for name in named if name not in names and name != "Rejects"] or message.tag == "governance/propose"
-    )
+    assert refusals_named(message) or message.tag == "governance/propose"
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*/*.json")), ids=lambda path: path.stem)
+def test_a_refusal_that_a_vector_shows_is_documented_at_its_handler(path: Path) -> None:
+    """So that the lists in docs/protocol.md are true. Proposing documents that it refuses what applying would."""
+    shown = json.loads(path.read_text())
+    if shown.get("code", 0) > 100 and shown["message"] and shown["message"]["type"] != "governance/propose":
+        message = Message.by_tag[shown["message"]["type"]]
+        before_dispatch = (identity.UnknownKey.code, identity.KeyIsRevoked.code)
+        assert shown["refusal"] in refusals_named(message) or shown["code"] in before_dispatch
+
+
+def refusals_named(message: type[Message]) -> list[str]:
+    """The refusals that a handler's docstring lists; each must exist."""
+    listed = (inspect.getdoc(HANDLERS[message]) or "").partition("Rejects:")[2].partition("\n\n")[0]
+    named = re.findall(r"\b[A-Z][A-Za-z]+", listed)
+    names = [refusal.__name__ for refusal in REFUSALS]
+    assert all(name in names for name in named), named
+    return named
 
 
 def test_a_code_that_is_not_dense_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

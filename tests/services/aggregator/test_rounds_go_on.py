@@ -118,7 +118,7 @@ class Aggregators(RuleBasedStateMachine):
         for lab in (LAB, STAND_BY):
             chain, self.chain = self.chain, self.chain.fork()
             before = self.number
-            for _ in range(8):
+            for _ in range(4):
                 self.chain.advance(FAR_MS)
                 self.chain.block()
                 self.act(lab)
@@ -152,4 +152,4 @@ class Aggregators(RuleBasedStateMachine):
 
 
 TestAggregators = Aggregators.TestCase
-TestAggregators.settings = settings(max_examples=30, stateful_step_count=25)
+TestAggregators.settings = settings(max_examples=25, stateful_step_count=15)
