@@ -18,14 +18,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from contracts import identity, lineage, privacy_budget, rounds
-from contracts.kernel import Message, limits
+from contracts import lineage
+from contracts.kernel import Message
 from contracts.models import UnknownModel
 from contracts.rounds import JoinTask
 from learning import fixed
 from learning.tensors import unflatten
 
 from . import keys
+from .budgets import outlook
 from .client import LedgerClient, Receipt
 from .session import Session, find_profile, open_session
 from .training.participant import Contribution, Participant, Tamper
@@ -42,7 +43,7 @@ class Quote:
 
     dataset: str
     price: float  # Of one round alone.
-    spent: float
+    spent: float  # With what is held back.
     after: float  # Cumulative, with this round: rounds compose, their ε do not add.
     limit: float
     affordable: bool
@@ -161,28 +162,14 @@ class Ledger:
         self.close()
 
     async def _quote(self, task: TaskView, name: str) -> Quote:
-        client, owner = self.client, (self.organisation, name)
-        dataset = await client.get(identity.DATASETS, owner)
-        member = await client.get(identity.ORGANISATIONS, self.organisation)
-        state = await client.get(rounds.TASKS, task.name)
-        if dataset is None or member is None or state is None:
-            raise identity.UnknownDataset(organisation=self.organisation, dataset=name)
-        account = await client.get(privacy_budget.DATASET_ACCOUNTS, owner)
-        whole = await client.get(privacy_budget.ORGANISATION_ACCOUNTS, self.organisation)
-        spent = account.spent if account else privacy_budget.NOTHING
-        total = whole.spent if whole else privacy_budget.NOTHING
-        after = privacy_budget.composed(spent, state.price)
-        fits = privacy_budget.fits(after, dataset.epsilon_limit, dataset.delta_inverse) and privacy_budget.fits(
-            privacy_budget.composed(total, state.price), member.epsilon_cap, limits.DELTA_INVERSE_MIN
-        )
-        epsilon = privacy_budget.epsilon_of
+        seen = await outlook(self.client, self.organisation, name, task.name)
         return Quote(
             dataset=name,
-            price=epsilon(state.price, dataset.delta_inverse) / NANO,
-            spent=epsilon(spent, dataset.delta_inverse) / NANO,
-            after=epsilon(after, dataset.delta_inverse) / NANO,
-            limit=min(dataset.epsilon_limit, member.epsilon_cap) / NANO,
-            affordable=fits,
+            price=seen.price / NANO,
+            spent=(seen.spent + seen.held) / NANO,
+            after=seen.after / NANO,
+            limit=min(seen.limit, seen.organisation_cap) / NANO,
+            affordable=seen.affordable,
         )
 
     async def _tensors(self, model: str, number: int | None) -> dict[str, Any]:

@@ -177,7 +177,8 @@ class PayloadTooLarge(Rejected, code=709, hint="The terms bound a payload's size
 def reserve(view: View, msg: Reserve, ctx: Context) -> Outcome:
     """Hold back the round's price.
 
-    Rejects: RoundNotOpen, DeadlinePassed, NotSelected, AlreadyReserved, BudgetExceeded, TooManyHolds.
+    Rejects: UnknownTask, UnknownRound, RoundNotOpen, DeadlinePassed, NotSelected, AlreadyReserved, BudgetExceeded,
+    TooManyHolds.
     """
     current = rounds.require_open(view, msg.task, msg.round)
     rounds.require_before(current.reserve_by, ctx.time_ms)
@@ -202,8 +203,8 @@ def reserve(view: View, msg: Reserve, ctx: Context) -> Outcome:
 def commit(view: View, msg: Commit, ctx: Context) -> Outcome:
     """Turn the hold into spent budget and record what was committed.
 
-    Rejects: RoundNotOpen, DeadlinePassed, NotSelected, NotReserved, AlreadyCommitted, WrongMechanism, WrongBase,
-    NotPrivate, PayloadTooLarge.
+    Rejects: UnknownTask, UnknownRound, RoundNotOpen, DeadlinePassed, NotSelected, NotReserved, AlreadyCommitted,
+    WrongMechanism, WrongBase, NotPrivate, PayloadTooLarge.
     """
     current = rounds.require_open(view, msg.task, msg.round)
     rounds.require_before(current.commit_by, ctx.time_ms)
@@ -227,7 +228,7 @@ def commit(view: View, msg: Commit, ctx: Context) -> Outcome:
 def publish(view: View, msg: Publish, ctx: Context) -> Outcome:
     """Mark the committed payload as served.
 
-    Rejects: RoundNotOpen, DeadlinePassed, NotSelected, NotCommitted, AlreadyPublished.
+    Rejects: UnknownTask, UnknownRound, RoundNotOpen, DeadlinePassed, NotSelected, NotCommitted, AlreadyPublished.
     """
     current = rounds.require_open(view, msg.task, msg.round)
     rounds.require_before(current.publish_by, ctx.time_ms)

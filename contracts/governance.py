@@ -159,7 +159,7 @@ class NotInElectorate(Rejected, code=904, hint="Vote on proposals made after the
 
 def propose(view: View, msg: Propose, ctx: Context) -> Outcome:
     """Put an action to the vote. Rejects: whatever applying the action now would reject."""
-    _effect(msg.action).apply(view, msg.action, ctx)  # Validated by trial: what cannot be applied is not voted on.
+    _effect(msg.action).validate(view, msg.action, ctx)  # What cannot be applied is not voted on.
     number = (COUNTER.get(view) or Counter(0)).proposals + 1
     proposal = Proposal(
         action=msg.action,
@@ -224,6 +224,11 @@ def _admit(view: View, action: AdmitOrganisation, ctx: Context) -> Outcome:
     )
 
 
+def _validate_task(view: View, action: OpenTask, _ctx: Context) -> None:
+    rounds.require_openable(view, action.terms)
+    models.require_new(view, action.terms.model)
+
+
 def _open_task(view: View, action: OpenTask, ctx: Context) -> Outcome:
     return rounds.open_task(view, action.terms, ctx) + models.register_model(view, action.terms, ctx)
 
@@ -234,16 +239,17 @@ def _roll_back(view: View, action: RollBackModel, ctx: Context) -> Outcome:
 
 @dataclass(frozen=True)
 class Effect:
-    """One row of the table of actions."""
+    """One row of the table of actions. Where validating is as cheap as applying, it is applying."""
 
     action: type[Record]
+    validate: Callable[[View, Any, Context], object]
     apply: Callable[[View, Any, Context], Outcome]
 
 
 ACTIONS = (
-    Effect(AdmitOrganisation, _admit),
-    Effect(OpenTask, _open_task),
-    Effect(RollBackModel, _roll_back),
+    Effect(AdmitOrganisation, _admit, _admit),
+    Effect(OpenTask, _validate_task, _open_task),
+    Effect(RollBackModel, _roll_back, _roll_back),
 )
 
 

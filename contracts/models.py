@@ -273,10 +273,11 @@ def report_stolen_key(view: View, msg: ReportStolenKey, ctx: Context) -> Outcome
 
 
 def register_model(view: View, terms: Terms, ctx: Context) -> Outcome:
-    """Describe a new model whose version 0 is the terms' initial one. For governance. Rejects: ModelExists."""
-    require(MODELS.get(view, terms.model) is None, lambda: ModelExists(model=terms.model))
-    register = REGISTER.get(view) or Register(())
-    require(len(register.models) < limits.MODELS, lambda: NoMoreVersions(limit=limits.MODELS))
+    """Describe a new model whose version 0 is the terms' initial one. For governance.
+
+    Rejects: ModelExists, NoMoreVersions.
+    """
+    register = require_new(view, terms.model)
     initial = Version(
         artefact=terms.initial,
         round=0,
@@ -296,6 +297,14 @@ def register_model(view: View, terms: Terms, ctx: Context) -> Outcome:
         REGISTER.set(Register((*register.models, terms.model))),
     )
     return Outcome(writes, (VersionDecided(terms.model, 0, Status.PROMOTED, "initial model of the terms"),))
+
+
+def require_new(view: View, name: ModelId) -> Register:
+    """The register, which has room for a model of this name. Rejects: ModelExists, NoMoreVersions."""
+    require(MODELS.get(view, name) is None, lambda: ModelExists(model=name))
+    register = REGISTER.get(view) or Register(())
+    require(len(register.models) < limits.MODELS, lambda: NoMoreVersions(limit=limits.MODELS))
+    return register
 
 
 def quarantine(view: View, name: ModelId, model: Model, first: VersionNumber, reason: Reason) -> Outcome:

@@ -309,7 +309,19 @@ def close_round(view: View, msg: CloseRound, ctx: Context) -> Outcome:
 
 
 def open_task(view: View, terms: Terms, ctx: Context) -> Outcome:
-    """Fix a task's terms and compute its price. For governance.
+    """Fix a task's terms and compute its price. For governance. Rejects: as ``require_openable``."""
+    require_openable(view, terms)
+    price = price_of(terms.mechanism)
+    digest = terms_digest(terms)
+    task = Task(digest, price, ctx.height, base=0, rounds=0, participants=())
+    epsilon = privacy_budget.epsilon_of(price, limits.DELTA_INVERSE_MIN)
+    return Outcome(
+        (TERMS.put(terms.task, terms), TASKS.put(terms.task, task)), (TaskOpened(terms.task, digest, epsilon),)
+    )
+
+
+def require_openable(view: View, terms: Terms) -> None:
+    """Terms that could be opened now, checked without computing their price, which is the costly part.
 
     Rejects: TaskExists, UnknownOrganisation, MissingMandate, BreakdownPoint, TermsInconsistent.
     """
@@ -322,13 +334,6 @@ def open_task(view: View, terms: Terms, ctx: Context) -> Outcome:
                 raise MissingMandate(organisation=name, role=role)
     for name in terms.recipients:
         identity.require_member(view, name)
-    price = price_of(terms.mechanism)
-    digest = terms_digest(terms)
-    task = Task(digest, price, ctx.height, base=0, rounds=0, participants=())
-    epsilon = privacy_budget.epsilon_of(price, limits.DELTA_INVERSE_MIN)
-    return Outcome(
-        (TERMS.put(terms.task, terms), TASKS.put(terms.task, task)), (TaskOpened(terms.task, digest, epsilon),)
-    )
 
 
 def advance(

@@ -3,6 +3,8 @@
 Everything follows from the seed and the nonce stated in the text, through the code the ledger runs.
 """
 
+import textwrap
+
 from contracts import registry
 from contracts.contributions import Reserve
 from contracts.identity import MEMBERSHIP, Membership
@@ -49,6 +51,12 @@ def envelope_example() -> str:
         "",
         "```text",
         *lines,
+        "```",
+        "",
+        f"The whole, {len(raw)} bytes in hexadecimal:",
+        "",
+        "```text",
+        *textwrap.wrap(raw.hex(), 96),
         "```",
         "",
         f"Signed structure, {len(signed.signed)} bytes: `{signed.signed[:12].hex()}…`; its SHA-256, the transaction's",

@@ -165,4 +165,3 @@ def opened(folder: Path) -> World:
 
     asyncio.run(serve())
     return World(LocalNode(_opened().fork()), store, folder)
-

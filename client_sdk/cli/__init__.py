@@ -81,7 +81,6 @@ def wants_json(arguments: Sequence[str]) -> bool:
     """Whether the output is for a program, as far as can be told from arguments that may not even parse."""
     formats = ("json", "jsonl")
     return any(
-        argument in {f"--format={name}" for name in formats}
-        or (argument == "--format" and following in formats)
+        argument in {f"--format={name}" for name in formats} or (argument == "--format" and following in formats)
         for argument, following in zip(arguments, [*arguments[1:], ""], strict=True)
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from .errors import CliError, Exit, leaving
+from .errors import CliError, leaving
 from .options import DEVNET
 from .output import Format, working
 
@@ -105,11 +105,9 @@ class Access:
         if self.layout() is None:
             return self.profile().organisation
         hint = "Say whose key acts: --as ORG/KEY, for example --as hospital-a/human, or set FEDLEDGER_AS."
-        raise CliError("NOBODY_ACTS", "this command signs, and nobody was named to sign", hint, Exit.USAGE)
+        raise CliError("NOBODY_ACTS", "this command signs, and nobody was named to sign", hint)
 
-    def _run(
-        self, opening: "AbstractAsyncContextManager[R]", work: "Callable[[R], Awaitable[T]]", text: str
-    ) -> T:
+    def _run(self, opening: "AbstractAsyncContextManager[R]", work: "Callable[[R], Awaitable[T]]", text: str) -> T:
         async def run() -> T:
             async with opening as opened:
                 return await work(opened)
@@ -144,7 +142,7 @@ def _members(layout: "Layout") -> list[str]:
 def _own(profile: "Profile", name: str) -> "Profile":
     if name not in ("", profile.organisation):
         hint = f"Act as {profile.organisation}, or name {name}'s own profile with --ledger."
-        raise CliError("UNKNOWN_MEMBER", f"the profile belongs to {profile.organisation}, not {name}", hint, Exit.USAGE)
+        raise CliError("UNKNOWN_MEMBER", f"the profile belongs to {profile.organisation}, not {name}", hint)
     return profile
 
 
@@ -155,5 +153,5 @@ def _borrowed(layout: "Layout", name: str, members: list[str]) -> "Profile":
     keyring = keyring_path(layout.member(name), name)
     if not keyring.is_file():
         hint = f"It has: {', '.join(members)}. For a new organisation, first 'fedledger key create {name}'."
-        raise CliError("UNKNOWN_MEMBER", f"no organisation {name!r} keeps keys in {layout.home}", hint, Exit.USAGE)
+        raise CliError("UNKNOWN_MEMBER", f"no organisation {name!r} keeps keys in {layout.home}", hint)
     return replace(load_profile(layout.profile(members[0])), organisation=name, keyring=keyring)

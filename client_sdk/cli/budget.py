@@ -7,7 +7,7 @@ import typer
 from . import access, options, units
 from .access import Access
 from .commands import noun, verb
-from .output import Fields, Format, Line, Rows, emit
+from .output import Fields, Format, Line, Rows, emit, plain
 
 if TYPE_CHECKING:
     from client_sdk.client import LedgerClient
@@ -24,23 +24,24 @@ def quote(
     output: options.Output = Format.TXT,
 ) -> None:
     """Say what the next round of a task would cost a dataset, by the ledger's own arithmetic."""
+    from client_sdk.budgets import outlook
+
     opened = Access(ledger, who, output=output)
     organisation, _ = opened.actor(access.WORKER)
-    quoted = opened.read(lambda client: _quote(client, organisation, dataset, task))
-    fits = "within" if quoted["affordable"] else "over"
+    quoted = opened.read(lambda client: outlook(client, organisation, dataset, task))
     emit(
         output,
-        quoted,
+        {"organisation": organisation, "dataset": dataset, **plain(quoted)},
         Fields(
             {
                 "dataset": f"{organisation}/{dataset}",
-                "one round costs": f"ε = {units.epsilon(quoted['price'])}",
-                "spent or held": f"ε = {units.epsilon(quoted['spent'] + quoted['held'])}",
-                "after it": f"ε = {units.epsilon(quoted['after'])} (rounds compose, their ε do not add)",
-                "limit": f"ε = {units.epsilon(quoted['limit'])} at δ = {units.delta(quoted['delta_inverse'])}",
-                "organisation": f"ε = {units.epsilon(quoted['organisation_after'])} after it, "
-                f"of {units.epsilon(quoted['organisation_cap'])} over all its datasets",
-                "so the next round is": f"{fits} the limits",
+                "one round costs": f"ε = {units.epsilon(quoted.price)}",
+                "spent or held": f"ε = {units.epsilon(quoted.spent + quoted.held)}",
+                "after it": f"ε = {units.epsilon(quoted.after)} (rounds compose, their ε do not add)",
+                "limit": f"ε = {units.epsilon(quoted.limit)} at δ = {units.delta(quoted.delta_inverse)}",
+                "organisation": f"ε = {units.epsilon(quoted.organisation_after)} after it, "
+                f"of {units.epsilon(quoted.organisation_cap)} over all its datasets",
+                "so the next round is": "within the limits" if quoted.affordable else "REFUSED: over a limit",
             }
         ),
         Line(units.EPSILON_MEANS),
@@ -65,38 +66,30 @@ def show(
     emit(output, accounts, Rows(columns, rows, empty="No datasets are registered."), Line(units.EPSILON_MEANS))
 
 
-async def _quote(client: "LedgerClient", organisation: str, name: str, task: str) -> dict[str, Any]:
-    from contracts import identity, privacy_budget, rounds
+async def _accounts(client: "LedgerClient", organisation: str) -> list[dict[str, Any]]:
+    """The account of every organisation, and below it those of its datasets."""
+    from client_sdk.budgets import block_time, dataset_standing, organisation_standing
+    from contracts import identity
     from contracts.kernel import limits
 
-    from .reading import block_time
+    from .reading import records
 
-    state = await client.get(rounds.TASKS, task)
-    if state is None:
-        raise rounds.UnknownTask(task=task)
-    dataset = await client.get(identity.DATASETS, (organisation, name))
-    member = await client.get(identity.ORGANISATIONS, organisation)
-    if member is None:
+    if organisation and await client.get(identity.ORGANISATIONS, organisation) is None:
         raise identity.UnknownOrganisation(organisation=organisation)
-    if dataset is None:
-        raise identity.UnknownDataset(organisation=organisation, dataset=name)
     now = await block_time(client)
-    narrow = await client.get(privacy_budget.DATASET_ACCOUNTS, (organisation, name)) or privacy_budget.EMPTY
-    wide = await client.get(privacy_budget.ORGANISATION_ACCOUNTS, organisation) or privacy_budget.EMPTY
-    after, whole = (
-        privacy_budget.composed(privacy_budget.committed(account, now), state.price) for account in (narrow, wide)
-    )
-    standing = privacy_budget.standing(narrow, dataset.epsilon_limit, dataset.delta_inverse, now)
-    return {
-        "dataset": name,
-        "price": privacy_budget.epsilon_of(state.price, dataset.delta_inverse),
-        "spent": standing.spent,
-        "held": standing.held,
-        "after": privacy_budget.epsilon_of(after, dataset.delta_inverse),
-        "limit": dataset.epsilon_limit,
-        "delta_inverse": dataset.delta_inverse,
-        "organisation_after": privacy_budget.epsilon_of(whole, limits.DELTA_INVERSE_MIN),
-        "organisation_cap": member.epsilon_cap,
-        "affordable": privacy_budget.fits(after, dataset.epsilon_limit, dataset.delta_inverse)
-        and privacy_budget.fits(whole, member.epsilon_cap, limits.DELTA_INVERSE_MIN),
-    }
+    datasets = await records(client, identity.DATASETS, f"{organisation}/" if organisation else "")
+    accounts: list[dict[str, Any]] = []
+    owners = dict.fromkeys(owner for (owner, _), _ in datasets)
+    for owner in owners:
+        whole = await organisation_standing(client, owner, now)
+        accounts.append({"account": owner, **plain(whole), "delta_inverse": limits.DELTA_INVERSE_MIN})
+        for (_, name), dataset in (each for each in datasets if each[0][0] == owner):
+            one = await dataset_standing(client, owner, name, now)
+            accounts.append({"account": f"{owner}/{name}", **plain(one), "delta_inverse": dataset.delta_inverse})
+    return accounts
+
+
+def _bar(used: int, limit: int) -> str:
+    """How much of a limit is used, in tenths."""
+    tenths = min(10, -(-10 * used // limit)) if limit else 0
+    return "█" * tenths + "░" * (10 - tenths)

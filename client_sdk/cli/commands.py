@@ -64,6 +64,13 @@ def verb(group: typer.Typer, name: str, example: str) -> Callable[[F], F]:
     return add
 
 
+def solo(function: F, example: str) -> typer.Typer:
+    """A command that needs no noun: an application of one verb."""
+    alone = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+    alone.command(cls=Verb, epilog=f"Example: fedledger {example}")(function)
+    return alone
+
+
 def show_help(ctx: Any) -> None:
     """Print the help of a command and end it."""
     typer.echo(ctx.get_help())

@@ -7,7 +7,7 @@ import typer
 from . import access, options, units
 from .access import Access
 from .commands import noun, verb
-from .errors import CliError, Exit
+from .errors import CliError
 from .output import Format, Line, Rows, emit, plain
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ app = noun()
 @verb(app, "register", example="dataset register wdbc-a --class breast-cancer --epsilon-limit 4 --as hospital-a/human")
 def register(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The dataset's name in your organisation.")],
-    data_class: Annotated[str, typer.Option("--class", metavar="CLASS", help="What kind of data it is: tasks ask for one.")],
+    data_class: Annotated[
+        str, typer.Option("--class", metavar="CLASS", help="What kind of data it is: tasks ask for one.")
+    ],
     epsilon_limit: Annotated[
         float, typer.Option("--epsilon-limit", min=0, max=100, help="Most ε that may ever be spent on its records.")
     ],
@@ -37,7 +39,7 @@ def register(
     from contracts.identity import RegisterDataset
 
     if not 0 < delta <= 1e-5:
-        raise CliError("USAGE", f"--delta: {delta:g} is not above 0 and at most 1e-5", "Use 1e-5 or less.", Exit.USAGE)
+        raise CliError("USAGE", f"--delta: {delta:g} is not above 0 and at most 1e-5", "Use 1e-5 or less.")
     message = RegisterDataset(name, data_class, round(epsilon_limit * units.NANO), round(1 / delta))
 
     async def work(client: "LedgerClient", ring: "Keyring") -> "Receipt":

@@ -7,7 +7,7 @@ import typer
 
 from . import options
 from .commands import noun, verb
-from .errors import CliError, Exit, leaving
+from .errors import CliError, leaving
 from .output import Fields, Format, Line, Rows, Stream, emit, plain, working
 
 if TYPE_CHECKING:
@@ -25,10 +25,12 @@ def up(
         str, typer.Option("--store", metavar="kubo|local", help="Where payloads are kept: IPFS nodes, or a folder.")
     ] = "",
     manifest: Annotated[
-        Path | None, typer.Option("--manifest", metavar="FILE", help="What the network consists of, instead of the standard one.")
+        Path | None,
+        typer.Option("--manifest", metavar="FILE", help="What the network consists of, instead of the standard one."),
     ] = None,
     timeouts: Annotated[
-        str, typer.Option("--timeouts", metavar="consortium|fast", help="A block in about 300 ms, or as fast as it goes.")
+        str,
+        typer.Option("--timeouts", metavar="consortium|fast", help="A block in about 300 ms, or as fast as it goes."),
     ] = "",
     reset: Annotated[bool, typer.Option("--reset", help="Delete what is there and begin another chain.")] = False,
     home: options.Home = None,
@@ -41,7 +43,10 @@ def up(
     from client_sdk.devnet import lifecycle
 
     place = _home(home)
-    with working(output, "starting the devnet") as said, leaving("The devnet is stopped again: nothing is left running."):
+    with (
+        working(output, "starting the devnet") as said,
+        leaving("The devnet is stopped again: nothing is left running."),
+    ):
         wanted = _manifest(place, manifest, store, timeouts)
         status = lifecycle.up(place, wanted, reset=reset, changed=lambda state: said.say(_starting(state)))
     _show(output, status)
@@ -60,7 +65,9 @@ def status(home: options.Home = None, output: options.Output = Format.TXT) -> No
 @verb(app, "logs", example="devnet logs validator-1-node --follow")
 def logs(
     name: _Name,
-    lines: Annotated[int, typer.Option("--lines", metavar="N", min=0, max=10_000, help="How many of the last lines.")] = 50,
+    lines: Annotated[
+        int, typer.Option("--lines", metavar="N", min=0, max=10_000, help="How many of the last lines.")
+    ] = 50,
     follow: Annotated[bool, typer.Option("--follow", help="Go on with what is added, until Ctrl-C.")] = False,
     home: options.Home = None,
     output: options.Output = Format.TXT,
@@ -69,7 +76,7 @@ def logs(
     from client_sdk.devnet import lifecycle
 
     if follow and output is Format.JSON:
-        raise CliError("USAGE", "a log that is followed has no end", "Use --format jsonl.", Exit.USAGE)
+        raise CliError("USAGE", "a log that is followed has no end", "Use --format jsonl.")
     stream = Stream(output)
     with leaving("The devnet goes on."):
         for line in lifecycle.logs(_home(home), name, lines=lines, follow=follow):
@@ -80,7 +87,9 @@ def logs(
 @verb(app, "kill", example="devnet kill validator-2")
 def kill(
     name: _Name,
-    signal: Annotated[str, typer.Option("--signal", metavar="NAME", help="Which signal: KILL, TERM, STOP, CONT, …")] = "KILL",
+    signal: Annotated[
+        str, typer.Option("--signal", metavar="NAME", help="Which signal: KILL, TERM, STOP, CONT, …")
+    ] = "KILL",
     home: options.Home = None,
     output: options.Output = Format.TXT,
 ) -> None:
@@ -144,7 +153,7 @@ def _choice(kind: Any, option: str, value: str) -> Any:
         return kind(value)
     except ValueError:
         known = ", ".join(map(str, kind))
-        raise CliError("USAGE", f"{option}: {value!r} is none of {known}", "See --help.", Exit.USAGE) from None
+        raise CliError("USAGE", f"{option}: {value!r} is none of {known}", "See --help.") from None
 
 
 def _signal(name: str) -> Any:
@@ -153,7 +162,7 @@ def _signal(name: str) -> Any:
     try:
         return signal.Signals[f"SIG{name.upper().removeprefix('SIG')}"]
     except KeyError:
-        raise CliError("USAGE", f"--signal: there is no signal {name!r}", "Try KILL or TERM.", Exit.USAGE) from None
+        raise CliError("USAGE", f"--signal: there is no signal {name!r}", "Try KILL or TERM.") from None
 
 
 def _starting(state: "DevnetState") -> str:

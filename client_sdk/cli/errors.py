@@ -43,6 +43,7 @@ class Exit(IntEnum):
 STATUSES: Final[Mapping[str, Exit]] = {
     "contracts.kernel.rules.Rejected": Exit.REFUSED,
     "contracts.kernel.codec.Malformed": Exit.USAGE,
+    "client_sdk.checkpoints.CheckpointInvalid": Exit.NO_ACCESS,
     "client_sdk.client.NoSigner": Exit.NO_ACCESS,
     "client_sdk.client.NotDecided": Exit.TIMEOUT,
     "client_sdk.devnet.errors.DevnetError": Exit.REFUSED,
@@ -73,7 +74,6 @@ STATUSES: Final[Mapping[str, Exit]] = {
     "client_sdk.training.task.VersionUnfit": Exit.REFUSED,
     "client_sdk.training.terms_file.TermsFileInvalid": Exit.USAGE,
     "client_sdk.training.trainer.ModelRefused": Exit.USAGE,
-    "client_sdk.verified.NodeRefused": Exit.REFUSED,
     "client_sdk.wire.AnswerMalformed": Exit.REFUSED,
     "learning.errors.LearningError": Exit.REFUSED,
     "learning.inputs.InvalidInputs": Exit.USAGE,
@@ -87,6 +87,7 @@ STATUSES: Final[Mapping[str, Exit]] = {
 # those that carry none.
 HINTS: Final[Mapping[str, str]] = {
     "contracts.kernel.codec.Malformed": "Correct the named field; docs/protocol.md has its bounds.",
+    "client_sdk.checkpoints.CheckpointInvalid": Exit.NO_ACCESS,
     "client_sdk.client.NoSigner": "Say whose key acts: --as ORG/KEY, or FEDLEDGER_AS.",
     "client_sdk.passphrase.NoPassphrase": "Give --passphrase-file FILE (a pipe such as /dev/fd/3 is one too).",
     "client_sdk.rpc.errors.RpcError": "The message is the node's own: 'fedledger doctor' looks at all of them.",
@@ -99,12 +100,31 @@ HINTS: Final[Mapping[str, str]] = {
 BUG_HINT: Final = "This is a bug in fedledger: run it again with --debug and report what it prints."
 
 
-class CliError(Exception):
-    """A failure that only the command line knows. ``name`` is its error code."""
+# Failures that only the command line knows: exit status and meaning.
+OWN: Final[Mapping[str, tuple[Exit, str]]] = {
+    "FILE_EXISTS": (Exit.USAGE, "A file of that name is there already, and nothing is overwritten unasked."),
+    "INTERRUPTED": (Exit.INTERRUPTED, "Ctrl-C. The message says what was left behind."),
+    "NOBODY_ACTS": (Exit.USAGE, "The command signs, and nobody was named to sign."),
+    "NOTHING_TO_DO": (Exit.REFUSED, "The ledger is not at the step that the command would take."),
+    "NOTHING_TO_PROPOSE": (Exit.REFUSED, "Too few contributions of the round are good enough to aggregate."),
+    "NO_APPLICATION": (Exit.USAGE, "The file is no application for membership, or another organisation's."),
+    "NO_CONSENT": (Exit.USAGE, "Nobody consented, so nothing was sent."),
+    "NO_SUCH_MODEL": (Exit.USAGE, "The module or the function that was named cannot be imported."),
+    "RECORDS_UNREADABLE": (Exit.USAGE, "The file holds no records of a form that is read."),
+    "UNKNOWN_CODE": (Exit.USAGE, "No error has this code or name."),
+    "UNKNOWN_MEMBER": (Exit.USAGE, "No organisation of this name keeps keys where --ledger points."),
+    "UNKNOWN_TRANSACTION": (Exit.REFUSED, "No transaction of this hash was decided on this ledger."),
+    "USAGE": (Exit.USAGE, "The command was typed in a way it does not understand."),
+}
 
-    def __init__(self, name: str, message: str, hint: str, status: Exit = Exit.REFUSED) -> None:
+
+class CliError(Exception):
+    """A failure that only the command line knows. ``name`` is its error code, one of OWN."""
+
+    def __init__(self, name: str, message: str, hint: str) -> None:
         super().__init__(message)
-        self.name, self.hint, self.status = name, hint, status
+        self.name, self.hint = name, hint
+        self.status, _ = OWN[name]
 
 
 class Interrupted(KeyboardInterrupt):

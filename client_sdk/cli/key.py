@@ -8,7 +8,7 @@ import typer
 from . import access, options, units
 from .access import Access
 from .commands import noun, verb
-from .errors import CliError, Exit
+from .errors import CliError
 from .output import Fields, Format, Line, Rows, emit
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def create(
     from client_sdk import keys
 
     if purpose not in PURPOSES:
-        raise CliError("USAGE", f"--purpose: {purpose!r} is none of {', '.join(PURPOSES)}", "See --help.", Exit.USAGE)
+        raise CliError("USAGE", f"--purpose: {purpose!r} is none of {', '.join(PURPOSES)}", "See --help.")
     organisation, _, key = name.partition("/")
     path = keyring or _keyring_path(ledger, organisation)
     made = _made(key, purpose) if key else _first_keys()
@@ -95,8 +95,16 @@ def enrol(
     key, receipt = opened.act(access.HUMAN, work)
     emit(
         output,
-        {"key": key.did, "name": key.name, "purpose": key.purpose, "height": receipt.height, "transaction": receipt.hash},
-        Line(f"{organisation}/{key.name} ({key.did}) is enrolled as a {key.purpose} key, from block {receipt.height} on."),
+        {
+            "key": key.did,
+            "name": key.name,
+            "purpose": key.purpose,
+            "height": receipt.height,
+            "transaction": receipt.hash,
+        },
+        Line(
+            f"{organisation}/{key.name} ({key.did}) is enrolled as a {key.purpose} key, from block {receipt.height} on."
+        ),
     )
 
 
@@ -185,7 +193,7 @@ def _public(text: str, ring: "Keyring") -> bytes:
     except ValueError as error:
         if text.startswith("did:"):
             hint = "Copy it whole from 'fedledger org show'."
-            raise CliError("USAGE", f"{text!r} is no did:key: {error}", hint, Exit.USAGE) from None
+            raise CliError("USAGE", f"{text!r} is no did:key: {error}", hint) from None
         return ring.signing(text.rpartition("/")[2]).public
 
 
@@ -244,4 +252,9 @@ def _show(output: Format, ring: "Keyring", shown: list["Key"]) -> None:
         for key in shown
     ]
     rows = [tuple(key.values()) for key in described]
-    emit(output, {"keyring": ring.path, "keys": described}, Fields({"keyring": ring.path}), Rows(("key", "purpose", "public part"), rows))
+    emit(
+        output,
+        {"keyring": ring.path, "keys": described},
+        Fields({"keyring": ring.path}),
+        Rows(("key", "purpose", "public part"), rows),
+    )

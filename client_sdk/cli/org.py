@@ -8,7 +8,7 @@ import typer
 from . import access, options, units
 from .access import Access
 from .commands import noun, verb
-from .errors import CliError, Exit
+from .errors import CliError
 from .output import Fields, Format, Line, Rows, emit, plain
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ def enrol(
         float, typer.Option("--epsilon-cap", min=0, max=100, help="Most ε that all its datasets together may spend.")
     ] = 0.0,
     write: Annotated[
-        Path | None, typer.Option("--write", metavar="FILE", help="Only write the application, for a member to propose.")
+        Path | None,
+        typer.Option("--write", metavar="FILE", help="Only write the application, for a member to propose."),
     ] = None,
     application: Annotated[
         Path | None, typer.Option("--application", metavar="FILE", help="Propose the application in this file.")
@@ -80,7 +81,7 @@ def _roles(text: str) -> tuple["Role", ...]:
     unknown = [part for part in given if part not in tuple(Role)]
     if not given or unknown:
         wrong = f"{unknown[0]!r} is no role" if unknown else "name at least one role"
-        raise CliError("USAGE", f"--roles: {wrong}", f"Roles are: {', '.join(Role)}.", Exit.USAGE)
+        raise CliError("USAGE", f"--roles: {wrong}", f"Roles are: {', '.join(Role)}.")
     return tuple(role for role in Role if role in given)
 
 
@@ -102,7 +103,9 @@ def _application(
 
 def _write_application(path: Path, action: "AdmitOrganisation", output: Format) -> None:
     path.write_bytes(action.encode())
-    steps = f"A member proposes it: fedledger org enrol {action.organisation} --application {path.name} --as MEMBER/human"
+    steps = (
+        f"A member proposes it: fedledger org enrol {action.organisation} --application {path.name} --as MEMBER/human"
+    )
     emit(output, {"application": path, "organisation": action.organisation}, Line(f"Written to {path}. {steps}"))
 
 
@@ -115,9 +118,9 @@ def _read_application(path: Path, name: str) -> "AdmitOrganisation":
         with path.open("rb") as file:
             action = codec.decode(AdmitOrganisation, file.read(_APPLICATION_BYTES_MAX + 1), most=_APPLICATION_BYTES_MAX)
     except codec.Malformed as error:
-        raise CliError("NO_APPLICATION", f"{path} is no application: {error}", hint, Exit.USAGE) from error
+        raise CliError("NO_APPLICATION", f"{path} is no application: {error}", hint) from error
     if action.organisation != name:
-        raise CliError("NO_APPLICATION", f"{path} is for {action.organisation}, not {name}", hint, Exit.USAGE)
+        raise CliError("NO_APPLICATION", f"{path} is for {action.organisation}, not {name}", hint)
     return action
 
 
@@ -135,7 +138,8 @@ def _propose(opened: Access, action: "AdmitOrganisation", output: Format) -> Non
 async def _members(client: "LedgerClient") -> list[dict[str, Any]]:
     from contracts import identity, reputation
 
-    from .reading import block_time, gather, records
+    from client_sdk.budgets import block_time
+    from .reading import gather, records
 
     members = await records(client, identity.ORGANISATIONS)
     scores = await gather(*(client.get(reputation.SCORES, name) for (name,), _ in members))
@@ -150,7 +154,8 @@ async def _member(client: "LedgerClient", name: str) -> dict[str, Any]:
     from contracts import identity, reputation
     from contracts.kernel import crypto
 
-    from .reading import block_time, records
+    from client_sdk.budgets import block_time
+    from .reading import records
 
     member = await client.get(identity.ORGANISATIONS, name)
     if member is None:

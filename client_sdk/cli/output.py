@@ -61,7 +61,7 @@ Block = Fields | Rows | Line
 def emit(output: Format, data: Any, *blocks: Block) -> None:
     """Print a command's whole result. In jsonl a list has one line for each item."""
     if output is Format.TXT:
-        _draw(console(sys.stdout), blocks)
+        _print(blocks)
     elif output is Format.JSON:
         write_json(sys.stdout, {"schema_version": SCHEMA_VERSION, "status": "ok", "data": plain(data)})
     else:
@@ -153,11 +153,16 @@ def printable(text: object) -> str:
     return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in str(text))
 
 
-def _draw(target: "Console", blocks: Sequence[Block]) -> None:
-    for number, block in enumerate(blocks):
-        if number and not isinstance(block, Line):
-            target.print()
-        target.print(_drawn(block))
+def _print(blocks: Sequence[Block]) -> None:
+    target = console(sys.stdout)
+    with target.capture() as drawn:
+        for number, block in enumerate(blocks):
+            if number and not isinstance(block, Line):
+                target.print()
+            target.print(_drawn(block))
+    lines = drawn.get().splitlines()
+    sys.stdout.write("\n".join(lines if target.is_terminal else map(str.rstrip, lines)) + "\n")
+    sys.stdout.flush()
 
 
 def _drawn(block: Block) -> "RenderableType":

@@ -7,7 +7,7 @@ import typer
 from . import access, options
 from .access import Access
 from .commands import noun, verb
-from .errors import CliError, Exit
+from .errors import CliError
 from .output import Fields, Format, Line, Rows, emit, plain
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def vote(
     from contracts.governance import ProposalDecided, Vote
 
     if approve is None:
-        raise CliError("USAGE", "say --approve or --reject", f"Read it first: fedledger proposal show {number}", Exit.USAGE)
+        raise CliError("USAGE", "say --approve or --reject", f"Read it first: fedledger proposal show {number}")
     message = Vote(number, approve)
 
     async def work(client: "LedgerClient", ring: "Keyring") -> "Receipt":
@@ -102,7 +102,15 @@ async def _one(client: "LedgerClient", number: int) -> "Proposal":
 
 def _show_all(output: Format, proposals: list[tuple[int, "Proposal"]]) -> None:
     rows = [
-        (number, _subject(each.action), each.proposer, each.status, len(each.approvals), len(each.rejections), each.electorate)
+        (
+            number,
+            _subject(each.action),
+            each.proposer,
+            each.status,
+            len(each.approvals),
+            len(each.rejections),
+            each.electorate,
+        )
         for number, each in proposals
     ]
     columns = ("number", "what", "by", "status", "for", "against", "of")

@@ -30,8 +30,3 @@ async def gather(*reads: Any) -> list[Any]:
             return await read
 
     return list(await asyncio.gather(*map(one, reads)))
-
-
-async def block_time(client: "LedgerClient") -> int:
-    """The newest block's time, ms, by one node's word."""
-    return (await client.rpc.status()).time_ns // 1_000_000

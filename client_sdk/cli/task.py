@@ -9,7 +9,7 @@ import typer
 from . import access, options, units
 from .access import Access
 from .commands import noun, verb
-from .errors import CliError, Exit
+from .errors import CliError
 from .output import Fields, Format, Line, Rows, emit, note, plain
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ _Name = Annotated[str, typer.Argument(metavar="TASK", help="The task.")]
 @verb(app, "create", example="task create breast-cancer.toml --as lab-1/human")
 def create(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE.toml", exists=True, dir_okay=False, help="The terms; artefacts lie beside it.")
+        Path,
+        typer.Argument(metavar="FILE.toml", exists=True, dir_okay=False, help="The terms; artefacts lie beside it."),
     ],
     who: options.Who = "",
     ledger: options.Ledger = options.DEVNET,
@@ -99,7 +100,13 @@ def join(
     receipt = opened.act(access.HUMAN, work)
     emit(
         output,
-        {"task": name, "dataset": dataset, "terms_digest": agreed, "height": receipt.height, "transaction": receipt.hash},
+        {
+            "task": name,
+            "dataset": dataset,
+            "terms_digest": agreed,
+            "height": receipt.height,
+            "transaction": receipt.hash,
+        },
         Line(f"{dataset} takes part in {name}, under the terms {agreed.hex()}, from the next round on."),
     )
 
@@ -126,14 +133,14 @@ def _digest(text: str) -> bytes:
     try:
         return bytes.fromhex(text)
     except ValueError:
-        raise CliError("USAGE", "--digest: not hexadecimal", "Copy it from 'fedledger task show'.", Exit.USAGE) from None
+        raise CliError("USAGE", "--digest: not hexadecimal", "Copy it from 'fedledger task show'.") from None
 
 
 def _ask(terms: "Terms", dataset: str, digest: bytes) -> None:
     """Let a person consent; a script must name the digest or say --yes."""
     if not sys.stdin.isatty():
         hint = f"Read the terms ('fedledger task show {terms.task}'), then add --digest {digest.hex()} or --yes."
-        raise CliError("NO_CONSENT", "nobody is here to consent", hint, Exit.USAGE)
+        raise CliError("NO_CONSENT", "nobody is here to consent", hint)
     price, steps = _price(terms), terms.mechanism.steps
     note(f"Every round of {terms.task} trains {steps} private steps on {dataset} and costs it about ε = {price}")
     note(f"(at most {terms.max_rounds} rounds, which compose; never past its limit). {', '.join(terms.recipients)}")
@@ -155,7 +162,7 @@ def _show_all(output: Format, tasks: list[tuple[str, "Terms", "Task"]]) -> None:
         (name, terms.model, terms.data_class, len(task.participants), f"{task.rounds} of {terms.max_rounds}", task.base)
         for name, terms, task in tasks
     ]
-    data = [{"task": name, "terms": terms, **_plain(task)} for name, terms, task in tasks]
+    data = [{"task": name, "terms": terms, **plain(task)} for name, terms, task in tasks]
     columns = ("task", "model", "data class", "datasets", "rounds", "base version")
     emit(output, data, Rows(columns, rows, empty="No task was opened."))
 
@@ -166,7 +173,7 @@ def _show_one(output: Format, terms: "Terms", task: "Task") -> None:
     joined = [(f"{each.organisation}/{each.dataset}",) for each in task.participants]
     emit(
         output,
-        {"terms": terms, **_plain(task)},
+        {"terms": terms, **plain(task)},
         Fields(
             {
                 **described(terms),
@@ -179,8 +186,3 @@ def _show_one(output: Format, terms: "Terms", task: "Task") -> None:
         Line(units.EPSILON_MEANS),
         Rows(("takes part",), joined, empty="Nobody has joined."),
     )
-
-
-def _plain(task: "Task") -> dict[str, Any]:
-    described: dict[str, Any] = plain(task)
-    return described

@@ -22,12 +22,12 @@ from .daemon import LOG_NAME
 from .errors import AlreadyRunning, NoDevnet, NotRunning, SupervisorFailed, UnknownProcess
 from .foundation import erase, prepare
 from .layout import REPOSITORY, Layout, shipped_manifest
-from .leftovers import began_of, end_leftovers
 from .manifest import Manifest, load_manifest
+from .ownership import began_of, end_leftovers, hold
 from .process import log_tail
 from .readiness import NodeHealth, node_health
 from .state import DevnetState, Phase, ProcessRecord, ValidatorRecord, living, read_state, stopped, write_state
-from .supervisor import START_SECONDS, hold
+from .supervisor import START_SECONDS
 
 _POLL_SECONDS: Final = 0.05
 _UP_SECONDS: Final = 2 * START_SECONDS
@@ -150,7 +150,10 @@ def down(home: Path, *, delete: bool = False) -> DevnetStatus:
     layout, state = Layout(home.absolute()), _state(home)
     with contextlib.suppress(NotRunning):
         control.ask(_control(home), {"do": "stop"}, _DOWN_SECONDS)
-    _await_released(layout)
+    try:
+        os.close(hold(layout, _DOWN_SECONDS))
+    except AlreadyRunning:
+        raise _supervisor_failed(layout, f"did not end within {_DOWN_SECONDS:g} s") from None
     if state.phase is Phase.LOST:
         end_leftovers(living(state))
         write_state(layout.state, stopped(state))
@@ -224,20 +227,6 @@ def _supervisor_failed(layout: Layout, why: str) -> SupervisorFailed:
     return SupervisorFailed(f"the supervisor {why}; its log ends:\n{log_tail(log) or '(empty)'}", f"Read {log}.")
 
 
-def _await_released(layout: Layout) -> None:
-    """Wait until nobody holds the home."""
-    deadline = time.monotonic() + _DOWN_SECONDS
-    while True:
-        try:
-            os.close(hold(layout))
-        except AlreadyRunning:
-            if time.monotonic() > deadline:
-                raise _supervisor_failed(layout, f"did not end within {_DOWN_SECONDS:g} s") from None
-            time.sleep(_POLL_SECONDS)
-        else:
-            return
-
-
 def _lines(log: Path, lines: int, follow: bool) -> Iterator[str]:
     try:
         file = log.open("rb")
@@ -245,11 +234,14 @@ def _lines(log: Path, lines: int, follow: bool) -> Iterator[str]:
         return
     with file:
         file.seek(max(0, log.stat().st_size - lines * _LINE_BYTES))
-        tail = file.read(lines * _LINE_BYTES).decode("utf-8", "replace").splitlines()
-        yield from tail[-lines:] if lines else ()
+        *whole, rest = file.read().split(b"\n")
+        if not follow:
+            whole += [rest] if rest else []
+        yield from (line.decode("utf-8", "replace") for line in whole[max(0, len(whole) - lines) :])
         while follow:
-            line = file.readline()
-            if line:
-                yield line.decode("utf-8", "replace").rstrip("\n")
-            else:
+            rest += file.readline()
+            if rest.endswith(b"\n"):
+                yield rest.decode("utf-8", "replace").removesuffix("\n")
+                rest = b""
+            else:  # The end, for now; perhaps in the middle of a line.
                 time.sleep(_FOLLOW_SECONDS)

@@ -10,8 +10,8 @@ from typing import Any, Final
 from client_sdk.private_files import replace_private
 
 from .errors import StateUnreadable
-from .leftovers import is_same_process
-from .process import ProcessKind, ProcessStatus
+from .ownership import began_of, is_same_process
+from .process import Child, ProcessKind, ProcessStatus
 
 _VERSION: Final = 1
 _STATE_BYTES_MAX: Final = 1 << 20
@@ -66,6 +66,19 @@ class DevnetState:
     """The RPC addresses of the Kubo nodes."""
     error: str | None = None
     hint: str | None = None
+
+
+def record_of(child: Child) -> ProcessRecord:
+    """What there is to say of a process now."""
+    return ProcessRecord(
+        name=child.command.name,
+        kind=child.command.kind,
+        status=child.status,
+        pid=child.pid,
+        began=None if child.pid is None else began_of(child.pid),
+        exit_code=child.exit_code,
+        log=str(child.command.log),
+    )
 
 
 def write_state(path: Path, state: DevnetState) -> None:

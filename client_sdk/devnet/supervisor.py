@@ -8,7 +8,6 @@ for: what happens to a network whose members fail is what a devnet is there to s
 """
 
 import asyncio
-import fcntl
 import logging
 import os
 import shutil
@@ -28,14 +27,14 @@ from client_sdk.payloads.kubo_node import KuboNode, KuboNodeSpec
 from client_sdk.private_files import PrivateFileError
 
 from . import binaries, control, wiring
-from .errors import AlreadyRunning, DevnetError, NotRunning, ProcessNotRunning, UnknownProcess
+from .errors import DevnetError, NotRunning, ProcessNotRunning, UnknownProcess
 from .foundation import genesis_facts, prepare, require_disk
 from .layout import Layout
-from .leftovers import began_of, end_leftovers
 from .manifest import Application, Manifest
+from .ownership import began_of, end_leftovers, hold
 from .process import Child, Command, ProcessKind
 from .readiness import NodeHealth, application_answers, kubo_answers, node_health, until_ready
-from .state import DevnetState, Phase, ProcessRecord, ValidatorRecord, living, read_state, write_state
+from .state import DevnetState, Phase, ValidatorRecord, living, read_state, record_of, write_state
 from .wiring import ValidatorWiring, Wiring
 
 START_SECONDS: Final = 60.0
@@ -94,7 +93,7 @@ class Devnet:
             supervisor_pid=os.getpid(),
             supervisor_began=began_of(os.getpid()),
             control=str(self._wiring.control),
-            processes=tuple(_record(child) for child in self._children.values()),
+            processes=tuple(map(record_of, self._children.values())),
             validators=tuple(ValidatorRecord(v.name, v.operator, v.rpc) for v in self.validators),
             kubo=tuple(spec.rpc_url for spec in self.kubo),
             error=None if failure is None else str(failure) or type(failure).__name__,
@@ -118,7 +117,7 @@ class Devnet:
         """
         binaries.require(self.manifest)
         await asyncio.to_thread(prepare, self.layout, self.manifest)
-        self._lock = hold(self.layout)
+        self._lock = hold(self.layout)  # Not in a thread: cancelled there, it would leave the lock to nobody.
         self._failure = None
         self.closed.clear()
         self._beginning = asyncio.create_task(self._start())
@@ -282,32 +281,6 @@ class Devnet:
             _log.error("cannot write %s: %s", self.layout.state, error)
         if self._changed is not None:
             self._changed(state)
-
-
-def hold(layout: Layout) -> int:
-    """Become the one supervisor of a home, until the descriptor is closed or this process dies.
-
-    Raises AlreadyRunning.
-    """
-    descriptor = os.open(layout.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise AlreadyRunning(f"the devnet in {layout.home} runs already") from None
-    return descriptor
-
-
-def _record(child: Child) -> ProcessRecord:
-    return ProcessRecord(
-        name=child.command.name,
-        kind=child.command.kind,
-        status=child.status,
-        pid=child.pid,
-        began=None if child.pid is None else began_of(child.pid),
-        exit_code=child.exit_code,
-        log=str(child.command.log),
-    )
 
 
 async def _stop_all(children: Iterable[Child]) -> None:

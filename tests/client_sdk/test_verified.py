@@ -95,6 +95,19 @@ def test_reading_ones_own_write_waits_for_the_block_that_proves_it():
     run(scenario())
 
 
+def test_the_state_before_the_first_block_is_not_read():
+    async def scenario():
+        node = small_ledger()
+        node.newest = 1
+        async with reading(node) as (_, reader):
+            early = asyncio.create_task(reader.read(PATH))
+            await asyncio.sleep(0.15)
+            node.newest = 2
+            assert (await early).height == 1
+
+    run(scenario())
+
+
 def test_a_state_that_never_comes_cannot_be_verified(monkeypatch):
     monkeypatch.setattr("client_sdk.verified.WAIT_SECONDS", 0.0)
 

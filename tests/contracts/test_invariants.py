@@ -5,8 +5,13 @@ propose, verifiers vote rightly or wrongly, keys are revoked or reported stolen,
 back, and time passes. Most of it is refused; whatever is accepted must keep the invariants of ``docs/protocol.md``.
 """
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
@@ -29,6 +34,7 @@ from tests.chain import BlockStep, Chain, Member, Signer, Step, Who
 from tests.chain import Committed as CommittedState
 from tests.consortium import DATASET, DELTA_INVERSE, HOSPITALS, LAB, LIMIT, MECHANISM, MEMBERS, MODEL, STAND_BY, TASK
 
+ROOT = Path(__file__).parents[2]
 PRICE = price_of(MECHANISM)
 hospitals = st.sampled_from(HOSPITALS)
 labs = st.sampled_from((LAB, STAND_BY))
@@ -257,7 +263,7 @@ def replayed(origin: Chain, steps: tuple[Step, ...]) -> tuple[bytes, dict[bytes,
 
 
 TestConsortium = Consortium.TestCase
-TestConsortium.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+TestConsortium.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)
 
 
 def test_a_history_replayed_from_genesis_leads_to_the_live_root() -> None:
@@ -269,3 +275,12 @@ def test_a_history_replayed_from_genesis_leads_to_the_live_root() -> None:
         steps = (*consortium.SETUPS[setup].steps, *steps)
         setup = consortium.SETUPS[setup].extends
     assert replayed(consortium.founded(), steps) == (live.root, live.view.entries)
+
+
+@pytest.mark.parametrize("seed", ["1", "2"])
+def test_another_process_with_another_hash_seed_arrives_at_the_same_root(seed: str) -> None:
+    """Python orders sets by hashes that differ between processes: nothing of that may reach the state."""
+    code = "from tests import consortium; print(consortium.twice_promoted().root.hex())"
+    environment = {**os.environ, "PYTHONHASHSEED": seed}
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, check=True)
+    assert run.stdout.decode().strip() == consortium.twice_promoted().root.hex()

@@ -1,9 +1,11 @@
 """Transition: what one transaction and one block do, whoever sent them and whatever goes wrong inside."""
 
+import hashlib
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from nacl import bindings
 
 from contracts import identity, registry, transition
 from contracts.contributions import Reserve
@@ -225,14 +227,28 @@ def test_a_transaction_twice_in_one_block_counts_once() -> None:
     assert [result.code for result in chain.block(raw, raw)] == [0, Replayed.code]
 
 
-def test_the_same_signed_structure_under_another_signature_is_a_replay() -> None:
-    """Envelope bytes are malleable, the signed structure is not: that is what is remembered."""
+@pytest.mark.vectors
+def test_the_same_signed_structure_under_another_valid_signature(vector: VectorWriter) -> None:
+    """A key can sign one structure in many ways, all valid: the structure is remembered, not its envelope."""
     chain = consortium.founded()
     raw = chain.seal(HOSPITAL_A, A_KEY)
     chain.block(raw)
-    other = raw[:-64] + crypto.sign(HOSPITAL_B.human.seed, envelope.parse(raw).signed)
-    assert other != raw
-    chain.refused_raw(Replayed, other)
+    signed = envelope.parse(raw)
+    other = another_signature(HOSPITAL_A.human.seed, signed.signed)
+    assert other != signed.signature
+    assert crypto.verify(signed.key, signed.signed, other)
+    vector.refused_raw(chain, Replayed, raw[:-64] + other)
+
+
+def another_signature(seed: bytes, statement: bytes) -> bytes:
+    """A valid Ed25519 signature whose secret nonce is chosen instead of derived (RFC 8032, section 5.1.6)."""
+    order = 2**252 + 27742317777372353535851937790883648493
+    secret = int.from_bytes(hashlib.sha512(seed).digest()[:32], "little") & ((1 << 254) - 8) | (1 << 254)
+    nonce = 12345
+    point = bindings.crypto_scalarmult_ed25519_base_noclamp(nonce.to_bytes(32, "little"))
+    challenge = hashlib.sha512(point + crypto.public_key(seed) + statement).digest()
+    scalar = (nonce + int.from_bytes(challenge, "little") * secret) % order
+    return point + scalar.to_bytes(32, "little")
 
 
 def test_a_transaction_refused_after_authentication_is_remembered() -> None:

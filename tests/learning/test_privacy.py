@@ -133,6 +133,16 @@ def test_the_norm_bound_for_the_terms_holds_for_the_worst_honest_update() -> Non
     assert max(norms) <= bound
 
 
+def test_the_norm_bound_for_the_terms_holds_when_there_is_nothing_but_noise() -> None:
+    x, y = records(3)
+    model, constants = LogisticRegression(FEATURES, 2), mechanism(steps=1, noise_multiplier=100.0)
+    bound = constants.update_norm_bound(model.layout.size, 3)
+    norms = [
+        np.linalg.norm(fixed.to_float(local_update(model, x, y, constants, OsEntropy()).units)) for _ in range(200)
+    ]
+    assert bound / 10 < max(norms) <= bound
+
+
 @pytest.mark.parametrize("count", [(0, 0), (3, 2)])
 def test_records_that_do_not_belong_together_are_refused(count: tuple[int, int]) -> None:
     with pytest.raises(InvalidRecords):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from client_sdk.devnet import tether
-from client_sdk.devnet.leftovers import began_of, end_leftovers, is_same_process
+from client_sdk.devnet.ownership import began_of, end_leftovers, is_same_process
 from client_sdk.devnet.process import Child, Command, ProcessKind, ProcessStatus, exit_text, log_tail
 from client_sdk.devnet.readiness import until_ready
 

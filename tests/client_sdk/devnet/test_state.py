@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from client_sdk.devnet.errors import StateUnreadable
-from client_sdk.devnet.leftovers import began_of
+from client_sdk.devnet.errors import AlreadyRunning, StateUnreadable
+from client_sdk.devnet.layout import Layout
+from client_sdk.devnet.ownership import began_of, hold
 from client_sdk.devnet.process import ProcessKind, ProcessStatus
 from client_sdk.devnet.state import (
     DevnetState,
@@ -89,3 +90,12 @@ def test_a_damaged_state_is_refused_by_its_path(path, damage):
     path.write_text("{")
     with pytest.raises(StateUnreadable, match=str(path)):
         read_state(path)
+
+
+def test_one_supervisor_holds_a_home_until_it_lets_go(tmp_path):
+    layout = Layout(tmp_path)
+    held = hold(layout)
+    with pytest.raises(AlreadyRunning, match=str(tmp_path)):
+        hold(layout, 0.1)
+    os.close(held)
+    os.close(hold(layout, 0))

@@ -31,9 +31,7 @@ WAIT, OPEN, CLOSE, PROPOSE, STOP = Command.WAIT, Command.OPEN, Command.CLOSE, Co
 
 
 def seats(*progress: Progress) -> tuple[Seat, ...]:
-    return tuple(
-        Seat(hospital.name, DATASET, 1024, step) for hospital, step in zip(HOSPITALS, progress, strict=False)
-    )
+    return tuple(Seat(hospital.name, DATASET, 1024, step) for hospital, step in zip(HOSPITALS, progress, strict=False))
 
 
 ALL_PUBLISHED = seats(*[Progress.PUBLISHED] * 4)

@@ -1,10 +1,11 @@
-"""Processes that outlived their supervisor: how they are recognised, and how they are ended.
+"""Who runs a home, and what outlived whom: the supervisor's lock, and how its processes are recognised and ended.
 
 A process is known by its id *and* the time it began: ids are used again, and a signal meant for a node of last week
 must not reach somebody's editor. On Linux a tether leaves nothing behind; elsewhere a supervisor that is killed does.
 """
 
 import contextlib
+import fcntl
 import os
 import signal
 import subprocess
@@ -13,9 +14,32 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from .errors import AlreadyRunning
+from .layout import Layout
+
 _PROCESSES: Final = Path("/proc")  # Linux.
 _GRACE_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.05
+
+
+def hold(layout: Layout, seconds: float = 2.0) -> int:
+    """Become the one supervisor of a home, until the descriptor is closed or this process dies.
+
+    Blocks for up to ``seconds`` while another holds it: a process that was killed is seen to be dead a moment before
+    the kernel has closed its files. Raises AlreadyRunning.
+    """
+    descriptor = os.open(layout.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                os.close(descriptor)
+                raise AlreadyRunning(f"the devnet in {layout.home} runs already") from None
+            time.sleep(_POLL_SECONDS)
+        else:
+            return descriptor
 
 
 def began_of(pid: int) -> str | None:
