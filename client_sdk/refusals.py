@@ -53,7 +53,7 @@ def refusal_of(code: int, data: bytes, log: str = "") -> Exception:
     except Malformed:
         facts = {}
     known = isinstance(facts, dict) and all(type(value) in (int, str, bytes) for value in facts.values())
-    return kind(**facts) if known else kind()
+    return kind(**facts) if known and "self" not in facts else kind()  # A node may send any name.
 
 
 def explain(code: int) -> tuple[str, str, str]:

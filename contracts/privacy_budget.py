@@ -80,7 +80,9 @@ class BudgetSpent(Event):
 
 
 class BudgetExceeded(
-    Rejected, code=401, hint="Nothing refills a budget. `fedledger budget show` lists what spent it; wait for no reset."
+    Rejected,
+    code=401,
+    hint="No reset, second key or new dataset refills a budget. `fedledger budget show` says what is left.",
 ):
     """The charge would take the dataset or its organisation past its privacy limit (ε in 10⁻⁹)."""
 

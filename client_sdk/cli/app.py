@@ -131,14 +131,13 @@ def _entries() -> dict[str, Any]:
 
 def _built(name: str) -> Any:
     """A noun's command with all its verbs; None for a name that is none."""
-    mine = typer.main.get_command(import_module(f".{name}", __package__).app) if name in NOUNS else None
+    built: Any = typer.main.get_command(import_module(f".{name}", __package__).app) if name in NOUNS else None
     entry = _entries().get(name)
     added = _loaded(entry) if entry is not None else None
-    if mine is None or added is None:
-        built = mine or added
-    else:
-        mine.commands.update(added.commands)
-        built = mine
+    if built is None:
+        built = added
+    elif added is not None:
+        built.commands.update(added.commands)
     if built is not None:
         built.name = name
         built.help = built.help or NOUNS.get(name) or ADDED.get(name)
@@ -146,6 +145,7 @@ def _built(name: str) -> Any:
 
 
 def _loaded(entry: Any) -> Any:
+    """The verbs behind an entry point, or None and a remark."""
     try:
         return typer.main.get_command(entry.load())
     except Exception as error:  # noqa: BLE001 - another package's fault costs its own verbs only.

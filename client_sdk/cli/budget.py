@@ -50,7 +50,7 @@ def quote(
 
 @verb(app, "show", example="budget show hospital-a")
 def show(
-    organisation: Annotated[str, typer.Argument(metavar="[ORG]", help="Whose; without it, everybody's.")] = "",
+    organisation: Annotated[str, typer.Argument(metavar="ORG", help="Whose; without it, everybody's.")] = "",
     ledger: options.Ledger = options.DEVNET,
     who: options.Who = "",
     output: options.Output = Format.TXT,

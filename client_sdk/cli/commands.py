@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 F = TypeVar("F", bound=Callable[..., Any])
+_SENTENCE_CHARS = 200
 ALIASES = {"ls": "list"}  # Understood, and shown nowhere: there is one spelling.
 
 
@@ -23,6 +24,14 @@ class Verb(TyperCommand):
         if "--help" in before_separator and not ctx.resilient_parsing:
             show_help(ctx)
         return super().parse_args(ctx, args)
+
+    def get_short_help_str(self, limit: int = _SENTENCE_CHARS) -> str:
+        """The first sentence, whole: a listing wraps it."""
+        return super().get_short_help_str(max(limit, _SENTENCE_CHARS))
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """The arguments as manuals write them: NAME, not {NAME}."""
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
 
 
 class Noun(TyperGroup):
@@ -51,7 +60,9 @@ class Noun(TyperGroup):
 
 def noun() -> typer.Typer:
     """An empty group; ``app`` knows its help."""
-    return typer.Typer(cls=Noun, rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+    group = typer.Typer(cls=Noun, rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+    group.callback()(_stay_a_group)
+    return group
 
 
 def verb(group: typer.Typer, name: str, example: str) -> Callable[[F], F]:
@@ -69,6 +80,11 @@ def solo(function: F, example: str) -> typer.Typer:
     alone = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
     alone.command(cls=Verb, epilog=f"Example: fedledger {example}")(function)
     return alone
+
+
+def _stay_a_group() -> None:
+    # Typer makes a command of a group with one verb, unless it has a callback.
+    pass
 
 
 def show_help(ctx: Any) -> None:

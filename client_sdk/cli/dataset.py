@@ -57,7 +57,7 @@ def register(
 
 @verb(app, "show", example="dataset show hospital-a")
 def show(
-    organisation: Annotated[str, typer.Argument(metavar="[ORG]", help="Whose; without it, everybody's.")] = "",
+    organisation: Annotated[str, typer.Argument(metavar="ORG", help="Whose; without it, everybody's.")] = "",
     ledger: options.Ledger = options.DEVNET,
     who: options.Who = "",
     output: options.Output = Format.TXT,

@@ -87,7 +87,6 @@ STATUSES: Final[Mapping[str, Exit]] = {
 # those that carry none.
 HINTS: Final[Mapping[str, str]] = {
     "contracts.kernel.codec.Malformed": "Correct the named field; docs/protocol.md has its bounds.",
-    "client_sdk.checkpoints.CheckpointInvalid": Exit.NO_ACCESS,
     "client_sdk.client.NoSigner": "Say whose key acts: --as ORG/KEY, or FEDLEDGER_AS.",
     "client_sdk.passphrase.NoPassphrase": "Give --passphrase-file FILE (a pipe such as /dev/fd/3 is one too).",
     "client_sdk.rpc.errors.RpcError": "The message is the node's own: 'fedledger doctor' looks at all of them.",

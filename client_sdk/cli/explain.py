@@ -15,7 +15,7 @@ from .output import Fields, Format, Rows, emit
 
 def explain(
     code: Annotated[
-        str, typer.Argument(metavar="[CODE|NAME]", help="401, BUDGET_EXCEEDED; without it, all are listed.")
+        str, typer.Argument(metavar="CODE|NAME", help="401, BUDGET_EXCEEDED; without it, all are listed.")
     ] = "",
     output: Output = Format.TXT,
 ) -> None:
@@ -29,26 +29,26 @@ def explain(
         rows = [(each["code"], each["name"], each["meaning"]) for each in known]
         emit(output, known, Rows(("code", "name", "meaning"), rows))
         return
-    found = next((each for each in known if code.upper() in (str(each["code"]), each["name"])), None)
-    if found is None:
+    found = [each for each in known if code.upper() in (str(each["code"]), each["name"])]
+    if not found:
         raise CliError("UNKNOWN_CODE", f"no error has the code or name {code[:60]!r}", _near(code, known))
-    emit(
-        output,
-        found,
-        Fields(
-            {
-                "name": found["name"],
-                "code": found["code"] if found["code"] is not None else "(not a refusal of the ledger)",
-                "meaning": found["meaning"],
-                "what to do": found["hint"] or "The message says it.",
-                "where": found["contract"],
-                "exit status": found["exit_status"],
-            }
-        ),
-    )
+    emit(output, found if len(found) > 1 else found[0], *map(_fields, found))
 
 
 app = solo(explain, example="explain BUDGET_EXCEEDED")
+
+
+def _fields(error: dict[str, Any]) -> Fields:
+    return Fields(
+        {
+            "name": error["name"],
+            "code": error["code"] if error["code"] is not None else "(not a refusal of the ledger)",
+            "meaning": error["meaning"],
+            "what to do": error["hint"] or "The message says it.",
+            "where": error["contract"],
+            "exit status": error["exit_status"],
+        }
+    )
 
 
 def catalogue() -> list[dict[str, Any]]:
@@ -87,7 +87,8 @@ def _failures() -> list[dict[str, Any]]:
         module, _, name = qualified.rpartition(".")
         if not module.startswith(("client_sdk.", "learning.")):
             continue
-        for kind in _leaves(getattr(import_module(module), name)):
+        named = getattr(import_module(module), name)
+        for kind in _leaves(named) if module.startswith("client_sdk.") else [named]:
             if kind.__qualname__ not in seen:
                 seen.add(kind.__qualname__)
                 listed.append(_described(kind))
@@ -104,7 +105,7 @@ def _leaves(kind: type[BaseException]) -> list[type[BaseException]]:
 def _described(kind: type[BaseException]) -> dict[str, Any]:
     lineage = [f"{each.__module__}.{each.__qualname__}" for each in kind.__mro__]
     status = next(STATUSES[name] for name in lineage if name in STATUSES)
-    hint = HINTS.get(lineage[0]) or getattr(kind, "hint", "")
+    hint = str(HINTS.get(lineage[0]) or getattr(kind, "hint", ""))
     meaning = (getdoc(kind) or "").splitlines()[0].replace("``", "")
     return _row(None, error_code(kind), meaning, hint, kind.__module__, status)
 

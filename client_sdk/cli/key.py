@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import access, options, units
+from . import access, options
 from .access import Access
 from .commands import noun, verb
 from .errors import CliError

@@ -27,7 +27,7 @@ _Version = Annotated[int, typer.Option("--version", metavar="N", min=-1, help="A
 
 @verb(app, "history", example="model history breast-cancer-model")
 def history(
-    name: Annotated[str, typer.Argument(metavar="[MODEL]", help="A model; without it, all are listed.")] = "",
+    name: Annotated[str, typer.Argument(metavar="MODEL", help="A model; without it, all are listed.")] = "",
     ledger: options.Ledger = options.DEVNET,
     who: options.Who = "",
     output: options.Output = Format.TXT,
@@ -36,10 +36,9 @@ def history(
     opened = Access(ledger, who, output=output)
     if not name:
         models = opened.read(_models)
-        rows = [(each["model"], each["task"], each["current"], each["latest"]) for each in models]
-        emit(
-            output, models, Rows(("model", "task", "promoted version", "newest"), rows, empty="There is no model yet.")
-        )
+        listed = [(each["model"], each["task"], each["current"], each["latest"]) for each in models]
+        columns = ("model", "task", "promoted version", "newest")
+        emit(output, models, Rows(columns, listed, empty="There is no model yet."))
         return
     model, versions = opened.read(lambda client: _history(client, name))
     rows = [

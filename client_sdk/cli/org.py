@@ -61,7 +61,7 @@ def enrol(
 
 @verb(app, "show", example="org show hospital-a")
 def show(
-    name: Annotated[str, typer.Argument(metavar="[ORG]", help="A member; without it, all are listed.")] = "",
+    name: Annotated[str, typer.Argument(metavar="ORG", help="A member; without it, all are listed.")] = "",
     ledger: options.Ledger = options.DEVNET,
     who: options.Who = "",
     output: options.Output = Format.TXT,
@@ -136,13 +136,13 @@ def _propose(opened: Access, action: "AdmitOrganisation", output: Format) -> Non
 
 
 async def _members(client: "LedgerClient") -> list[dict[str, Any]]:
+    from client_sdk.budgets import block_time
     from contracts import identity, reputation
 
-    from client_sdk.budgets import block_time
-    from .reading import gather, records
+    from .reading import each, records
 
     members = await records(client, identity.ORGANISATIONS)
-    scores = await gather(*(client.get(reputation.SCORES, name) for (name,), _ in members))
+    scores = await each([name for (name,), _ in members], lambda name: client.get(reputation.SCORES, name))
     now = await block_time(client)
     return [
         {"organisation": name, **_described(member, score, now)}
@@ -151,10 +151,10 @@ async def _members(client: "LedgerClient") -> list[dict[str, Any]]:
 
 
 async def _member(client: "LedgerClient", name: str) -> dict[str, Any]:
+    from client_sdk.budgets import block_time
     from contracts import identity, reputation
     from contracts.kernel import crypto
 
-    from client_sdk.budgets import block_time
     from .reading import records
 
     member = await client.get(identity.ORGANISATIONS, name)

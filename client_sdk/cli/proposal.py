@@ -20,7 +20,7 @@ app = noun()
 
 @verb(app, "show", example="proposal show 4")
 def show(
-    number: Annotated[int, typer.Argument(metavar="[NUMBER]", help="A proposal; without it, all are listed.")] = 0,
+    number: Annotated[int, typer.Argument(metavar="NUMBER", help="A proposal; without it, all are listed.")] = 0,
     ledger: options.Ledger = options.DEVNET,
     who: options.Who = "",
     output: options.Output = Format.TXT,

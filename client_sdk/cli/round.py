@@ -80,13 +80,13 @@ def watch(
 async def _rounds(client: "LedgerClient", task: str, number: int) -> list[tuple[int, "Round"]]:
     from contracts import rounds
 
-    from .reading import gather
+    from .reading import each
 
     state = await client.get(rounds.TASKS, task)
     if state is None:
         raise rounds.UnknownTask(task=task)
     wanted = [number] if number else list(range(1, state.rounds + 1))
-    found = await gather(*(client.get(rounds.ROUNDS, (task, place)) for place in wanted))
+    found = await each(wanted, lambda place: client.get(rounds.ROUNDS, (task, place)))
     if number and found[0] is None:
         raise rounds.UnknownRound(task=task, round=number)
     return [(place, one) for place, one in zip(wanted, found, strict=True) if one is not None]
@@ -98,7 +98,7 @@ async def _follow(
     import asyncio
 
     from contracts import rounds
-    from contracts.kernel import text
+    from contracts.kernel.rules import text
 
     terms = await client.get(rounds.TERMS, task)
     if terms is None:

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -56,7 +56,7 @@ def create(
 
 @verb(app, "show", example="task show breast-cancer")
 def show(
-    name: Annotated[str, typer.Argument(metavar="[TASK]", help="A task; without it, all are listed.")] = "",
+    name: Annotated[str, typer.Argument(metavar="TASK", help="A task; without it, all are listed.")] = "",
     ledger: options.Ledger = options.DEVNET,
     who: options.Who = "",
     output: options.Output = Format.TXT,

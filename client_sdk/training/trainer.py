@@ -4,6 +4,7 @@ A data owner brings a model, a loss per record and the records; ``Trainer`` runs
 them and gives back only the update. It fits nothing on the records: input transforms are constants of the terms.
 """
 
+import functools
 import hashlib
 import inspect
 from collections.abc import Callable
@@ -17,11 +18,11 @@ from contracts.terms import Mechanism as AgreedMechanism
 from contracts.terms import Terms
 from learning import fixed
 from learning.entropy import EntropySource, OsEntropy
-from learning.local_training import LocalUpdate, local_update
+from learning.local_training import InvalidRecords, LocalUpdate, local_update
 from learning.logistic import LogisticRegression
 from learning.mechanism import Mechanism, SamplingRate
 from learning.model import PerRecordModel
-from learning.tensors import Int32, Records, unflatten
+from learning.tensors import Int32, Int64, Records, unflatten
 
 from .artefacts import TaskInputs
 
@@ -42,7 +43,8 @@ class Trainer:
     task's inputs. ``entropy``: the operating system's unless a test says otherwise; anything else marks the
     contribution as not private, and the ledger refuses it.
 
-    Raises ModelRefused, learning.torch_model.MixesRecords (a layer such as BatchNorm), learning.inputs.InvalidInputs.
+    Raises ModelRefused, learning.torch_model.UnsupportedModule (a layer such as BatchNorm),
+    learning.inputs.InvalidInputs, learning.local_training.InvalidRecords.
     """
 
     def __init__(
@@ -58,7 +60,7 @@ class Trainer:
             raise ModelRefused("the model's tensors differ from the task's: " + _difference(self._model, inputs))
         raw, targets = records
         self._inputs = inputs.transform(raw)
-        self._targets = np.asarray(targets, dtype=np.int64)
+        self._targets = _classes(targets, len(self._inputs), inputs.widths[-1])
         self._entropy = entropy or OsEntropy()
         self.code = code_digest(model, record_loss)
 
@@ -101,11 +103,25 @@ def code_digest(*owners: Any) -> bytes:
 
 
 def _source(owner: Any) -> str:
+    if isinstance(owner, functools.partial):
+        return _source(owner.func)
     described = owner if inspect.isroutine(owner) or inspect.isclass(owner) else type(owner)
     try:
         return inspect.getsource(described)
     except (OSError, TypeError):
-        return repr(described)  # Typed at a prompt: the name is all there is.
+        # Typed at a prompt: the name is all there is. (``repr`` has an address, another one in every process.)
+        return f"{described.__module__}.{described.__qualname__}"
+
+
+def _classes(targets: Records, count: int, classes: int) -> Int64:
+    """Targets as class numbers. A target that is none would silently train nothing, or something else."""
+    given = np.asarray(targets)
+    if given.shape != (count,) or given.dtype.kind not in "biuf":
+        raise InvalidRecords(f"{count} records take {count} integer targets, got {given.dtype} of shape {given.shape}")
+    found: Int64 = given.astype(np.int64)
+    if (found != given).any() or found.min() < 0 or found.max() >= classes:
+        raise InvalidRecords(f"a target is none of the {classes} classes 0 to {classes - 1}")
+    return found
 
 
 def _adapted(model: Any, record_loss: RecordLoss | None, inputs: TaskInputs) -> PerRecordModel:

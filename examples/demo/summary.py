@@ -148,13 +148,13 @@ def _p95(values: list[float]) -> float:
 def _commands(watcher: Watcher, club: Consortium) -> list[str]:
     model, task = watcher.task.model, watcher.task.name
     program = "fedledger" if shutil.which("fedledger") else ".venv/bin/fedledger"
-    prefix = f"{program} --ledger {club.home} --as auditor/human"
+    where = f"--ledger {club.home}"
     return [
-        f"{prefix} model history {model}",
-        f"{prefix} round list {task}",
-        f"{prefix} budget show hospital-a",
-        f"{prefix} task show {task}",
-        f"{prefix} org show hospital-e",
+        f"{program} model history {model} {where}",
+        f"{program} round list {task} {where}",
+        f"{program} budget show hospital-a {where}",
+        f"{program} task show {task} {where}",
+        f"{program} org show hospital-e {where}",
         f"{program} explain BUDGET_EXCEEDED",
         f"{program} devnet status --home {club.home}",
         f"{program} devnet down --home {club.home}",

@@ -15,6 +15,7 @@ from aiohttp import WSMsgType, web
 from client_sdk import light
 from client_sdk.light.headers import BlockId
 from contracts.kernel import merkle
+from contracts.kernel.crypto import sha256
 from contracts.kernel.state_tree import StateVersion
 from tests.client_sdk.header_chain import HeaderChain
 
@@ -159,13 +160,13 @@ class ChainNode(FakeNode):
     def tx(self, params: dict[str, Any]) -> Any:
         digest = base64.b64decode(params["hash"])
         for height, txs in self.chain.txs.items():
-            hashes = [merkle.sha256(raw) for raw in txs]
+            hashes = [sha256(raw) for raw in txs]
             if digest in hashes and height <= self.height:
                 return self.found(height, hashes.index(digest), hashes)
         raise Refusal(f"tx ({digest.hex().upper()}) not found")
 
     def found(self, height: int, index: int, hashes: list[bytes]) -> Any:
-        aunts = merkle.tree_aunts(b"".join(merkle.sha256(b"\0" + one) for one in hashes), index)
+        aunts = merkle.tree_aunts(b"".join(sha256(b"\0" + one) for one in hashes), index)
         proof = {"total": str(len(hashes)), "index": str(index), "leaf_hash": "", "aunts": list(map(b64, aunts))}
         return {
             "hash": hashes[index].hex().upper(),

@@ -156,6 +156,11 @@ def lies(node: ChainNode) -> dict[str, dict]:
             "value": b64(merkle.commit_value(OTHER, OLD)),
             "proofOps": proof_of(node, OTHER, 4),
         },
+        "that there is nothing, for another key": {
+            "key": b64(OTHER.partition(b"/")[2]),
+            "value": None,
+            "proofOps": None,
+        },
         "another key's proof": {"proofOps": proof_of(node, OTHER, 4)},
         "no proof": {"proofOps": None},
         "an extra operator": {"proofOps": {"ops": [true_ops[0], *true_ops]}},
@@ -364,6 +369,7 @@ def test_a_header_that_is_not_there_yet_is_waited_for_and_one_that_is_gone_is_no
             node.lowest = 3
             with pytest.raises(CannotVerify, match="lowest height is 3"):
                 await reader.headers.at(2)
+            assert asked(node, "commit").count(2) == 1
 
     run(scenario())
 
@@ -438,8 +444,8 @@ def test_a_checkpoint_of_another_genesis_is_ignored_and_one_that_was_pruned_too(
             node.lowest = 5
             assert (await following(rpc, node.chain, checkpoints=checkpoints).at(5)).height == 5
         others = Members.of(eve=10, fay=10)
-        async with ChainNode(HeaderChain(others, others).grow(3)) as node, RpcClient([node.address]) as rpc:
-            assert (await following(rpc, node.chain, checkpoints=checkpoints).at(3)).height == 3
+        async with ChainNode(HeaderChain(others, others).grow(6)) as node, RpcClient([node.address]) as rpc:
+            assert (await following(rpc, node.chain, checkpoints=checkpoints).at(6)).height == 6
 
     run(scenario())
 

@@ -17,7 +17,7 @@ from tests.learning.federation import Federation
 
 datasets = pytest.importorskip("sklearn.datasets")
 
-HOSPITALS, ROUNDS, SEEDS = 6, 5, range(8)
+HOSPITALS, ROUNDS, SEEDS = 6, 5, range(6)
 MECHANISM = Mechanism(
     clip=1.0, noise_multiplier=2.0, rate=SamplingRate(1, 4), steps=6, normaliser=14.0, learning_rate=1.0
 )

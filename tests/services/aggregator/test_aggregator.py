@@ -28,6 +28,7 @@ from tests.consortium import HOSPITAL_A, HOSPITAL_B, HOSPITALS, LAB, MODEL, STAN
 from tests.local_task import World
 
 Job = Coroutine[Any, Any, Any]
+STILL = 3  # So many looks without anybody at work make a second of block time pass.
 
 
 @pytest.fixture
@@ -39,22 +40,39 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 
 @dataclass
 class Stage:
-    """Programs on one loop, and a clock that makes an empty block whenever nothing happens."""
+    """Programs on one loop, and a clock that makes an empty block whenever nobody does anything."""
 
     world: World
     said: list[str] = field(default_factory=list)
+    busy: int = 0
 
-    def aggregator(self, lab: Member = LAB, **options: Any) -> Aggregator:
-        return Aggregator(self.world.gatherer(lab), lab.name, say=self.said.append, **options)
+    def aggregator(self, lab: Member = LAB, gatherer: Gatherer | None = None, **options: Any) -> Aggregator:
+        program = Aggregator(gatherer or self.world.gatherer(lab), lab.name, say=self.said.append, **options)
+        return self.watched(program, "act")
 
-    def verifier(self, member: Member, **options: Any) -> Verifier:
-        return Verifier(self.world.gatherer(member), member.name, say=self.said.append, **options)
+    def verifier(self, member: Member, gatherer: Gatherer | None = None, **options: Any) -> Verifier:
+        program = Verifier(gatherer or self.world.gatherer(member), member.name, say=self.said.append, **options)
+        return self.watched(program, "vote")
+
+    def watched(self, program: Any, method: str) -> Any:
+        """The clock stands still while the program is in this method."""
+        original = getattr(program, method)
+
+        async def working(*arguments: Any) -> Any:
+            self.busy += 1
+            try:
+                return await original(*arguments)
+            finally:
+                self.busy -= 1
+
+        setattr(program, method, working)
+        return program
 
     def verifiers(self) -> list[Job]:
         return [self.verifier(member).run() for member in (*HOSPITALS, STAND_BY, LAB)]
 
     async def hospital(self, member: Member) -> None:
-        taking_part = self.world.participant(member)
+        taking_part = self.watched(self.world.participant(member), "contribute")
         trainer = self.world.trainer(member)
         async for number in taking_part.rounds():
             await taking_part.contribute(number, trainer)
@@ -68,15 +86,17 @@ class Stage:
 
     async def _run(self, jobs: list[Job], until: Callable[[], bool]) -> None:
         tasks = [asyncio.create_task(job) for job in jobs]
-        chain, last = self.world.chain, self.world.chain.height
+        chain, last, still = self.world.chain, self.world.chain.height, 0
         deadline = chain.time_ms + 1_800_000
         while not until():
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.005)
             for task in tasks:
                 if task.done():
                     task.result()  # A program that died fails the test.
-            if chain.height == last:
-                self.world.node.let_pass(2_000)
+            still = 0 if self.busy or chain.height != last else still + 1
+            if still == STILL:
+                self.world.node.let_pass(1_000)
+                still = 0
             last = chain.height
             assert chain.time_ms < deadline, f"nothing more happens: {self.said}"
         for task in tasks:
@@ -86,7 +106,11 @@ class Stage:
                 await task
 
     def is_decided(self, number: int) -> Callable[[], bool]:
-        return lambda: (self.round(number) or lineage).status is rounds.Status.DECIDED if self.round(number) else False
+        def decided() -> bool:
+            current = self.round(number)
+            return current is not None and current.status is rounds.Status.DECIDED
+
+        return decided
 
     def round(self, number: int) -> rounds.Round | None:
         return rounds.ROUNDS.get(self.world.chain.view, (TASK, number))
@@ -272,7 +296,7 @@ def test_an_outage_costs_an_aggregator_a_block_and_no_more(
 ) -> None:
     stage = Stage(world)
     gatherer, faulty = faulty_gatherer(world, LAB, where, method, error)
-    aggregator = Aggregator(gatherer, LAB.name, say=stage.said.append)
+    aggregator = stage.aggregator(LAB, gatherer)
     stage.run([aggregator.run(), *stage.verifiers(), *stage.hospitals()], until=stage.is_decided(1))
     assert faulty.raised == 1
     assert stage.versions() == [(LAB.name, Status.PROMOTED)]
@@ -284,7 +308,7 @@ def test_an_outage_costs_a_verifier_a_block_and_no_more(
 ) -> None:
     stage = Stage(world)
     gatherer, faulty = faulty_gatherer(world, HOSPITAL_B, where, method, error)
-    verifier = Verifier(gatherer, HOSPITAL_B.name, say=stage.said.append)
+    verifier = stage.verifier(HOSPITAL_B, gatherer)
     others = [stage.verifier(member).run() for member in (HOSPITAL_A, *HOSPITALS[2:])]
     stage.run([stage.aggregator().run(), verifier.run(), *others, *stage.hospitals()], until=stage.is_decided(1))
     assert faulty.raised == 1
@@ -297,7 +321,7 @@ def test_a_node_that_falls_silent_between_two_blocks_is_waited_for(world: World)
     gatherer = world.gatherer(LAB)
     faulty = Faulty(gatherer.client, "peek", NodeUnavailable(["http://node"], ["it restarts"]), raised=1)
     gatherer.client = faulty  # type: ignore[assignment]
-    program = Aggregator(gatherer, LAB.name, say=stage.said.append).run()
+    program = stage.aggregator(LAB, gatherer).run()
 
     async def silence() -> None:
         await asyncio.sleep(0.05)
