@@ -56,6 +56,8 @@ def _value(request: m.RequestQuery, store: Store, tree: StateTree) -> m.Response
         raise _Refused(f"unknown contract {contract[:40]!r}; there are {', '.join(tree.latest.stores)}")
     newest = store.height
     height = request.height or (newest - 1 if request.prove else newest)
+    if request.prove and height < 1:
+        raise _Refused("nothing can be proved before block 2: a proof needs the header after the value's block")
     with store.snapshot() as snapshot:
         if height == newest:
             body = snapshot.get(path)

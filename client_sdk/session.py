@@ -12,6 +12,7 @@ from pathlib import Path
 from contracts.kernel import crypto
 
 from . import keys
+from .checkpoints import CheckpointFile
 from .client import LedgerClient, Signer
 from .devnet.layout import Layout, default_home
 from .devnet.manifest import StoreKind
@@ -89,8 +90,9 @@ async def open_session(
 async def open_client(profile: Profile, signer: Signer | None = None) -> AsyncIterator[LedgerClient]:
     """Open only the ledger: what reads, votes and consents needs no payload store. Raises WrongGenesis."""
     trusted = trust_genesis(_genesis(profile))
+    checkpoints = CheckpointFile(profile.keyring.parent / "checkpoint.json")
     rpc = RpcClient(profile.rpc)
-    client = LedgerClient(rpc, VerifiedReader(rpc, trusted), profile.chain_id, signer)
+    client = LedgerClient(rpc, VerifiedReader(rpc, trusted, checkpoints=checkpoints), profile.chain_id, signer)
     try:
         yield client
     finally:

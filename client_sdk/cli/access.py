@@ -4,7 +4,6 @@ A devnet keeps the keys of all its members, so a name is enough there. An organi
 home but is no member yet has no profile: it borrows a member's, with its own name and keyring.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
@@ -108,6 +107,8 @@ class Access:
         raise CliError("NOBODY_ACTS", "this command signs, and nobody was named to sign", hint)
 
     def _run(self, opening: "AbstractAsyncContextManager[R]", work: "Callable[[R], Awaitable[T]]", text: str) -> T:
+        import asyncio
+
         async def run() -> T:
             async with opening as opened:
                 return await work(opened)

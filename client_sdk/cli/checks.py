@@ -45,9 +45,8 @@ class Check:
 
 async def all_checks(access: Access) -> AsyncIterator[Check]:
     """Every check that makes sense, in order; what an earlier one rules out is left out."""
-    for check in (*_program(), *_tools()):
-        yield check
-    for check in _devnet(access):
+    # In a thread, because what asks the devnet brings an event loop of its own.
+    for check in await asyncio.to_thread(lambda: [*_program(), *_tools(), *_devnet(access)]):
         yield check
     try:
         profile = access.profile()
@@ -106,10 +105,9 @@ def _devnet(access: Access) -> Iterator[Check]:
         remedy = state.hint or "Start it: fedledger devnet up"
         yield Check("devnet", Verdict.FAIL, f"it is {state.phase}{': ' + state.error if state.error else ''}", remedy)
         return
-    ended = [process for process in state.processes if process.status is not ProcessStatus.RUNNING]
-    for process in ended:
-        remedy = f"fedledger devnet restart {process.name}; first 'fedledger devnet logs {process.name}'"
-        yield Check("devnet", Verdict.FAIL, f"{process.name} is {process.status}", remedy)
+    ended = [process.name for process in state.processes if process.status is not ProcessStatus.RUNNING]
+    for name in ended:
+        yield Check("devnet", Verdict.FAIL, f"{name} does not run", f"fedledger devnet logs {name}, then restart it")
     if not ended:
         yield Check("devnet", Verdict.OK, f"{len(state.processes)} processes run in {layout.home}")
 
@@ -148,19 +146,15 @@ def _secrets(profile: "Profile") -> Iterator[Check]:
 
 
 async def _nodes(profile: "Profile") -> AsyncIterator[Check]:
-    seen: dict[str, Status] = {}
-    for address in profile.rpc:
-        answer = await _status(address)
-        if isinstance(answer, Check):
-            yield answer
-        elif answer.chain_id != profile.chain_id:
-            found = f"{address} is on {answer.chain_id}, the profile on {profile.chain_id}"
-            yield Check("node", Verdict.FAIL, found, "Correct the address, or get a new profile.")
-        else:
-            seen[address] = answer
-            verdict = Verdict.WARN if answer.catching_up else Verdict.OK
-            found = f"{answer.moniker} at {address}: CometBFT {answer.version}, height {answer.height}"
-            yield Check("node", verdict, found, "It is catching up: wait." if answer.catching_up else "")
+    """Every node of the profile; that some do not answer matters only when none does."""
+    answers = dict(zip(profile.rpc, await asyncio.gather(*map(_status, profile.rpc)), strict=True))
+    seen = {
+        address: answer
+        for address, answer in answers.items()
+        if not isinstance(answer, Exception) and answer.chain_id == profile.chain_id
+    }
+    for address, answer in answers.items():
+        yield _node(profile, address, answer, Verdict.WARN if seen else Verdict.FAIL)
     if not seen:
         remedy = "Start a node, or the devnet: fedledger devnet up"
         yield Check("chain", Verdict.FAIL, "no node of this ledger answers", remedy)
@@ -170,14 +164,26 @@ async def _nodes(profile: "Profile") -> AsyncIterator[Check]:
     yield await _proofs(profile)
 
 
-async def _status(address: str) -> "Status | Check":
+def _node(profile: "Profile", address: str, answer: "Status | Exception", down: Verdict) -> Check:
+    if isinstance(answer, Exception):
+        return Check("node", down, failure_of(answer).message, "Start it, or ask whoever runs it.")
+    if answer.chain_id != profile.chain_id:
+        found = f"{address} is on {answer.chain_id}, the profile on {profile.chain_id}"
+        return Check("node", Verdict.FAIL, found, "Correct the address, or get a new profile.")
+    found = f"{answer.moniker} at {address}: CometBFT {answer.version}, height {answer.height}"
+    if answer.catching_up:
+        return Check("node", Verdict.WARN, found, "It is catching up: wait.")
+    return Check("node", Verdict.OK, found)
+
+
+async def _status(address: str) -> "Status | Exception":
     from client_sdk.rpc import AnswerMalformed, RpcClient, RpcError
 
     async with RpcClient((address,), call_seconds=_ANSWER_SECONDS) as rpc:
         try:
             return await rpc.status()
         except (RpcError, AnswerMalformed) as error:
-            return Check("node", Verdict.FAIL, str(error), f"Start it, or see its log. {failure_of(error).hint}")
+            return error
 
 
 async def _advancing(address: str, height: int) -> Check:

@@ -86,7 +86,7 @@ STATUSES: Final[Mapping[str, Exit]] = {
 # A class's own row wins over the hint it carries, which may name what this program has not; an ancestor's row serves
 # those that carry none.
 HINTS: Final[Mapping[str, str]] = {
-    "contracts.kernel.codec.Malformed": "Correct the named field; docs/protocol.md has its bounds.",
+    "contracts.kernel.codec.Malformed": "Correct the named field. Names have lower-case letters, digits and hyphens.",
     "client_sdk.client.NoSigner": "Say whose key acts: --as ORG/KEY, or FEDLEDGER_AS.",
     "client_sdk.passphrase.NoPassphrase": "Give --passphrase-file FILE (a pipe such as /dev/fd/3 is one too).",
     "client_sdk.rpc.errors.RpcError": "The message is the node's own: 'fedledger doctor' looks at all of them.",

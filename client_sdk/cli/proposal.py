@@ -119,9 +119,10 @@ def _show_all(output: Format, proposals: list[tuple[int, "Proposal"]]) -> None:
 
 
 def _show_one(output: Format, number: int, proposal: "Proposal") -> None:
-    from contracts.governance import OpenTask
+    from contracts.governance import AdmitOrganisation, OpenTask, RollBackModel
 
     from . import units
+    from .terms import described
 
     fields = {
         "proposal": number,
@@ -133,12 +134,18 @@ def _show_one(output: Format, number: int, proposal: "Proposal") -> None:
         "electorate": f"{proposal.electorate} members, more than two thirds decide",
         "open until": units.time(proposal.expires_at),
     }
-    if isinstance(proposal.action, OpenTask):
-        from .terms import described
-
-        fields |= {"": "", **described(proposal.action.terms)}
-    else:
-        fields |= {name: _short(value) for name, value in plain(proposal.action).items()}
+    action = proposal.action
+    if isinstance(action, AdmitOrganisation):
+        fields |= {
+            "roles": action.roles,
+            "ε cap": f"{units.epsilon(action.epsilon_cap)} over all its datasets together",
+            "first key": f"{units.key(action.key.public)} ({action.key.purpose}; it proved that it holds it)",
+            "encrypts to": action.recipient,
+        }
+    elif isinstance(action, OpenTask):
+        fields |= described(action.terms)
+    elif isinstance(action, RollBackModel):
+        fields |= {"reason": action.reason}
     emit(output, {"proposal": number, **plain(proposal)}, Fields(fields))
 
 
@@ -154,7 +161,3 @@ def _subject(action: Any) -> str:
             return f"roll {action.model} back to version {action.version}"
         case _:
             return type(action).__name__
-
-
-def _short(value: Any) -> Any:
-    return ", ".join(f"{name} {item}" for name, item in value.items()) if isinstance(value, dict) else value

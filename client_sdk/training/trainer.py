@@ -38,8 +38,8 @@ class ModelRefused(ValueError):
 class Trainer:
     """Trains one model on one organisation's records, privately.
 
-    ``model``: a torch module, or None for the logistic regression of the terms. ``record_loss(output, target)``: the
-    loss of one record, for a torch module. ``records``: raw inputs (n, …) and integer targets (n,). ``inputs``: the
+    ``model``: a torch module, or None for the logistic regression of the terms. ``record_loss(output, target)``: for a
+    torch module, the loss of one record, given as a batch of one: (1, classes) and (1,). ``records``: raw inputs (n, …) and integer targets (n,). ``inputs``: the
     task's inputs. ``entropy``: the operating system's unless a test says otherwise; anything else marks the
     contribution as not private, and the ledger refuses it.
 
@@ -59,7 +59,7 @@ class Trainer:
         if self._model.layout != inputs.layout:
             raise ModelRefused("the model's tensors differ from the task's: " + _difference(self._model, inputs))
         raw, targets = records
-        self._inputs = inputs.transform(raw)
+        self._inputs = inputs.transform(np.asarray(raw))  # A torch tensor too.
         self._targets = _classes(targets, len(self._inputs), inputs.widths[-1])
         self._entropy = entropy or OsEntropy()
         self.code = code_digest(model, record_loss)

@@ -104,6 +104,13 @@ def test_a_dropped_reservation_lapses_and_the_budget_is_whole_again() -> None:
     assert account_of(chain).spent == NOTHING
 
 
+def test_a_hold_counts_until_the_millisecond_of_its_deadline() -> None:
+    chain = consortium.reserved()
+    account, until = account_of(chain), consortium.round_of(chain).commit_by
+    before, after = (privacy_budget.standing(account, LIMIT, DELTA_INVERSE, now) for now in (until - 1, until))
+    assert (before.held, after.held) == (epsilon(1), 0)
+
+
 @pytest.mark.vectors
 def test_a_lapsed_hold_is_dropped_where_the_account_is_next_written(vector: VectorWriter) -> None:
     """Nothing is swept: the next reservation ignores the lapsed hold and leaves it out of what it writes."""

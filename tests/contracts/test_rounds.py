@@ -189,6 +189,13 @@ def test_an_aggregator_that_the_terms_do_not_name(vector: VectorWriter) -> None:
     pass_proposal(chain, OpenTask(replace(TERMS, aggregators=("lab",))))
     facts = vector.refused(chain, NotYourTask, STAND_BY, OpenRound(TASK))
     assert facts == {"task": TASK, "organisation": "stand-by-lab"}
+    chain.refused(NotYourTask, STAND_BY, CloseRound(TASK, 1))
+
+
+def test_a_round_of_a_task_nobody_opened_can_be_neither_opened_nor_closed() -> None:
+    chain = consortium.round_open()
+    chain.refused(UnknownTask, LAB, OpenRound("another"))
+    chain.refused(UnknownTask, LAB, CloseRound("another", 1))
 
 
 @pytest.mark.vectors
@@ -225,6 +232,15 @@ def test_too_few_eligible_participants(vector: VectorWriter) -> None:
     chain = consortium.task_open()
     consortium.succeed(chain, *((hospital, join()) for hospital in HOSPITALS[:2]))
     assert vector.refused(chain, TooFewEligible, LAB, OpenRound(TASK)) == {"eligible": 2, "minimum": 3}
+
+
+def test_the_minimum_reputation_itself_is_enough() -> None:
+    chain = consortium.joined()
+    at_the_minimum = Score(TERMS.minimum_reputation, chain.next_block().time_ms, 0)
+    chain.given(SCORES.put("hospital-c", at_the_minimum))
+    chain.given(SCORES.put("hospital-d", replace(at_the_minimum, deviation=TERMS.minimum_reputation - 1)))
+    chain.submit(LAB, OpenRound(TASK))
+    assert seats_of(chain, 1) == ["hospital-a", "hospital-b", "hospital-c"]
 
 
 def test_a_participant_below_the_minimum_reputation_has_no_seat_until_it_recovered() -> None:
@@ -318,9 +334,11 @@ def test_a_round_that_can_still_move(vector: VectorWriter) -> None:
 )
 def test_a_seat_moves_until_the_deadline_of_its_own_next_step(situation, deadline) -> None:
     chain = situation()
+    late = chain.fork()
     chain.advance(getattr(round_of(chain), deadline) - chain.next_block().time_ms - 1)
     chain.refused(RoundStillMoving, LAB, CloseRound(TASK, 1))
-    chain.submit(LAB, CloseRound(TASK, 1))
+    late.advance(getattr(round_of(late), deadline) - late.next_block().time_ms)
+    late.submit(LAB, CloseRound(TASK, 1))
 
 
 @pytest.mark.vectors

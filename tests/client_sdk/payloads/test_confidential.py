@@ -111,7 +111,10 @@ def test_recipients_are_checked_before_anything_is_encrypted(recipients, sin):
         encrypt(b"x", recipients)
 
 
-@pytest.mark.parametrize("identity", ["", "AGE-SECRET-KEY-1QQQ", recipient_of(ALICE)], ids=["empty", "short", "recipient"])
+IDENTITIES = {"empty": "", "short": "AGE-SECRET-KEY-1QQQ", "recipient": recipient_of(ALICE)}
+
+
+@pytest.mark.parametrize("identity", IDENTITIES.values(), ids=IDENTITIES)
 def test_a_bad_identity_is_refused_without_repeating_it(identity):
     with pytest.raises(InvalidRecipient) as refused:
         decrypt(b"", identity, max_bytes=1)
