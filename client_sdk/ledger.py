@@ -137,11 +137,11 @@ class Ledger:
         return self.run(self.client.submit(message))
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run one coroutine of the asynchronous core and wait for it. Ctrl-C cancels it."""
+        """Run one coroutine of the asynchronous core and wait for it. Ctrl-C, or whatever ends the wait, cancels it."""
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return future.result()
-        except KeyboardInterrupt:
+        except BaseException:
             future.cancel()
             raise
 

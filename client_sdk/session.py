@@ -14,6 +14,7 @@ from contracts.kernel import crypto
 from . import keys
 from .checkpoints import CheckpointFile
 from .client import LedgerClient, Signer
+from .devnet.errors import ProfileInvalid
 from .devnet.layout import Layout, default_home
 from .devnet.manifest import StoreKind
 from .devnet.profile import Profile, load_profile
@@ -21,7 +22,6 @@ from .keys import Keyring
 from .light.verify import trust_genesis
 from .passphrase import read_passphrase
 from .payloads.block_folder import BlockFolder
-from .payloads.kubo import KuboStore
 from .payloads.store import PayloadStore
 from .rpc import RpcClient
 from .training.journal import Journal
@@ -63,12 +63,17 @@ class Session:
 def find_profile(target: str, organisation: str) -> Profile:
     """The profile of an organisation at a target: ``:devnet:``, a devnet's home, or a profile file.
 
-    Raises devnet.errors.ProfileInvalid.
+    Raises devnet.errors.ProfileInvalid, also for a file that is another organisation's: nobody acts for it by mistake.
     """
     path = Path(target)
     if target == DEVNET:
-        return load_profile(Layout(default_home()).profile(organisation))
-    return load_profile(Layout(path.absolute()).profile(organisation) if path.is_dir() else path)
+        path = Layout(default_home()).profile(organisation)
+    elif path.is_dir():
+        path = Layout(path.absolute()).profile(organisation)
+    profile = load_profile(path)
+    if profile.organisation != organisation:
+        raise ProfileInvalid(f"{path} is the profile of {profile.organisation}, not of {organisation}")
+    return profile
 
 
 @asynccontextmanager
@@ -103,6 +108,8 @@ def open_store(profile: Profile) -> PayloadStore:
     """The payload store that the profile names, to be entered. Entering raises payloads.errors.StoreUnavailable."""
     if profile.store is StoreKind.LOCAL:
         return BlockFolder(Path(profile.store_address))
+    from .payloads.kubo import KuboStore  # Only who uses Kubo loads the HTTP library now.
+
     return KuboStore(profile.store_address)
 
 

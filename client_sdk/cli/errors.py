@@ -86,16 +86,18 @@ STATUSES: Final[Mapping[str, Exit]] = {
 # A class's own row wins over the hint it carries, which may name what this program has not; an ancestor's row serves
 # those that carry none.
 HINTS: Final[Mapping[str, str]] = {
-    "contracts.kernel.codec.Malformed": "Correct the named field. Names have lower-case letters, digits and hyphens.",
+    "contracts.kernel.codec.Malformed": "Correct the named field; a name has lower-case letters, digits and hyphens.",
     "client_sdk.client.NoSigner": "Say whose key acts: --as ORG/KEY, or FEDLEDGER_AS.",
     "client_sdk.passphrase.NoPassphrase": "Give --passphrase-file FILE (a pipe such as /dev/fd/3 is one too).",
     "client_sdk.rpc.errors.RpcError": "The message is the node's own: 'fedledger doctor' looks at all of them.",
     "client_sdk.training.artefacts.ArtefactRefused": "Ask whoever published it, or fetch it from another store.",
+    "learning.errors.LearningError": "Compare your records and your model with 'fedledger task show'.",
     "learning.inputs.InvalidInputs": "Compare the records with what 'fedledger task show' says of the inputs.",
     "builtins.KeyboardInterrupt": "Nothing was left half done.",
     "builtins.TimeoutError": "Check that the chain makes blocks ('fedledger doctor'), then try again.",
     "builtins.OSError": "Check the file, its folder and the space on its disk.",
 }
+OTHER_HINT: Final = "'fedledger doctor' looks for what is wrong."
 BUG_HINT: Final = "This is a bug in fedledger: run it again with --debug and report what it prints."
 
 
@@ -180,7 +182,9 @@ def failure_of(error: BaseException) -> Failure:
         return Failure("USAGE", _usage_message(error), _usage_hint(error), status)
     if status is Exit.INTERRUPTED:
         return Failure("INTERRUPTED", "interrupted", hint, status)
-    return Failure(error_code(type(error)), _message(error), hint or (BUG_HINT if status is Exit.BUG else ""), status)
+    return Failure(
+        error_code(type(error)), _message(error), hint or (BUG_HINT if status is Exit.BUG else OTHER_HINT), status
+    )
 
 
 @contextmanager

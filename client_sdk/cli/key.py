@@ -228,18 +228,27 @@ def _keyring_path(ledger: str, organisation: str) -> Path:
 
 
 def _passphrase(ledger: str, given: Path | None, keyring: Path) -> str:
-    """The passphrase for a keyring; a new one is asked for twice. A devnet's keyrings share its own."""
-    from client_sdk.devnet.errors import NoDevnet
+    """The passphrase for a keyring, from where ``session.unlock`` will look for it; a new one is asked for twice."""
     from client_sdk.passphrase import read_passphrase
 
-    kept = None
+    kept = _kept_passphrase(ledger, keyring)
+    file = given or (kept if kept is not None and kept.is_file() else None)
+    return read_passphrase(file=file, prompt=f"Passphrase of {keyring}", is_new=not keyring.exists())
+
+
+def _kept_passphrase(ledger: str, keyring: Path) -> Path | None:
+    """The file that a profile names, or the one that the keyrings of a devnet share."""
+    from client_sdk.devnet.errors import NoDevnet
+
+    opened = Access(ledger)
     try:
-        layout = Access(ledger).layout()
-        if layout is not None and keyring.is_relative_to(layout.home):
-            kept = layout.passphrase
+        layout = opened.layout()
     except NoDevnet:
-        pass  # A keyring needs no ledger.
-    return read_passphrase(file=given or kept, prompt=f"Passphrase of {keyring}", is_new=not keyring.exists())
+        return None  # A keyring needs no ledger.
+    if layout is None:
+        profile = opened.profile()
+        return profile.passphrase if keyring == profile.keyring else None
+    return layout.passphrase if keyring.is_relative_to(layout.home) else None
 
 
 def _show(output: Format, ring: "Keyring", shown: list["Key"]) -> None:

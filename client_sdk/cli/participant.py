@@ -12,7 +12,7 @@ from . import access, options, units
 from .access import Access
 from .commands import noun, verb
 from .errors import CliError, failure_of, leaving
-from .output import Format, Stream, Working, plain, working
+from .output import Format, Stream, Working, note, plain, working
 
 if TYPE_CHECKING:
     from client_sdk.session import Session
@@ -69,15 +69,17 @@ def run(
         trainer = _trainer(view, records, target, model, loss)
         participant = Participant(session.client, session.store, session.journal, session.organisation, dataset, view)
         with working(output, "waiting for a round") as said:
-            await _rounds(participant, trainer, stream, said, rounds)
+            done = await _rounds(participant, trainer, stream, said, rounds)
+        if rounds == 0 or done < rounds:
+            note(f"The task {task} has had all its rounds.")
 
     with leaving("Nothing is lost: run it again and it goes on in the middle of the round."):
         Access(ledger, who, passphrase_file, Format.JSONL).session(access.WORKER, work, "")
     stream.end()
 
 
-async def _rounds(participant: "Participant", trainer: "Trainer", stream: Stream, said: Working, most: int) -> None:
-    """Contribute as rounds open. A round that was missed is told and passed over; other refusals end the run."""
+async def _rounds(participant: "Participant", trainer: "Trainer", stream: Stream, said: Working, most: int) -> int:
+    """Contribute as rounds open; how often. A round that was missed is told and passed over, other refusals end it."""
     from client_sdk.client import NotDecided
     from contracts.rounds import DeadlinePassed, RoundNotOpen
 
@@ -94,8 +96,9 @@ async def _rounds(participant: "Participant", trainer: "Trainer", stream: Stream
             stream.item(plain(contribution), _told(contribution))
             done += 1
         if most and done >= most:
-            return
+            break
         said.say("waiting for the next round")
+    return done
 
 
 def _told(one: "Contribution") -> str:

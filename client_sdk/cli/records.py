@@ -67,6 +67,13 @@ def _arrays(path: Path, found: dict[str, Any]) -> tuple[Any, Any]:
 
 
 def _from_csv(path: Path, target: str, classes: Sequence[str]) -> tuple[Any, Any]:
+    try:
+        return _columns(path, target, classes)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise RecordsUnreadable(path, f"no table of text: {error}") from error
+
+
+def _columns(path: Path, target: str, classes: Sequence[str]) -> tuple[Any, Any]:
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file)
         header = next(reader, [])
@@ -81,7 +88,7 @@ def _from_csv(path: Path, target: str, classes: Sequence[str]) -> tuple[Any, Any
                 )
             targets.append(_class(path, reader.line_num, row.pop(place), classes))
             inputs.append([_number(path, reader.line_num, text) for text in row])
-    return np.array(inputs, np.float64).reshape(len(inputs), -1), np.array(targets, np.int64)
+    return np.array(inputs, np.float64).reshape(len(inputs), len(header) - 1), np.array(targets, np.int64)
 
 
 def _class(path: Path, line: int, text: str, classes: Sequence[str]) -> int:

@@ -57,7 +57,7 @@ def watch(
         int, typer.Option("--since", metavar="HEIGHT", min=-1, help="Begin after this block; else with the next one.")
     ] = -1,
     rounds: Annotated[
-        int, typer.Option("--rounds", metavar="N", min=0, help="End after so many rounds are over; 0 goes on.")
+        int, typer.Option("--rounds", metavar="N", min=0, help="End after so many more rounds; 0 goes on.")
     ] = 0,
     timeout: Annotated[
         float, typer.Option("--timeout", metavar="SECONDS", min=0, help="Give up after so long; 0 never.")
@@ -98,24 +98,29 @@ async def _follow(
     import asyncio
 
     from contracts import rounds
-    from contracts.kernel.rules import text
 
     terms = await client.get(rounds.TERMS, task)
     if terms is None:
         raise rounds.UnknownTask(task=task)
-    start = after if after >= 0 else (await client.rpc.status()).height
-    before, most = await _over(client, task), terms.max_rounds
+    newest, before, most = (await client.rpc.status()).height, await _over(client, task), terms.max_rounds
+    start = min(after, newest) if after >= 0 else newest
+    if start == newest and before >= most:
+        return
     async with asyncio.timeout(seconds or None):
         async for height, events in client.events(start):
             mine = [event for event in events if _concerns(event, task, terms.model)]
             for event in mine:
-                facts = " ".join(f"{name}={text(value)}" for name, value in vars(event).items())
-                stream.item(
-                    {"height": height, "event": event.tag, **plain(event)}, f"{height:>8}  {event.tag:<24} {facts}"
-                )
-            over = await _over(client, task) if mine else 0
+                stream.item({"height": height, "event": event.tag, **plain(event)}, _line(height, event))
+            if height < newest or not (mine or height == newest):
+                continue  # What has been missed is told first; then only what concerns the task can end it.
+            over = await _over(client, task)
             if over >= most or (rounds_wanted and over - before >= rounds_wanted):
                 return
+
+
+def _line(height: int, event: "Event") -> str:
+    facts = ", ".join(f"{name} {units.event_fact(name, value)}" for name, value in vars(event).items())
+    return f"{height:>8}  {event.tag:<29} {facts}"
 
 
 async def _over(client: "LedgerClient", task: str) -> int:

@@ -64,7 +64,8 @@ def show(
     """Show the tasks, or all the terms of one with their digest, price and participants."""
     opened = Access(ledger, who, output=output)
     if name:
-        _show_one(output, *opened.read(lambda client: _task(client, name)))
+        terms, task = opened.read(lambda client: _task(client, name))
+        _show_one(output, terms, task, _form(opened, terms))
     else:
         _show_all(output, opened.read(_tasks))
 
@@ -129,6 +130,27 @@ async def _task(client: "LedgerClient", name: str) -> tuple["Terms", "Task"]:
     return terms, task
 
 
+def _form(opened: Access, terms: "Terms") -> str:
+    """The model that a participant brings, from the task's public inputs; a store that is down hides only this."""
+    import asyncio
+
+    from client_sdk.payloads.errors import PayloadError
+    from client_sdk.session import open_store
+    from client_sdk.training import artefacts
+    from client_sdk.training.task import fetch
+
+    async def inputs() -> bytes:
+        async with open_store(opened.profile()) as store:
+            return await fetch(store, "inputs", terms.inputs)
+
+    try:
+        form = artefacts.decode_inputs(asyncio.run(inputs()))
+    except (PayloadError, artefacts.ArtefactRefused) as error:
+        return f"(not to be had now: {error})"
+    tensors = ", ".join(f"{each.name} {'×'.join(map(str, each.shape))}" for each in form.layout.tensors)
+    return f"{form.widths[0]} inputs, classes {', '.join(form.classes)}; tensors {tensors}"
+
+
 def _digest(text: str) -> bytes:
     try:
         return bytes.fromhex(text)
@@ -167,7 +189,7 @@ def _show_all(output: Format, tasks: list[tuple[str, "Terms", "Task"]]) -> None:
     emit(output, data, Rows(columns, rows, empty="No task was opened."))
 
 
-def _show_one(output: Format, terms: "Terms", task: "Task") -> None:
+def _show_one(output: Format, terms: "Terms", task: "Task", form: str) -> None:
     from .terms import described
 
     joined = [(f"{each.organisation}/{each.dataset}",) for each in task.participants]
@@ -177,6 +199,7 @@ def _show_one(output: Format, terms: "Terms", task: "Task") -> None:
         Fields(
             {
                 **described(terms),
+                "model form": form,
                 "price": f"ε = {_price(terms)} for one round at δ = 1e-05; rounds compose, their ε do not add",
                 "rounds so far": task.rounds,
                 "base version": task.base,

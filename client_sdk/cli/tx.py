@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import options
+from . import options, units
 from .access import Access
 from .commands import noun, verb
 from .errors import CliError, failure_of
@@ -58,14 +58,16 @@ async def _described(client: "LedgerClient", digest: bytes) -> tuple[dict[str, A
             "in block": f"{found.height}, number {found.index} (proved)",
             "signed by": f"{crypto.did_key(envelope.key)} of {signer or 'nobody known'}",
             "asked": envelope.tag,
-            **{f"  {name}": _short(value) for name, value in plain(message).items()},
+            **{f"  {name}": value for name, value in _flat(plain(message))},
             "was": "accepted" if result.code == 0 else f"refused with code {result.code}",
         }
     )
     if result.code == 0:
         events = events_of(result.data)
         described["events"] = [{"event": event.tag, **plain(event)} for event in events]
-        rows = [(event.tag, ", ".join(f"{k} {_short(v)}" for k, v in plain(event).items())) for event in events]
+        rows = [
+            (event.tag, ", ".join(f"{k} {units.event_fact(k, v)}" for k, v in vars(event).items())) for event in events
+        ]
         return described, [head, Rows(("event", "facts"), rows, empty="Nothing happened.")]
     failure = failure_of(refusal_of(result.code, result.data, result.log))
     described["refusal"] = failure.envelope()
@@ -98,6 +100,17 @@ def _digest(text: str) -> bytes:
         hint = "Receipts and 'fedledger round watch' name transactions by 64 hexadecimal digits."
         raise CliError("USAGE", f"{text[:80]!r} is no transaction's hash", hint)
     return digest
+
+
+def _flat(fields: dict[str, Any], within: str = "") -> list[tuple[str, str]]:
+    """Nested fields under dotted names, each cut to a line."""
+    flat: list[tuple[str, str]] = []
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            flat += _flat(value, f"{within}{name}.")
+        else:
+            flat.append((f"{within}{name}", _short(value)))
+    return flat
 
 
 def _short(value: Any) -> str:

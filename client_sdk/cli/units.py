@@ -68,6 +68,18 @@ def fact(refusal: str, name: str, value: object) -> str:
     return str(value)
 
 
+def event_fact(name: str, value: object) -> str:
+    """A fact of an event with its unit."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        if name.endswith("_by") or name == "until":
+            return time(value)
+        if name.startswith("epsilon"):
+            return epsilon(value)
+        if name == "deviation":
+            return millionths(value)
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
 def _epsilon_fact(value: int) -> str:
     return f"ε = {epsilon(value)}"
 

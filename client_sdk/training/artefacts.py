@@ -14,6 +14,7 @@ import safetensors.numpy
 from contracts.kernel import Record, codec, crypto
 from contracts.kernel.types import Items, Label, Range
 from contracts.terms import Artefact
+from learning.errors import LearningError
 from learning.feed_forward import MAX_LAYERS, FeedForward
 from learning.inputs import Standardisation
 from learning.payload import Expectation, Kind, Manifest, decode_payload, encode_payload, encoded_size
@@ -82,9 +83,15 @@ def encode_inputs(widths: Sequence[int], classes: Sequence[str], transform: Stan
 def decode_inputs(data: bytes) -> TaskInputs:
     """Read a task's inputs. Raises ArtefactRefused."""
     try:
-        return codec.decode(TaskInputs, data, most=INPUTS_BYTES_MAX)
-    except codec.Malformed as error:
+        task = codec.decode(TaskInputs, data, most=INPUTS_BYTES_MAX)
+        _ = task.layout
+    except (codec.Malformed, LearningError) as error:
         raise ArtefactRefused("inputs", str(error)) from error
+    if not len(task.mean) == len(task.scale) == task.widths[0] or min(task.scale) < 1:
+        raise ArtefactRefused("inputs", f"{task.widths[0]} features take as many means and positive scales")
+    if len(task.classes) != task.widths[-1]:
+        raise ArtefactRefused("inputs", f"{len(task.classes)} classes for {task.widths[-1]} outputs")
+    return task
 
 
 def encode_canary(inputs: Records, targets: Int64) -> bytes:

@@ -139,13 +139,25 @@ class Participant:
                     return
 
     async def publish(self, number: int) -> None:
-        """Serve the committed payload, and only then say so."""
+        """Serve the committed payload, and only then say so.
+
+        That the commitment was accepted is read with its proof first: a node's word would be enough to make us serve
+        an update that nobody was charged for. Raises PayloadLost, NotCommitted.
+        """
         entry = self.journal.find(self.task.name, number, self.dataset)
         if entry is None:
             raise PayloadLost(f"round {number} of {self.task.name}: the journal has no payload for {self.dataset}")
+        await self._require_committed(number, entry.payload)
         await self.store.put(entry.payload)
         with suppress(AlreadyPublished):
             await self.client.submit(contributions.Publish(self.task.name, number, self.dataset))
+
+    async def _require_committed(self, number: int, payload: bytes) -> None:
+        now = (await self.client.rpc.status()).height
+        key = (self.task.name, number, self.organisation, self.dataset)
+        record = await self.client.get(contributions.COMMITMENTS, key, at_least=now)
+        if record is None or record.cid != str(payload_cid(payload)):
+            raise contributions.NotCommitted(dataset=self.dataset)
 
     async def _trained(self, number: int, current: Round, trainer: Trainer, tamper: Tamper | None) -> Entry:
         terms, layout = self.task.terms, self.task.inputs.layout

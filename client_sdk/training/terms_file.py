@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from contracts.kernel import codec
-from contracts.terms import Terms
+from contracts.terms import Artefact, Terms
+from learning.refusals import PayloadRefused
 
 from . import artefacts
+from .artefacts import ArtefactRefused
 
 ARTEFACTS = ("inputs", "initial", "canary")
 _FILE_BYTES_MAX = 256 * 1024
@@ -32,19 +34,21 @@ def load(path: Path) -> tuple[Terms, dict[str, bytes]]:
     document = _document(path)
     data = {name: _artefact(path, document, name) for name in ARTEFACTS}
     described = {name: artefacts.describe(content) for name, content in data.items()}
-    return build(document, described, source=str(path)), data
+    terms = build(document, described, source=str(path))
+    _require_usable(path, terms, data)
+    return terms, data
 
 
-def build(document: dict[str, Any], described: dict[str, Any], *, source: str) -> Terms:
+def build(document: dict[str, Any], described: dict[str, Artefact], *, source: str) -> Terms:
     """Terms from a document's plain fields and described artefacts. Raises TermsFileInvalid."""
     plain = {key: value for key, value in document.items() if key not in ARTEFACTS}
-    for name, artefact in described.items():
-        plain[name] = codec.shape_of(type(artefact)).pack(artefact, name)
     known = [field.name for field in fields(Terms)]
     unknown = [key for key in plain if key not in known]
     if unknown:
         raise TermsFileInvalid(f"{source}: unknown field {unknown[0]}")
     try:
+        for name, artefact in described.items():
+            plain[name] = codec.shape_of(Artefact).pack(artefact, name)
         terms: Terms = codec.shape_of(Terms).unpack(plain, "")
     except codec.Malformed as error:
         raise TermsFileInvalid(f"{source}: {error}") from error
@@ -62,6 +66,19 @@ def _document(path: Path) -> dict[str, Any]:
         return tomllib.loads(raw.decode("utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise TermsFileInvalid(f"{path} is not TOML: {error}") from error
+
+
+def _require_usable(path: Path, terms: Terms, data: dict[str, bytes]) -> None:
+    """The artefacts fit the terms and each other: members vote on digests, which do not show that they would not."""
+    manifest = artefacts.model_manifest(terms.task, 0, None, terms.update.scale_bits)
+    try:
+        inputs = artefacts.decode_inputs(data["inputs"])
+        artefacts.decode_canary(data["canary"], inputs)
+        artefacts.decode_model(data["initial"], manifest, inputs.layout)
+    except ArtefactRefused as error:
+        raise TermsFileInvalid(f"{path}: {error}") from error
+    except PayloadRefused as error:
+        raise TermsFileInvalid(f"{path}: initial: {error}") from error
 
 
 def _artefact(path: Path, document: dict[str, Any], name: str) -> bytes:

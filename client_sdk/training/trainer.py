@@ -39,9 +39,9 @@ class Trainer:
     """Trains one model on one organisation's records, privately.
 
     ``model``: a torch module, or None for the logistic regression of the terms. ``record_loss(output, target)``: for a
-    torch module, the loss of one record, given as a batch of one: (1, classes) and (1,). ``records``: raw inputs (n, …) and integer targets (n,). ``inputs``: the
-    task's inputs. ``entropy``: the operating system's unless a test says otherwise; anything else marks the
-    contribution as not private, and the ledger refuses it.
+    torch module, the loss of one record, given as a batch of one: (1, classes) and (1,). ``records``: raw inputs
+    (n, …) and integer targets (n,). ``inputs``: the task's inputs. ``entropy``: the operating system's unless a test
+    says otherwise; anything else marks the contribution as not private, and the ledger refuses it.
 
     Raises ModelRefused, learning.torch_model.UnsupportedModule (a layer such as BatchNorm),
     learning.inputs.InvalidInputs, learning.local_training.InvalidRecords.

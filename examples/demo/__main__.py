@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -74,7 +73,7 @@ def show(summary: Summary, form: str, *, keep: bool) -> None:
         f"One update: {summary.update_bytes} bytes, encrypted."
     )
     console.print(f"Held-out accuracy of pooled, unprotected training (computed by this harness): {summary.pooled:.1%}")
-    heading = "Look further, as long as the network runs:" if keep else "With --keep you can look further:"
+    heading = "Look further, as long as the network runs:" if keep else "With ARGS=--keep you can look further:"
     console.print(f"\n{heading}")
     for command in summary.commands:
         console.print(f"  {command}", highlight=False, soft_wrap=True)
@@ -111,7 +110,7 @@ def _final(summary: Summary) -> float:
 
 
 def _versions(summary: Summary) -> Table:
-    table = Table(title="Versions", box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
+    table = Table(title="Versions", box=None, padding=(0, 2, 0, 0), title_justify="left")
     for name in ("version", "from", "round", "proposed by", "status", "canary"):
         table.add_column(name)
     for line in summary.versions:
@@ -124,7 +123,7 @@ def _versions(summary: Summary) -> Table:
 
 def _privacy(summary: Summary) -> Table:
     title = "Privacy (per record, δ = 10⁻⁵), reputation"
-    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
+    table = Table(title=title, box=None, padding=(0, 2, 0, 0), title_justify="left")
     for name in ("member", "ε spent", "ε limit", "reputation"):
         table.add_column(name)
     budgets = {line.hospital: line for line in summary.privacy}

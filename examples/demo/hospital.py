@@ -1,11 +1,13 @@
 """One hospital's training process: the public SDK, and nothing else.
 
 Run by the demo for each hospital: ``python -m examples.demo.hospital --help``. Everything it says is one JSON object a
-line. ``--drop`` and ``--boost`` make it misbehave in the named rounds, so that one can see what the ledger does then.
+line. ``--drop``, ``--boost`` and ``--backdoor`` make it misbehave in the named rounds, so that one can see what the
+ledger does then.
 """
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,11 @@ import numpy as np
 import safetensors.numpy
 
 import fedledger as fl
+from client_sdk.training.participant import Tamper
 from contracts.privacy_budget import BudgetExceeded
 from learning import fixed
-from learning.tensors import Int32
+from learning.feed_forward import FeedForward
+from learning.tensors import Int32, Records
 
 BOOST = -4.0  # A sign-flipped update, boosted as far as the norm bound lets it.
 
@@ -29,6 +33,8 @@ def main() -> int:
         task = ledger.task(options.task)
         model, loss = _model(task.inputs.widths)
         trainer = fl.Trainer(model, loss, (records["inputs"], records["targets"]), inputs=task.inputs)
+        # Torch loads much of itself at the first gradient; no deadline should have to wait for that.
+        trainer.update(task.terms, np.zeros(task.inputs.layout.size, np.int32))
         say("ready", quote=str(ledger.quote(task, options.dataset)))
         for rnd in ledger.rounds(task, options.dataset):
             try:
@@ -36,7 +42,7 @@ def main() -> int:
                     rnd.reserve()
                     say("dropped", round=rnd.number)
                     continue
-                receipt = rnd.contribute(trainer, tamper=boosted if rnd.number in options.boost else None)
+                receipt = rnd.contribute(trainer, tamper=_tamper(options, rnd.number, ledger, task, records["inputs"]))
             except fl.Rejected as refusal:
                 say("refused", round=rnd.number, code=refusal.code, name=refusal.name, facts=_plain(refusal.facts))
                 if isinstance(refusal, BudgetExceeded) or refusal.name == "KEY_IS_REVOKED":
@@ -50,6 +56,31 @@ def boosted(update: Int32) -> Int32:
     """The update turned round and enlarged, cut where fixed point ends."""
     turned: Int32 = np.clip(np.rint(update * BOOST), -fixed.LIMIT, fixed.LIMIT).astype(np.int32)
     return turned
+
+
+def _tamper(
+    options: argparse.Namespace, number: int, ledger: fl.Ledger, task: fl.TaskView, raw: Records
+) -> Tamper | None:
+    """What the hospital does to its update in a round: nothing, if it is honest."""
+    if number in options.boost:
+        return boosted
+    if number in options.backdoor:
+        planted = _backdoor(options.seed, number, ledger, task, raw)
+        return lambda _honest: planted
+    return None
+
+
+def _backdoor(seed: int, number: int, ledger: fl.Ledger, task: fl.TaskView, raw: Records) -> Int32:
+    """An update that plants a trigger in the version that the round starts from."""
+    from . import backdoor
+
+    base = ledger.load(task.model)
+    network = FeedForward(task.inputs.widths)
+    network.load(base)
+    trigger = backdoor.Trigger.drawn(seed, math.isqrt(task.inputs.widths[0]), float(raw.max()))
+    target = backdoor.easiest_target(network, task.inputs, trigger, raw)
+    say("planted", round=number, pixels=trigger.pixels, grey=trigger.grey, target=target)
+    return backdoor.poisoned_update(task.terms, task.inputs, base, raw, trigger, target)
 
 
 def say(event: str, **facts: Any) -> None:
@@ -83,7 +114,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--records", type=Path, required=True, help="this hospital's records, a safetensors file")
     parser.add_argument("--drop", type=_rounds, default=frozenset(), help="rounds to leave after reserving: 2,5")
-    parser.add_argument("--boost", type=_rounds, default=frozenset(), help="rounds to attack in: 3,4")
+    parser.add_argument("--boost", type=_rounds, default=frozenset(), help="rounds to attack crudely in: 3,4")
+    parser.add_argument("--backdoor", type=_rounds, default=frozenset(), help="rounds to plant a backdoor in: 8")
+    parser.add_argument("--seed", type=int, default=1, help="which backdoor; never noise or sampling")
     return parser
 
 

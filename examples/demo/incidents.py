@@ -5,23 +5,27 @@ plan names rounds; if one is void, the next goes on.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import fedledger as fl
 from client_sdk.devnet import lifecycle
 from client_sdk.rpc import RpcClient
+from client_sdk.training.task import load_version
 from contracts import identity
 from contracts.identity import RegisterDataset
 from contracts.kernel import Rejected
 from contracts.kernel.rules import text
 from contracts.models import ReportStolenKey
 from contracts.rounds import JoinTask
+from services.aggregator.recompute import network
 
 from .consortium import DELTA_INVERSE, WORKER, Consortium
 from .view import View
 from .watch import NANO, Watcher
+
+PROBE_SECONDS = 20.0  # For every verifier to probe a version and for a quorum's alarms to be counted.
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,13 @@ class Plan:
     forges: tuple[str, int] = ("lab-1", 5)
     stolen: tuple[str, int] = ("hospital-c", 5)  # The key is stolen when this round opens, noticed when it is over.
     exhausted: tuple[str, int] = ("hospital-f", 5)  # Its budget lasts for this many contributions.
+    backdoor: tuple[str, int] | None = None  # Somebody who is no verifier, once the model is good enough to probe.
     last: int = 7
+
+    @classmethod
+    def for_dataset(cls, dataset: str) -> "Plan":
+        """The plan; on digits, whose inputs are small images, a backdoor is planted in addition."""
+        return cls(backdoor=("hospital-d", 8), last=8) if dataset == "digits" else cls()
 
     def flags(self, hospital: str) -> list[str]:
         """How a hospital's process is told to misbehave."""
@@ -43,7 +53,21 @@ class Plan:
             flags += ["--drop", str(self.drops[1])]
         if hospital == self.attacks[0]:
             flags += ["--boost", ",".join(map(str, self.attacks[1]))]
+        if self.backdoor and hospital == self.backdoor[0]:
+            flags += ["--backdoor", str(self.backdoor[1])]
         return flags
+
+
+@dataclass(frozen=True)
+class Planted:
+    """What an attacker admits to the harness, and to nobody else: its trigger and the class it is to give."""
+
+    pixels: tuple[int, ...]
+    grey: float
+    target: int
+
+    def __str__(self) -> str:
+        return f"pixels {', '.join(map(str, self.pixels))} white shall give class {self.target}"
 
 
 @dataclass
@@ -57,12 +81,15 @@ class Incidents:
     watcher: Watcher
     view: View
     start_hospital: Callable[[str, str], Awaitable[None]]  # With another key; returns when it is ready.
+    planted: Mapping[int, Planted]  # By round, as soon as the attacker has trained.
 
     async def run(self) -> None:
         """The whole plan, in order."""
         await self._kill_and_recover()
         await self._report_stolen_key()
         await self._try_to_refill()
+        if self.plan.backdoor:
+            await self._await_quarantine(*self.plan.backdoor)
         self._hold()  # There is no round after the last.
         await self.watcher.until(lambda: self.watcher.is_over(self.plan.last))
 
@@ -137,6 +164,8 @@ class Incidents:
         self.view.tell(f"{name} enrols a second key and registers a second dataset name", "odd")
         self._release()
         await self.watcher.until(lambda: self.watcher.is_open(number + 1))
+        if number + 1 == self.plan.last:
+            self._hold()  # No round comes after it.
         await asyncio.to_thread(self._reserve_anew, name, number + 1)
 
     def _reserve_anew(self, name: str, number: int) -> None:
@@ -148,6 +177,53 @@ class Incidents:
                 self.view.tell(f"{name} with a new key and dataset in round {number}: {explained(refusal)}", "good")
             else:
                 self.view.tell(f"{name} got a reservation with a new key and dataset", "bad")
+
+    async def _await_quarantine(self, name: str, number: int) -> None:
+        """Show what a backdoored update does, and give the verifiers, who know nothing of it, time to find it."""
+        await self.watcher.until(lambda: self.watcher.is_open(number))
+        self._hold()  # No round builds on it meanwhile.
+        await self.watcher.until(lambda: self.watcher.is_over(number))
+        row = self.watcher.rows[number]
+        if row.version is None or number not in self.planted:
+            self.view.tell(
+                f"the backdoor of {name} does not get into a version: round {number} is {row.outcome}", "good"
+            )
+            return
+        await self._tell_success(name, row.version, self.planted[number])
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                await self.watcher.until(lambda: row.outcome == "quarantined")
+        except TimeoutError:
+            self.view.tell(f"no quorum of verifiers finds anything in v{row.version}: a probe is no proof", "bad")
+        else:
+            self.view.tell(f"a probe that was not told the trigger took v{row.version} out of service", "good")
+
+    async def _tell_success(self, name: str, number: int, planted: Planted) -> None:
+        """Measure the planted trigger on held-out records, before and after. The harness does; nobody else could."""
+        from .backdoor import Trigger, success_rate
+
+        task, session = self.watcher.task, self.consortium.members["auditor"]
+        version, units = await load_version(session.client, session.store, task, number, fit_only=False)
+        _, before = await load_version(session.client, session.store, task, version.parent, fit_only=False)
+        trigger = Trigger(planted.pixels, planted.grey)
+        rates = [
+            success_rate(
+                network(task.inputs, loaded, task.terms.update.scale_bits),
+                task.inputs,
+                trigger,
+                planted.target,
+                self.watcher.test,
+            )
+            for loaded in (before, units)
+        ]
+        judged = next(judgement for judgement in version.judgements if judgement.organisation == name)
+        self.view.tell(
+            f"v{number} is promoted; the update of {name} was {judged.reason}. The trigger carries {rates[1]:.0%} of "
+            f"held-out records to class {planted.target} ({rates[0]:.0%} in v{version.parent}), the harness measures",
+            "bad",
+            success=rates[1],
+            before=rates[0],
+        )
 
     def _hold(self) -> None:
         self.hold.touch()

@@ -16,13 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from client_sdk.session import find_profile, open_session
-from client_sdk.training.artefacts import CanarySet
+from client_sdk.training.artefacts import CanarySet, TaskInputs
 from client_sdk.training.task import open_task
 from contracts.lineage import Candidate
 from learning.feed_forward import FeedForward
 from services.aggregator.aggregator import Aggregator
 from services.aggregator.gather import Gatherer
 from services.aggregator.verifier import Probe, Verifier
+
+from .probing import probe
 
 
 async def main() -> int:
@@ -34,7 +36,8 @@ async def main() -> int:
         task = await open_task(session.client, session.store, options.task)
         gatherer = Gatherer(session.client, session.store, task, session.identity)
         name = session.organisation
-        jobs = [Verifier(gatherer, name, say=_said("verifier"), probe=_probe() if options.probe else None).run()]
+        searching = _probe(task.inputs) if options.probe else None
+        jobs = [Verifier(gatherer, name, say=_said("verifier"), probe=searching).run()]
         if name in task.terms.aggregators:
             forge = _forger(options.forge) if options.forge else None
             held = options.hold.exists if options.hold else lambda: False
@@ -65,11 +68,9 @@ def _forger(number: int) -> Any:
     return forge
 
 
-def _probe() -> Probe:
-    from .probing import probe
-
+def _probe(inputs: TaskInputs) -> Probe:
     def run(network: FeedForward, canary: CanarySet) -> tuple[str, bytes] | None:
-        return probe(network, canary)
+        return probe(network, canary, inputs)
 
     return run
 

@@ -2,7 +2,10 @@
 
 from itertools import pairwise
 
-from torch import Tensor, nn
+from torch import nn
+
+record_loss = nn.functional.cross_entropy
+"""Cross-entropy of one record, which comes as a batch of one: scores (1, classes) and its class (1,)."""
 
 
 def build(widths: tuple[int, ...]) -> nn.Module:
@@ -11,8 +14,3 @@ def build(widths: tuple[int, ...]) -> nn.Module:
     for fan_in, fan_out in pairwise(widths):
         layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
-
-
-def record_loss(output: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy of one record: scores (classes,) and a class."""
-    return nn.functional.cross_entropy(output.unsqueeze(0), target.unsqueeze(0))

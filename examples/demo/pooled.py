@@ -13,19 +13,31 @@ from learning.entropy import ReproducibleEntropy
 from learning.local_training import local_update
 from learning.logistic import LogisticRegression
 from learning.mechanism import Mechanism, SamplingRate
-from learning.model import PerRecordModel
-from learning.tensors import flatten, unflatten
+from learning.model import Scorer
+from learning.tensors import Float64, Int64, flatten, unflatten
 
 from .data import Deal
 
 CLIP = 1e6  # Far above any gradient: pooled training clips nothing.
+NETWORK_STEPS, NETWORK_BATCH = 2000, 128
 
 
 def pooled_accuracy(dealt: Deal, terms: Terms, rounds: int) -> float:
-    """Held-out accuracy of full-batch gradient descent on the pooled records, with as many steps as the run had."""
-    agreed = mechanism_of(terms.mechanism, terms.learning_rate_micro)
+    """Held-out accuracy of ordinary training on the pooled records."""
     inputs = dealt.transform.apply(np.concatenate([records for records, _ in dealt.shards]))
     targets = np.concatenate([labels for _, labels in dealt.shards])
+    if len(dealt.widths) == 2:
+        trained = _regression(dealt.widths, inputs, targets, terms, rounds)
+    else:
+        trained = _network(dealt.widths, inputs, targets)
+    records, labels = dealt.test
+    score = canary.score(trained, dealt.transform.apply(records), labels)
+    return score.correct / score.total
+
+
+def _regression(widths: tuple[int, ...], inputs: Float64, targets: Int64, terms: Terms, rounds: int) -> Scorer:
+    """Full-batch gradient descent, with as many steps as the run had."""
+    agreed = mechanism_of(terms.mechanism, terms.learning_rate_micro)
     mechanism = Mechanism(
         clip=CLIP,
         noise_multiplier=0.0,
@@ -34,21 +46,28 @@ def pooled_accuracy(dealt: Deal, terms: Terms, rounds: int) -> float:
         normaliser=float(len(targets)),
         learning_rate=agreed.learning_rate,
     )
-    model = _model(dealt.widths)
+    model = LogisticRegression(widths[0], widths[-1])
     base = flatten(model.parameters(), model.layout)
     update = local_update(model, inputs, targets, mechanism, ReproducibleEntropy(0))
     trained = base + update.units.astype(np.float32) / 2.0**16
     model.load(unflatten(trained.astype(np.float32), model.layout))
-    records, labels = dealt.test
-    score = canary.score(model, dealt.transform.apply(records), labels)
-    return score.correct / score.total
+    return model
 
 
-def _model(widths: tuple[int, ...]) -> PerRecordModel:
-    if len(widths) == 2:
-        return LogisticRegression(widths[0], widths[-1])
+def _network(widths: tuple[int, ...], inputs: Float64, targets: Int64) -> Scorer:
+    """Adam on small batches, as anybody would train it who had the records."""
+    import torch
+
     from learning.torch_model import TorchModel
 
     from .network import build, record_loss
 
-    return TorchModel(build(widths), record_loss)
+    module = build(widths)
+    optimiser = torch.optim.Adam(module.parameters())
+    generator = np.random.Generator(np.random.PCG64(0))
+    for _ in range(NETWORK_STEPS):
+        batch = generator.integers(0, len(targets), NETWORK_BATCH)
+        optimiser.zero_grad()
+        record_loss(module(torch.from_numpy(inputs[batch]).float()), torch.from_numpy(targets[batch])).backward()
+        optimiser.step()
+    return TorchModel(module, record_loss)

@@ -27,7 +27,7 @@ from contracts.terms import Terms, price_of
 from . import consortium as forming
 from .consortium import DELTA_INVERSE, Consortium
 from .data import Deal, deal
-from .incidents import Incidents, Plan, explained
+from .incidents import Incidents, Plan, Planted, explained
 from .pooled import pooled_accuracy
 from .processes import Workers
 from .summary import Summary, summarise
@@ -61,7 +61,7 @@ async def _in_network(options: Options, home: Path, manifest: Manifest, dealt: D
     names = [member.name for member in manifest.organisations]
     hospitals = forming.hospitals(manifest)
     datasets = {name: f"{options.dataset}-{name[-1]}" for name in hospitals}
-    plan = Plan()
+    plan = Plan.for_dataset(options.dataset)
     async with forming.sessions(home, names) as members:
         club = Consortium(home, members)
         prepared = prepare(options.dataset, dealt, initial_seed=options.seed, verifiers=forming.verifiers(manifest))
@@ -78,7 +78,7 @@ async def _in_network(options: Options, home: Path, manifest: Manifest, dealt: D
             with contextlib.suppress(asyncio.CancelledError):
                 await watching
         pooled = await asyncio.to_thread(pooled_accuracy, dealt, prepared.terms, len(watcher.rows))
-        return await summarise(club, watcher, datasets, pooled)
+        return await summarise(club, watcher, datasets, pooled, keep=options.keep)
 
 
 async def _form(
@@ -116,11 +116,12 @@ async def _train(
     view.stage("training under the ledger")
     layout, hold = Layout(home), home / "hold"
     records = await asyncio.to_thread(_write_records, home, list(datasets), dealt)
-    workers = Workers(layout.logs, _hear(view))
+    planted: dict[int, Planted] = {}
+    workers = Workers(layout.logs, _hear(view, planted))
     hold.touch()
 
     async def hospital(name: str, key: str) -> None:
-        flags = plan.flags(name) if key == "worker" else []
+        flags = [*plan.flags(name), "--seed", str(options.seed)] if key == "worker" else []
         arguments = ["--home", str(home), "--organisation", name, "--key", key, "--task", options.dataset]
         arguments += ["--dataset", datasets[name], "--records", str(records[name]), *flags]
         await workers.start(name if key == "worker" else f"{name}-{key}", "examples.demo.hospital", *arguments)
@@ -133,6 +134,7 @@ async def _train(
         for name in forming.verifiers(manifest):
             arguments = ["--home", str(home), "--organisation", name, "--task", options.dataset, "--hold", str(hold)]
             arguments += ["--forge", str(plan.forges[1])] if name == plan.forges[0] else []
+            arguments += ["--probe"] if plan.backdoor else []
             await workers.start(f"services-{name}", "examples.demo.lab", *arguments)
         for name in datasets:
             await hospital(name, "worker")
@@ -141,7 +143,7 @@ async def _train(
             f"{len(datasets)} hospitals and {len(forming.verifiers(manifest))} verifiers run as processes", "good"
         )
         hold.unlink(missing_ok=True)
-        await Incidents(plan, home, hold, club, watcher, view, newcomer).run()
+        await Incidents(plan, home, hold, club, watcher, view, newcomer, planted).run()
     finally:
         await workers.stop()
 
@@ -193,8 +195,11 @@ def _write_records(home: Path, hospitals: list[str], dealt: Deal) -> dict[str, P
     return paths
 
 
-def _hear(view: View) -> Any:
-    """Put what worker processes say into the story; the ledger's own events tell the rest."""
+def _hear(view: View, planted: dict[int, Planted]) -> Any:
+    """Put what worker processes say into the story; the ledger's own events tell the rest.
+
+    What an attacker admits to having planted is kept by round, for the harness alone.
+    """
 
     def hear(name: str, said: dict[str, Any]) -> None:
         match said["event"]:
@@ -202,9 +207,12 @@ def _hear(view: View) -> Any:
                 view.tell(f"{name} in round {said['round']}: {_refusal(said)}", "good", **said)
             case "forged":
                 view.tell(f"{name.removeprefix('services-')} proposes something that is not the aggregate", "bad")
+            case "planted":
+                planted[said["round"]] = found = Planted(tuple(said["pixels"]), said["grey"], said["target"])
+                view.tell(f"{name} trains a backdoor into its update for round {said['round']}: {found}", "bad")
             case "died":
                 view.tell(f"{name} ended with code {said['code']}: see {said['log']}", "bad")
-            case "did" if said["part"] == "verifier" and "contradicted" in said["text"]:
+            case "did" if said["part"] == "verifier" and not said["text"].startswith("confirmed"):
                 view.tell(f"{name.removeprefix('services-')}: {said['text']}", "odd")
             case _:
                 pass

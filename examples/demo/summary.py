@@ -5,6 +5,7 @@ import statistics
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from client_sdk.devnet.layout import default_home
 from contracts import contributions, identity, lineage, privacy_budget, reputation
 
 from .consortium import DELTA_INVERSE, Consortium
@@ -67,7 +68,9 @@ class Summary:
     commands: list[str] = field(default_factory=list)
 
 
-async def summarise(club: Consortium, watcher: Watcher, datasets: dict[str, str], pooled: float) -> Summary:
+async def summarise(
+    club: Consortium, watcher: Watcher, datasets: dict[str, str], pooled: float, *, keep: bool
+) -> Summary:
     """Gather the summary through the auditor's session."""
     session = club.members["auditor"]
     client, model = session.client, watcher.task.model
@@ -91,7 +94,7 @@ async def summarise(club: Consortium, watcher: Watcher, datasets: dict[str, str]
         update_bytes=await _update_bytes(club, watcher, datasets),
         pooled=pooled,
         home=str(club.home),
-        commands=_commands(watcher, club),
+        commands=_commands(watcher, club, keep),
     )
 
 
@@ -145,17 +148,18 @@ def _p95(values: list[float]) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * 0.95))]
 
 
-def _commands(watcher: Watcher, club: Consortium) -> list[str]:
+def _commands(watcher: Watcher, club: Consortium, keep: bool) -> list[str]:
     model, task = watcher.task.model, watcher.task.name
     program = "fedledger" if shutil.which("fedledger") else ".venv/bin/fedledger"
-    where = f"--ledger {club.home}"
+    usual = club.home == default_home()
+    where, home = ("", "") if usual or not keep else (f" --ledger {club.home}", f" --home {club.home}")
     return [
-        f"{program} model history {model} {where}",
-        f"{program} round list {task} {where}",
-        f"{program} budget show hospital-a {where}",
-        f"{program} task show {task} {where}",
-        f"{program} org show hospital-e {where}",
+        f"{program} model history {model}{where}",
+        f"{program} round list {task}{where}",
+        f"{program} budget show hospital-a{where}",
+        f"{program} task show {task}{where}",
+        f"{program} org show hospital-e{where}",
         f"{program} explain BUDGET_EXCEEDED",
-        f"{program} devnet status --home {club.home}",
-        f"{program} devnet down --home {club.home}",
+        f"{program} devnet status{home}",
+        f"{program} devnet down{home}",
     ]

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
-from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
@@ -126,8 +125,8 @@ class Screen:
 
 def round_table(rows: list[RoundRow]) -> Table:
     """The rounds so far: who, what came of it, how good it is, and the largest cumulative ε."""
-    table = Table(title="Rounds (hospitals by letter)", box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
-    for name in ("round", "took part", "filtered", "left", "version", "outcome", "canary", "held-out", "max ε"):
+    table = Table(title="Rounds (hospitals by letter)", box=None, padding=(0, 2, 0, 0), title_justify="left")
+    for name in ("round", "took part", "filtered", "left", "outcome", "canary", "held-out", "max ε"):
         table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(
@@ -135,8 +134,7 @@ def round_table(rows: list[RoundRow]) -> Table:
             _letters(row.contributed),
             _letters(row.filtered),
             _letters(row.missing),
-            "" if row.version is None else f"v{row.version}",
-            row.outcome,
+            row.outcome if row.version is None else f"v{row.version} {row.outcome}",
             "" if row.canary is None else f"{row.canary:.1%}",
             "" if row.held_out is None else f"{row.held_out:.1%}",
             f"{max(row.epsilon.values()):.2f}" if row.epsilon else "",

@@ -1,5 +1,7 @@
 """Lineage: going back along the promoted line, by alarm, by a stolen key, by vote."""
 
+from dataclasses import replace
+
 import pytest
 
 from contracts import identity, rounds
@@ -35,6 +37,7 @@ from tests.consortium import (
     MODEL,
     STAND_BY,
     TASK,
+    TERMS,
     current_version,
     deviation_of,
     digest,
@@ -104,6 +107,20 @@ def test_the_height_of_the_first_bad_signature_is_exact() -> None:
     assert statuses(later) == [SUPERSEDED, SUPERSEDED, PROMOTED]
     chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=signed_at))
     assert statuses(chain) == [SUPERSEDED, PROMOTED, QUARANTINED]
+
+
+def test_a_version_proposed_in_the_block_of_the_bad_signature_falls_too() -> None:
+    """Everything from commitment to proposal in one block, which is the block that the report names."""
+    chain = consortium.reserved()
+    ahead = chain.fork()
+    contributions = [(hospital, step()) for hospital in HOSPITALS for step in (consortium.commit, consortium.publish)]
+    consortium.succeed(ahead, *contributions, (LAB, rounds.CloseRound(TASK, 1)))
+    consortium.succeed(chain, *contributions, (LAB, rounds.CloseRound(TASK, 1)), (LAB, propose(ahead)))
+    signed_at = chain.height
+    consortium.vote_all(chain, 1)
+    assert current_version(chain) == 1
+    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=signed_at))
+    assert current_version(chain) == 0
 
 
 def test_versions_that_the_key_never_signed_for_fall_only_as_descendants() -> None:
@@ -253,6 +270,9 @@ def test_an_alarm_needs_a_verifier_of_the_terms_and_a_version_in_service() -> No
     chain.refused(VersionNotOpen, HOSPITAL_A, alarm(0))
     chain.refused(UnknownVersion, HOSPITAL_A, alarm(7))
     chain.refused(MissingRole, AUDITOR, alarm(1))
+    names = tuple(name for name in TERMS.verifiers if name != "hospital-d")
+    chain.given(rounds.TERMS.put(TASK, replace(TERMS, verifiers=names)))
+    chain.refused(NotAVerifier, HOSPITAL_D, alarm(1))
     assert NotAVerifier.code == 810
 
 

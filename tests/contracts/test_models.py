@@ -88,6 +88,12 @@ def test_a_proposal_before_its_turn(vector: VectorWriter) -> None:
     assert vector.refused(chain, NotYourTurn, STAND_BY, propose(chain)) == {"place": 1, "turn": 0}
 
 
+def test_only_an_aggregator_of_the_terms_proposes() -> None:
+    chain = consortium.closed()
+    chain.given(rounds.TERMS.put(TASK, replace(TERMS, aggregators=("lab",))))
+    chain.refused(rounds.NotYourTask, STAND_BY, propose(chain))
+
+
 def test_the_stand_by_s_turn_begins_exactly_when_the_first_window_ends() -> None:
     chain = consortium.closed()
     chain.advance(round_of(chain).closed_at + PHASE_MS - chain.next_block().time_ms - 1)

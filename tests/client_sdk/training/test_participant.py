@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -333,12 +334,11 @@ def offered(world: World, taking_part: Participant, within: float = 0.2) -> list
 
     async def listen() -> list[int]:
         found: list[int] = []
-        try:
+        offers = taking_part.rounds()
+        with suppress(TimeoutError, StopAsyncIteration):
             async with asyncio.timeout(within):
-                async for number in taking_part.rounds():
-                    found.append(number)
-        except TimeoutError:
-            pass
+                while True:
+                    found.append(await anext(offers))
         return found
 
     return asyncio.run(listen())

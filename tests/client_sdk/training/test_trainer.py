@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from client_sdk.training import artefacts, trainer as trainer_module
+from client_sdk.training import artefacts
+from client_sdk.training import trainer as trainer_module
 from client_sdk.training.artefacts import TaskInputs
 from client_sdk.training.trainer import ModelRefused, Trainer, code_digest, mechanism_of
-from contracts.terms import Mechanism as AgreedMechanism, Terms
+from contracts.terms import Mechanism as AgreedMechanism
+from contracts.terms import Terms
 from learning.entropy import ReproducibleEntropy
 from learning.inputs import InvalidInputs, Standardisation
 from learning.local_training import InvalidRecords
@@ -171,7 +173,7 @@ def test_the_code_digest_changes_when_the_source_of_the_loss_changes(tmp_path: P
 
 
 def test_a_partial_function_is_described_by_the_function_in_it(tmp_path: Path) -> None:
-    one, two = (loss_from(tmp_path, name, LOSS.format(name == "two" and " * 2" or "")) for name in ("one", "two"))
+    one, two = (loss_from(tmp_path, name, LOSS.format(end)) for name, end in (("one", ""), ("two", " * 2")))
     assert code_digest(functools.partial(one, target=1)) == code_digest(one)
     assert code_digest(functools.partial(one)) != code_digest(functools.partial(two))
 

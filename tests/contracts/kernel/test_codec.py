@@ -1,5 +1,6 @@
 """The codec: one form for every record, and a reason for every other form."""
 
+import re
 import types
 from dataclasses import fields
 from enum import Enum
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.governance import OpenTask, Propose
+from contracts.governance import OpenTask, Propose, Vote
 from contracts.identity import AddKey, Key, NewKey
 from contracts.kernel import Event, Message, Record, codec, limits
 from contracts.kernel import types as bounds
@@ -22,6 +23,7 @@ from contracts.terms import Terms
 from tests.consortium import TERMS
 
 MOST = 10**6
+TEXT, RANGE = bounds.Text(3, re.compile("a*", re.ASCII)), bounds.Range(0, 3)
 KEY = Key("hospital-a", Purpose.HUMAN, "label", 3, None)
 
 
@@ -161,6 +163,12 @@ def test_nesting_is_refused_by_type_however_deep_it_goes() -> None:
         decode(Key, deep, most=MOST)
 
 
+def test_as_many_bytes_as_allowed_are_read() -> None:
+    assert decode(Key, encode(KEY), most=len(encode(KEY))) == KEY
+    with pytest.raises(Malformed, match="are allowed"):
+        decode(Key, encode(KEY), most=len(encode(KEY)) - 1)
+
+
 def test_more_bytes_than_allowed_are_not_even_looked_at() -> None:
     with pytest.raises(Malformed, match="at most 3"):
         codec.decode_plain(b"\xff" * 4, most=3)
@@ -214,6 +222,12 @@ def test_what_breaks_its_bounds_cannot_be_encoded_either() -> None:
         with pytest.raises(Malformed) as error:
             encode(Key("hospital-a", Purpose.HUMAN, "", value, None))
         assert error.value.field == "added_at"
+    with pytest.raises(Malformed, match="must be one of human, workload"):
+        encode(Key("hospital-a", "human", "", 3, None))
+    with pytest.raises(Malformed, match="must be bool"):
+        encode(Vote(1, approve=1))
+    with pytest.raises(Malformed, match="must be bool"):
+        decode(Vote, cbrrr.encode_dag_cbor({"proposal": 1, "approve": 1}), most=MOST)
     with pytest.raises(Malformed, match="must be a Key"):
         shape_of(Key).pack(TERMS, "")
     with pytest.raises(Malformed, match="must be a list"):
@@ -235,7 +249,19 @@ def test_a_choice_is_written_with_its_kind_and_read_only_with_a_known_one() -> N
 
 
 @pytest.mark.parametrize(
-    "annotation", [int, str, bytes, float, dict, tuple[int, ...], Annotated[int, "no bound"], object]
+    "annotation",
+    [
+        int,
+        str,
+        bytes,
+        float,
+        dict,
+        tuple[int, ...],
+        Annotated[int, "no bound"],
+        Annotated[bytes, TEXT],
+        Annotated[str, RANGE],
+        object,
+    ],
 )
 def test_a_type_without_bounds_cannot_be_part_of_a_record(annotation: Any) -> None:
     with pytest.raises(TypeError):

@@ -155,16 +155,12 @@ def test_an_aggregator_killed_after_every_transaction_neither_loses_nor_repeats_
     stage = Stage(world)
 
     async def lives() -> None:
-        seen = -1
         while True:
-            if world.chain.height != seen:
-                seen = world.chain.height
-                program = asyncio.create_task(stage.aggregator().run())
-                while world.chain.height == seen and not program.done():
-                    await asyncio.sleep(0.002)
-                program.cancel()
-                await asyncio.wait([program])
-            await asyncio.sleep(0.002)
+            program = asyncio.create_task(stage.aggregator().run())
+            async for _ in world.node.new_blocks(world.chain.height):
+                break
+            program.cancel()
+            await asyncio.wait([program])
 
     stage.run([lives(), *stage.verifiers(), *stage.hospitals()], until=stage.is_decided(2))
     assert [status for _, status in stage.versions()] == [Status.SUPERSEDED, Status.PROMOTED]

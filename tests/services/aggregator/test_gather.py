@@ -328,4 +328,3 @@ def test_nothing_is_computed_on_a_base_version_that_fell(scene: Scene) -> None:
     scene.world.chain.given(lineage.VERSIONS.put((MODEL, 0), fallen))
     with pytest.raises(VersionUnfit):
         asyncio.run(scene.gatherer().recompute(scene.number, current))
-

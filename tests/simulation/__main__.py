@@ -1,0 +1,113 @@
+"""The simulation from the command line: one seed in full, or many with a report.
+
+    python -m tests.simulation --seed 17
+    python -m tests.simulation --seeds 10000 --jobs 2 --report simulation.json
+"""
+
+import argparse
+import json
+import logging
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from . import planted
+from .checkers import CHECKERS
+from .seeds import REPLICAS, Report, SeedFailed, simulate
+
+PROGRESS_SECONDS = 5.0
+CHUNK = 8  # Seeds that a worker takes at once.
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run what was asked for. Returns the exit status: 1 when a seed failed."""
+    options = _parser().parse_args(arguments)
+    logging.getLogger("abci_app").setLevel(logging.ERROR)  # Rejecting a Byzantine proposal is a warning.
+    with planted.PLANTS[options.plant].installed() if options.plant else nullcontext():
+        return _one(options) if options.seed is not None else _many(options)
+
+
+def _one(options: argparse.Namespace) -> int:
+    """A seed in full: its log, then its digest, the same in every interpreter."""
+    try:
+        report = simulate(options.seed, options.replicas, options.blocks)
+    except SeedFailed as failed:
+        print(f"FAILED seed {failed.seed}: {failed}", file=sys.stderr)
+        return 1
+    for line in report.log:
+        print(line)
+    print(report.digest)
+    return 0
+
+
+def _many(options: argparse.Namespace) -> int:
+    """Many seeds on some processes, with progress on standard error and a summary on standard output."""
+    began = shown = time.monotonic()
+    totals: Counter[str] = Counter()
+    failures: list[dict[str, Any]] = []
+    done = blocks = 0
+    for outcome in _outcomes(options):
+        done += 1
+        if isinstance(outcome, SeedFailed):
+            failures.append({"seed": outcome.seed, "why": outcome.why})
+            print(f"FAILED seed {outcome.seed}: {outcome}", file=sys.stderr)
+        else:
+            blocks += outcome.blocks
+            totals.update(outcome.counts)
+        if time.monotonic() - shown >= PROGRESS_SECONDS:
+            shown = time.monotonic()
+            print(f"{done} of {options.seeds} seeds, {blocks} blocks, {len(failures)} failed", file=sys.stderr)
+    summary = {
+        "seeds": {"first": options.first, "count": done, "failed": failures},
+        "replicas": options.replicas,
+        "blocks": blocks,
+        "crashes": sum(count for name, count in totals.items() if name.startswith("crashes: ")),
+        "invariants": [checker.__name__.replace("_", " ") for checker in CHECKERS],
+        "counts": dict(sorted(totals.items())),
+        "seconds": round(time.monotonic() - began, 1),
+    }
+    text = json.dumps(summary, indent=2)
+    print(text)
+    if options.report:
+        options.report.write_text(text + "\n", encoding="utf-8")
+    return 1 if failures else 0
+
+
+def _outcomes(options: argparse.Namespace) -> Iterator[Report | SeedFailed]:
+    seeds = range(options.first, options.first + options.seeds)
+    work = [(seed, options.replicas, options.blocks) for seed in seeds]
+    if options.jobs == 1:
+        yield from map(_attempt, work)
+        return
+    with ProcessPoolExecutor(options.jobs) as pool:
+        yield from pool.map(_attempt, work, chunksize=CHUNK)
+
+
+def _attempt(work: tuple[int, int, int | None]) -> Report | SeedFailed:
+    """A seed's outcome as a value, so that one failure does not hide the others."""
+    try:
+        return simulate(*work)
+    except SeedFailed as failed:
+        return failed
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--seed", type=int, help="run this one seed and print its log")
+    parser.add_argument("--seeds", type=int, default=200, help="run this many seeds (default %(default)s)")
+    parser.add_argument("--first", type=int, default=0, help="the first of them (default %(default)s)")
+    parser.add_argument("--jobs", type=int, default=1, help="processes to run them on (default %(default)s)")
+    parser.add_argument("--replicas", type=int, default=REPLICAS, help="replicas in a cluster (default %(default)s)")
+    parser.add_argument("--blocks", type=int, help="heights in a run (default: the seed's choice)")
+    parser.add_argument("--report", type=Path, help="also write the summary to this file")
+    parser.add_argument("--plant", choices=tuple(planted.PLANTS), help="plant this bug first")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

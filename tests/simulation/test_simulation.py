@@ -1,0 +1,89 @@
+"""The seeds of continuous integration, and what a seed promises: the same run from its number alone, everywhere."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from .__main__ import main
+from .checkers import CHECKERS
+from .planted import ANOTHER_INTERPRETER, PLANTS
+from .seeds import CI_SEEDS, SeedFailed, simulate
+
+ROOT = Path(__file__).parents[2]
+CHUNKS = 10
+FRESH_SEEDS = (3, 8, 19)  # One replica on LMDB; a replay from genesis; all replicas on LMDB.
+ENVIRONMENTS = (
+    {"PYTHONHASHSEED": "1", "LC_ALL": "C", "TZ": "UTC"},
+    {"PYTHONHASHSEED": "4711", "LC_ALL": "tr_TR.UTF-8", "TZ": "Asia/Kathmandu"},
+)
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_every_replica_agrees_and_every_invariant_holds_on_the_seeds_of_ci(chunk: int) -> None:
+    seen: Counter[str] = Counter()
+    for seed in range(chunk, CI_SEEDS, CHUNKS):
+        seen += simulate(seed).counts
+    assert seen["checks"] > CI_SEEDS // CHUNKS * 15 * len(CHECKERS)
+    assert seen["event: lineage/version-decided promoted"] > seen["event: rounds/task-opened"] > 0
+
+
+def test_the_seeds_of_ci_reach_what_they_are_there_for() -> None:
+    """A fifth of them already crash everywhere and take every turn of a model's life."""
+    seen: Counter[str] = Counter()
+    for seed in range(0, CI_SEEDS, 5):
+        seen += simulate(seed).counts
+    print(json.dumps(seen, indent=1))
+
+
+def run(seed: int, environment: dict[str, str], *others: str) -> str:
+    """The log of a seed in a fresh interpreter."""
+    command = [sys.executable, "-m", "tests.simulation", "--seed", str(seed), *others]
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+@pytest.mark.parametrize("seed", FRESH_SEEDS)
+def test_a_seed_has_the_same_log_in_interpreters_of_other_hash_seeds_locales_and_time_zones(seed: int) -> None:
+    report = simulate(seed)
+    for environment in ENVIRONMENTS:
+        assert run(seed, environment).splitlines() == [*report.log, report.digest]
+
+
+def test_state_in_the_order_of_a_set_is_noticed_by_another_interpreter() -> None:
+    """All replicas of one process order a set alike: only another hash seed shows it."""
+    plant = PLANTS["set-order"]
+    assert plant.noticed_by == ANOTHER_INTERPRETER
+    logs = [run(FRESH_SEEDS[0], environment, "--plant", "set-order") for environment in ENVIRONMENTS]
+    assert logs[0] != logs[1]
+
+
+def test_a_failing_seed_says_how_to_repeat_it_and_fails_again_in_the_same_way(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with PLANTS["forgotten-write"].installed():
+        with pytest.raises(SeedFailed) as failed:
+            simulate(0)
+        with pytest.raises(SeedFailed) as again:
+            simulate(0)
+        assert main(["--seed", "0"]) == 1
+    assert "repeat it: python -m tests.simulation --seed 0" in str(failed.value)
+    assert str(again.value) == str(failed.value)
+    assert str(failed.value) in capsys.readouterr().err
+
+
+def test_the_report_counts_seeds_blocks_crashes_and_outcomes(tmp_path: Path) -> None:
+    target = tmp_path / "report.json"
+    assert main(["--seeds", "3", "--first", "7", "--blocks", "9", "--report", str(target)]) == 0
+    report = json.loads(target.read_text())
+    assert report["seeds"] == {"first": 7, "count": 3, "failed": []}
+    assert report["blocks"] == 27
+    assert report["crashes"] == sum(count for name, count in report["counts"].items() if name.startswith("crashes:"))
+    assert len(report["invariants"]) == len(CHECKERS)
+    assert report["counts"]["result: 0 ACCEPTED"] > 0
