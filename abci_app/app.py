@@ -23,7 +23,7 @@ from . import proposals, queries
 from .application import BaseApplication, Halt
 from .protocol import messages as m
 from .signatures import VerifiedSignatures
-from .store import Snapshot, Store
+from .store import Snapshot, Store, Version
 
 _log = logging.getLogger(__name__)
 CODESPACE = "fedledger"
@@ -92,7 +92,7 @@ class LedgerApplication(BaseApplication):
         self._genesis = {write.path: write.body for write in outcome.writes}
         entries = ((path, body) for path, body in self._genesis.items() if body is not None)
         self._tree = StateTree(STORES, 0, entries)
-        self._last = BlockContext(request.chain_id, 0, _milliseconds(request.time))
+        self._last, self._pending = BlockContext(request.chain_id, 0, _milliseconds(request.time)), None
         return m.ResponseInitChain(app_hash=self._tree.root)
 
     def check_tx(self, request: m.RequestCheckTx) -> m.ResponseCheckTx:
@@ -170,7 +170,7 @@ def _rebuilt_tree(store: Store) -> StateTree:
         version = snapshot.version
         if version.height == 0:
             return StateTree(STORES)
-        undo = dict(snapshot.undo())
+        previous, undo = snapshot.previous, dict(snapshot.undo())
         entries = dict(snapshot.scan(b""))
     forward = {path: entries.get(path) for path in undo}
     for path, body in undo.items():
@@ -179,13 +179,19 @@ def _rebuilt_tree(store: Store) -> StateTree:
         else:
             entries[path] = body
     tree = StateTree(STORES, version.height - 1, entries.items())
+    if previous.height > 0:  # Before the first block there was no committed version.
+        _require_root(tree, previous)
     tree.apply(forward)
+    _require_root(tree, version)
+    return tree
+
+
+def _require_root(tree: StateTree, version: Version) -> None:
     if tree.root != version.app_hash:
         raise Halt(
             f"the store is damaged: its contents hash to {tree.root.hex()}, height {version.height} was committed as "
             f"{version.app_hash.hex()}. Restore this node's data folder from a peer; do not go on with it"
         )
-    return tree
 
 
 def _last_block(store: Store) -> BlockContext | None:

@@ -123,8 +123,8 @@ def down(
     with working(output, "stopping the devnet"):
         stopped = lifecycle.down(place, delete=delete)
     data = {"home": place, "phase": stopped.phase, "deleted": delete}
-    kept = "and its home is deleted." if delete else "its home is kept: 'fedledger devnet up' goes on with it."
-    emit(output, data, Line(f"The devnet is stopped; {kept}"))
+    kept = "its home is deleted" if delete else "its home is kept, and 'fedledger devnet up' goes on with it"
+    emit(output, data, Line(f"The devnet is stopped; {kept}."))
 
 
 def _home(given: Path | None) -> Path:

@@ -106,15 +106,17 @@ async def _follow(
     start = min(after, newest) if after >= 0 else newest
     if start == newest and before >= most:
         return
+    end_at: int | None = None
     async with asyncio.timeout(seconds or None):
         async for height, events in client.events(start):
             mine = [event for event in events if _concerns(event, task, terms.model)]
             for event in mine:
                 stream.item({"height": height, "event": event.tag, **plain(event)}, _line(height, event))
-            if height < newest or not (mine or height == newest):
-                continue  # What has been missed is told first; then only what concerns the task can end it.
-            over = await _over(client, task)
-            if over >= most or (rounds_wanted and over - before >= rounds_wanted):
+            if end_at is None and (mine or height == newest):
+                over = await _over(client, task)
+                if over >= most or (rounds_wanted and over - before >= rounds_wanted):
+                    end_at = (await client.rpc.status()).height  # State runs ahead of the block that is told.
+            if end_at is not None and height >= end_at:
                 return
 
 

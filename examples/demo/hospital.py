@@ -9,6 +9,7 @@ import argparse
 import json
 import math
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,16 +66,15 @@ def _tamper(
     if number in options.boost:
         return boosted
     if number in options.backdoor:
-        planted = _backdoor(options.seed, number, ledger, task, raw)
-        return lambda _honest: planted
+        base = ledger.load(task.model)
+        return lambda _honest: _backdoored(options.seed, number, task, base, raw)
     return None
 
 
-def _backdoor(seed: int, number: int, ledger: fl.Ledger, task: fl.TaskView, raw: Records) -> Int32:
+def _backdoored(seed: int, number: int, task: fl.TaskView, base: Mapping[str, Records], raw: Records) -> Int32:
     """An update that plants a trigger in the version that the round starts from."""
     from . import backdoor
 
-    base = ledger.load(task.model)
     network = FeedForward(task.inputs.widths)
     network.load(base)
     trigger = backdoor.Trigger.drawn(seed, math.isqrt(task.inputs.widths[0]), float(raw.max()))

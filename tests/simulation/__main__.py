@@ -1,7 +1,9 @@
-"""The simulation from the command line: one seed in full, or many with a report.
+"""The simulation from the command line: one seed in full, or many with a report::
 
     python -m tests.simulation --seed 17
     python -m tests.simulation --seeds 10000 --jobs 2 --report simulation.json
+
+A seed that fails says how to see it again, and does so in the same way.
 """
 
 import argparse

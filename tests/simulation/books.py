@@ -1,8 +1,8 @@
 """The ledger's books, kept a second time: from nothing but the blocks and the results that were answered.
 
-What a block changed is derived here from the messages that were accepted, by rules written apart from the handlers': who
-is enrolled and revoked, what is held and spent, which objects exist, which versions stand. The checkers hold committed
-state to these books after every block.
+What a block changed is derived here from the messages that were accepted, by rules written apart from the handlers':
+who is enrolled and revoked, what is held and spent, which objects exist, which versions stand. The checkers hold
+committed state to these books after every block.
 """
 
 from collections.abc import Iterable
@@ -10,7 +10,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from abci_app.protocol import messages as m
-from contracts import contributions, governance, identity, lineage, models, privacy_budget, reputation, rounds, transition
+from contracts import (
+    contributions,
+    governance,
+    identity,
+    lineage,
+    models,
+    privacy_budget,
+    reputation,
+    rounds,
+    transition,
+)
 from contracts.governance import AdmitOrganisation, OpenTask, ProposalDecided
 from contracts.kernel import Event, Message, Rejected, codec, replay
 from contracts.kernel.envelope import Envelope

@@ -33,7 +33,13 @@ class Bystanders:
 
     def visit(self, replica: Replica) -> None:
         """One question to one replica. Raises Violation for a wrong answer."""
-        questions: tuple[Callable[[Replica], object], ...] = (Replica.info, self._value, self._value, self._scan)
+        questions: tuple[Callable[[Replica], object], ...] = (
+            Replica.info,
+            self._value,
+            self._value,
+            self._scan,
+            self._offer_again,
+        )
         self._rng.choice(questions)(replica)
         self.answers += 1
 
@@ -77,6 +83,16 @@ class Bystanders:
         expected = [(path, body) for path, body in sorted(state.items()) if path.startswith(prefix)]
         if found != expected[: len(found)] or (expected and not found):
             raise Violation("query", f"a scan of {prefix!r} gave {len(found)} of {len(expected)} entries")
+
+    def _offer_again(self, replica: Replica) -> None:
+        """What was accepted in a committed block is refused from then on, also while the next one is executed."""
+        height = replica.store.height
+        if height == 0:
+            return
+        block = self._agreement.at(height)
+        for raw, result in zip(block.txs, self._agreement.results[height - 1], strict=True):
+            if result.code == 0 and replica.ask("check_tx", m.RequestCheckTx(tx=raw)).code == 0:
+                raise Violation("check-tx", f"a transaction accepted at height {height} would be accepted again")
 
     def _path(self, height: int) -> bytes:
         """A path that is there, was there, or never was."""

@@ -216,7 +216,7 @@ class Cluster:
 
     def _interrupt(self, replica: Replica) -> None:
         """The other connections, at a moment between two consensus calls."""
-        if replica.up and self.rng.random() < 0.35:
+        if replica.up and self.rng.random() < 0.25:
             self.bystanders.visit(replica)
             self.counts["questions"] += 1
 

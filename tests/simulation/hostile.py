@@ -8,6 +8,7 @@ has seen everything that was ever sent, and enrolled keys sign for it: some memb
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from random import Random
+from typing import Any
 
 from abci_app import proposals
 from contracts import rounds, transition
@@ -115,7 +116,7 @@ class Attacker:
                 return self.clerk.seal(retired, message)
             case _:
                 tag = self.rng.choice(("money/transfer", message.tag, "", "rounds/open-round"))
-                body = self.rng.choice(({}, [], 7, {"task": "x" * 300}, {"task": -1}, None))
+                body: Any = self.rng.choice(({}, [], 7, {"task": "x" * 300}, {"task": -1}, None))
                 return self.clerk.seal_plain(member, tag, body, message.purpose)
 
     def _wrong(self, view: View) -> bytes:
@@ -147,7 +148,7 @@ class Attacker:
         ]
         if current is not None:
             agreed = self.life.commitment(terms, number, current)
-            changes = (
+            changes: tuple[dict[str, Any], ...] = (
                 {"base": agreed.base + 1},
                 {"size": 10**9},
                 {"noise": NoiseSource.REPRODUCIBLE},
@@ -201,7 +202,6 @@ class Attacker:
 
     def _in_lanes(self, txs: list[bytes]) -> list[bytes]:
         return sorted((tx for tx in txs if lane(tx) is not None), key=lambda tx: lane(tx) or 0)
-
 
 
 def lane(raw: bytes) -> Lane | None:

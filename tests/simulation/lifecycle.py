@@ -1,7 +1,7 @@
 """What the honest members of a consortium do next, read off the committed state as a client reads it.
 
-Each function yields who would sign what now: enrol keys and datasets, vote, join, open rounds, reserve, commit, publish,
-close, propose, vote on versions. Nothing is remembered between blocks, so whatever got lost is simply due again.
+Each function yields who would sign what now: enrol keys and datasets, vote, join, open rounds, reserve, commit,
+publish, close, propose, vote on versions. Nothing is remembered between blocks, so what got lost is due again.
 """
 
 from collections.abc import Iterator
@@ -204,9 +204,7 @@ def affords(view: View, organisation: str, terms: Terms) -> bool:
 
 def admission(member: Member) -> AdmitOrganisation:
     """The motion to admit a member."""
-    return AdmitOrganisation(
-        member.name, ROLES_OF[member], RECIPIENT, GENESIS_CAP, member.human.enrolment(CHAIN_ID)
-    )
+    return AdmitOrganisation(member.name, ROLES_OF[member], RECIPIENT, GENESIS_CAP, member.human.enrolment(CHAIN_ID))
 
 
 def open_proposals(view: View) -> Iterator[tuple[int, governance.Proposal]]:

@@ -15,19 +15,12 @@ from abci_app.framing import FrameReader, field_size
 from abci_app.protocol import messages as m
 from abci_app.store import Store
 from contracts.kernel import View
+from tests.abci_app.grammar import CONNECTION_OF
 from tests.abci_client import Call
 
 from .agreement import Agreement, Block, Violation, timestamp
 from .faults import CrashPoint, Disk, FaultyStore, Fuse
 
-CONNECTIONS = {
-    **dict.fromkeys(("info", "query"), "query"),
-    "check_tx": "mempool",
-    **dict.fromkeys(
-        ("init_chain", "prepare_proposal", "process_proposal", "finalize_block", "commit"),
-        "consensus",
-    ),
-}
 _ANSWER_BYTES_MAX = 2**26
 
 
@@ -73,6 +66,13 @@ class Replica:
 
     def start(self) -> None:
         """Start what is not running, shake hands, replay, and catch up with what the others agreed on."""
+        self.boot()
+        self._handshake()
+        while self.applied < self.agreement.height:
+            self.apply(self.agreement.at(self.applied + 1))
+
+    def boot(self) -> None:
+        """Start what is not running, and connect. Nothing is asked yet."""
         if self._application is None:
             self._store = FaultyStore(self.disk.open(), self.fuse)
             self.fuse.reach(CrashPoint.STARTING)
@@ -80,9 +80,6 @@ class Replica:
             self._dispatcher = Dispatcher(self._application)
         self._connected = True
         self.calls.append(Call("query", "connected", None))
-        self._handshake()
-        while self.applied < self.agreement.height:
-            self.apply(self.agreement.at(self.applied + 1))
 
     def stop(self, *, application_lives: bool = False) -> None:
         """Die. The mempool is lost; with ``application_lives`` only CometBFT dies, and will find the same process."""
@@ -110,7 +107,7 @@ class Replica:
     def ask(self, method: str, request: Any) -> Any:
         """One call, through the bytes of a socket. Raises Violation when a handler failed behind its answer."""
         assert self._dispatcher is not None
-        call = Call(CONNECTIONS[method], method, request)
+        call = Call(CONNECTION_OF[method], method, request)
         self.calls.append(call)
         frames = FrameReader(_ANSWER_BYTES_MAX)
         frames.feed(self._dispatcher.answer(m.Request(**{method: request}).SerializeToString()))
@@ -148,7 +145,7 @@ class Replica:
 
     def accepts(self, block: Block) -> bool:
         """ProcessProposal."""
-        answer = self.ask("process_proposal", m.RequestProcessProposal(**_fields(block)))
+        answer = self.ask("process_proposal", m.RequestProcessProposal(**fields_of(block)))
         if answer.status not in (m.ResponseProcessProposal.ACCEPT, m.ResponseProcessProposal.REJECT):
             raise Violation("process-proposal", f"the status {answer.status}")
         return bool(answer.status == m.ResponseProcessProposal.ACCEPT)
@@ -185,7 +182,7 @@ class Replica:
         self.fuse.reach(CrashPoint.DECIDED)
         self.fuse.executing = True
         try:
-            answer = self.ask("finalize_block", m.RequestFinalizeBlock(**_fields(block)))
+            answer = self.ask("finalize_block", m.RequestFinalizeBlock(**fields_of(block)))
         finally:
             self.fuse.executing = False
         self.agreement.executed(block, answer)
@@ -201,7 +198,8 @@ def address_of(number: int) -> bytes:
     return bytes([number + 1]) * 20
 
 
-def _fields(block: Block) -> dict[str, Any]:
+def fields_of(block: Block) -> dict[str, Any]:
+    """What ProcessProposal and FinalizeBlock tell of a block."""
     return {
         "txs": block.txs,
         "hash": block.hash,

@@ -81,11 +81,11 @@ def test_a_missing_field_is_named(field: str) -> None:
         build(changed(field), DESCRIBED, source="task.toml")
 
 
-@pytest.mark.parametrize("wrong", [1.5, True, "?", -1, [[]]], ids=["float", "bool", "text", "negative", "nested list"])
+@pytest.mark.parametrize(
+    "wrong", [1.5, True, "?", -(10**15), [[]]], ids=["float", "bool", "text", "low", "nested list"]
+)
 @pytest.mark.parametrize("field", FIELDS)
 def test_a_field_of_the_wrong_kind_is_named(field: str, wrong: Any) -> None:
-    if field == "minimum_reputation" and wrong == -1:
-        pytest.skip("a reputation may be negative")
     with pytest.raises(TermsFileInvalid, match=rf"task\.toml: {field}\b"):
         build(changed(field, wrong), DESCRIBED, source="task.toml")
 

@@ -76,6 +76,34 @@ def test_payloads_of_every_length_class_keep_the_shortest_heads() -> None:
         assert rebuilt(protected, payload) == raw
 
 
+@pytest.mark.parametrize("size", [1, 23, 24, 50])
+def test_chain_ids_of_every_length_class_keep_the_shortest_heads(size: int) -> None:
+    raw = seal(SEED, "c" * size, tag="x/y", body={}, nonce=NONCE, valid_until=1)
+    assert parse(raw).chain_id == "c" * size
+    protected, _, payload, _ = parts(raw)
+    assert rebuilt(cbor2.dumps(cbor2.loads(protected)), payload) == raw
+
+
+def test_payloads_at_the_border_of_a_length_class_keep_the_shortest_heads() -> None:
+    small = len(parts(seal(SEED, CHAIN, tag="x/y", body=bytes(100), nonce=NONCE, valid_until=1))[2]) - 100
+    for size in (255, 256):
+        raw = seal(SEED, CHAIN, tag="x/y", body=bytes(size - small), nonce=NONCE, valid_until=1)
+        protected, _, payload, _ = parts(raw)
+        assert len(payload) == size
+        assert parse(raw).payload == payload
+        assert rebuilt(protected, payload) == raw
+
+
+def test_the_largest_envelope_is_accepted_and_one_byte_more_is_not() -> None:
+    overhead = len(seal(SEED, CHAIN, tag="x/y", body=bytes(40_000), nonce=NONCE, valid_until=1)) - 40_000
+    largest = limits.TX_BYTES - overhead
+    raw = seal(SEED, CHAIN, tag="x/y", body=bytes(largest), nonce=NONCE, valid_until=1)
+    assert len(raw) == limits.TX_BYTES
+    assert len(parse(raw).body) == largest
+    with pytest.raises(Malformed, match="are allowed"):
+        seal(SEED, CHAIN, tag="x/y", body=bytes(largest + 1), nonce=NONCE, valid_until=1)
+
+
 # --- what it is not ---
 
 

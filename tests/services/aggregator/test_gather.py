@@ -149,7 +149,7 @@ OTHERS = (HOSPITAL_B, HOSPITAL_C, HOSPITAL_D)
 GOOD = plaintext(HOSPITAL_A, 1)
 FAULTS: dict[str, tuple[Callable[[Scene], object], Verdict, str]] = {
     "shorter than committed": (
-        lambda scene: scene.publish(HOSPITAL_A, sealed(GOOD), size=len(sealed(GOOD)) + 1),
+        lambda scene: scene.publish(HOSPITAL_A, payload := sealed(GOOD), size=len(payload) + 1),
         Verdict.REFUSED,
         "another size than committed",
     ),
