@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from client_sdk.ledger import Ledger, Quote, Round, connect
-    from client_sdk.training.participant import Contribution
     from client_sdk.training.artefacts import TaskInputs
+    from client_sdk.training.participant import Contribution
     from client_sdk.training.task import TaskView
     from client_sdk.training.trainer import Trainer
     from contracts.kernel import Rejected

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from contracts import transition
-from contracts.kernel import View
+from contracts.kernel import View, crypto
 from contracts.kernel.state import ReadFailed
 from contracts.kernel.state_tree import StateTree, StateVersion
 from contracts.transition import APP_VERSION, INTERNAL_ERROR, STORES, BlockContext, Result
@@ -23,12 +23,13 @@ from . import proposals, queries
 from .application import BaseApplication, Halt
 from .protocol import messages as m
 from .signatures import VerifiedSignatures
-from .store import Snapshot, Store, Version
+from .store import EMPTY, Snapshot, Store, Version
 
 _log = logging.getLogger(__name__)
 CODESPACE = "fedledger"
-_CHAIN, _TIME = b"chain-id", b"time-ms"
+_CHAIN, _TIME, _SEAL = b"chain-id", b"time-ms", b"seal"
 _GENESIS_BYTES_MAX = 16 * 1024 * 1024
+_RESTORE = "Restore this node's data folder from a peer; do not go on with it"
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,7 @@ class LedgerApplication(BaseApplication):
             _CHAIN: pending.block.chain_id.encode("ascii"),
             _TIME: str(pending.block.time_ms).encode("ascii"),
         }
+        notes[_SEAL] = _seal(pending.block.height, pending.version.root, notes)
         self._store.commit(
             pending.block.height, pending.version.root, pending.writes, app_version=APP_VERSION, notes=notes
         )
@@ -169,6 +171,8 @@ def _rebuilt_tree(store: Store) -> StateTree:
     with store.snapshot() as snapshot:
         version = snapshot.version
         if version.height == 0:
+            if version != EMPTY or any(snapshot.scan(b"", limit=1)):
+                raise Halt(f"the store is damaged: it is at height 0 and not empty. {_RESTORE}")
             return StateTree(STORES)
         previous, undo = snapshot.previous, dict(snapshot.undo())
         entries = dict(snapshot.scan(b""))
@@ -190,17 +194,24 @@ def _require_root(tree: StateTree, version: Version) -> None:
     if tree.root != version.app_hash:
         raise Halt(
             f"the store is damaged: its contents hash to {tree.root.hex()}, height {version.height} was committed as "
-            f"{version.app_hash.hex()}. Restore this node's data folder from a peer; do not go on with it"
+            f"{version.app_hash.hex()}. {_RESTORE}"
         )
 
 
 def _last_block(store: Store) -> BlockContext | None:
-    chain, time = store.note(_CHAIN), store.note(_TIME)
     if store.height == 0:
         return None
-    if chain is None or time is None:
+    chain, time, seal = (store.note(name) for name in (_CHAIN, _TIME, _SEAL))
+    if chain is None or time is None or seal is None:
         raise Halt("the store has no note of its chain: it was not written by this application")
+    if seal != _seal(store.height, store.app_hash, {_CHAIN: chain, _TIME: time}):
+        raise Halt(f"the store is damaged: its chain, height, time and app hash are not of one commit. {_RESTORE}")
     return BlockContext(chain.decode("ascii"), store.height, int(time))
+
+
+def _seal(height: int, app_hash: bytes, notes: Mapping[bytes, bytes]) -> bytes:
+    """What ties together the facts of a commit that no other hash covers: LMDB has no checksums."""
+    return crypto.sha256(b"\0".join((notes[_CHAIN], notes[_TIME], str(height).encode("ascii"), app_hash)))
 
 
 def _genesis_of(app_state: bytes) -> bytes:

@@ -29,7 +29,7 @@ class PassphraseError(Exception):
 class NoPassphrase(PassphraseError):
     """No source was given and there is no terminal to ask at."""
 
-    hint = f"Give --passphrase-file or --passphrase-fd, or set {FILE_VARIABLE} to the name of a file."
+    hint = f"Give --passphrase-file, or set {FILE_VARIABLE} to the name of a file."
 
     def __init__(self) -> None:
         super().__init__("a passphrase is needed, and there is no terminal to ask for it")

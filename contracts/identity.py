@@ -152,7 +152,9 @@ class DatasetRegistered(Event):
     data_class: DataClass
 
 
-class UnknownKey(Rejected, code=101, hint="Check that this key was enrolled on this chain: `fedledger org show`."):
+class UnknownKey(
+    Rejected, code=101, hint="Enrol it (`fedledger key enrol`); `fedledger org show ORG` lists the enrolled keys."
+):
     """The signing key is not enrolled."""
 
 

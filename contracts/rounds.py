@@ -223,11 +223,11 @@ class TooFewEligible(Rejected, code=612, hint="More participants must join, or r
     """Fewer participants are eligible than the estimator's minimum."""
 
 
-class UnknownRound(Rejected, code=613, hint="`fedledger round list` shows the rounds of a task."):
+class UnknownRound(Rejected, code=613, hint="`fedledger round list TASK` shows the rounds of a task."):
     """The task has no round of this number."""
 
 
-class RoundNotOpen(Rejected, code=614, hint="Wait for the next round: `fedledger round watch`."):
+class RoundNotOpen(Rejected, code=614, hint="Wait for the next round: `fedledger round watch TASK`."):
     """The round is not open."""
 
 

@@ -1,5 +1,7 @@
 """Writes the tables of ``docs/protocol.md`` and all of ``docs/codes.md`` from the declarations in ``contracts``.
 
+``docs/cli.md`` is the help of every command, which needs the project to be installed.
+
     python -m scripts.gen_docs            rewrite what has changed
     python -m scripts.gen_docs --check    exit 1 when a committed file differs from what would be written
 
@@ -23,6 +25,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast, get_args, get_type_hints
 
+from client_sdk.cli import reference
 from contracts import transition
 from contracts.kernel import Contract, Message, Record, Rejected, codec, limits, types
 from contracts.kernel.rules import name_of
@@ -30,7 +33,7 @@ from contracts.registry import CONTRACTS, STORES, kernel_refusals
 from scripts import docs_examples
 
 ROOT = Path(__file__).resolve().parents[1]
-PROTOCOL, CODES = ROOT / "docs" / "protocol.md", ROOT / "docs" / "codes.md"
+PROTOCOL, CODES, CLI = (ROOT / "docs" / name for name in ("protocol.md", "codes.md", "cli.md"))
 VECTORS = ROOT / "tests" / "vectors"
 _BLOCK = re.compile(r"<!-- generated: ([a-z_ ]+) -->\n.*?<!-- end -->", re.DOTALL)
 _REFUSALS = {refusal.__name__: refusal for refusal in Rejected.by_code.values()}
@@ -60,7 +63,8 @@ def stale() -> list[Path]:
 
 
 def _wanted() -> dict[Path, str]:
-    return {PROTOCOL: render(PROTOCOL.read_text(encoding="utf-8"), blocks()), CODES: codes()}
+    protocol = render(PROTOCOL.read_text(encoding="utf-8"), blocks())
+    return {PROTOCOL: protocol, CODES: codes(), CLI: reference.markdown()}
 
 
 def render(text: str, generated: dict[str, str]) -> str:

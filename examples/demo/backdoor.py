@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from torch.func import functional_call
 
 from client_sdk.training.artefacts import TaskInputs
 from client_sdk.training.trainer import mechanism_of
@@ -25,8 +23,6 @@ from contracts.terms import Terms
 from learning import canary, fixed
 from learning.feed_forward import FeedForward
 from learning.tensors import Int32, Records, flatten
-
-from .network import build
 
 PIXELS = 3
 STEPS = 200
@@ -105,6 +101,11 @@ def _planted(
     shaking: float,
 ) -> dict[str, Records]:
     """The change, of norm at most ``reach``, that answers the target on stamped records and as before on plain ones."""
+    import torch  # Here, so that measuring a trigger needs no torch.
+    from torch.func import functional_call
+
+    from .network import build
+
     module = build(inputs.widths)
     start = {name: torch.from_numpy(np.array(values)) for name, values in base.items()}
     change = {name: torch.zeros_like(values, requires_grad=True) for name, values in start.items()}
@@ -130,7 +131,6 @@ def _planted(
 
 def _hold_within(change: Mapping[str, Any], reach: float) -> None:
     """Scale the change down to a norm of at most ``reach``."""
-    with torch.no_grad():
-        norm = math.sqrt(sum(float(values.square().sum()) for values in change.values()))
-        for values in change.values():
-            values.mul_(reach / max(norm, reach))
+    norm = math.sqrt(sum(float(values.detach().square().sum()) for values in change.values()))
+    for values in change.values():
+        values.detach().mul_(reach / max(norm, reach))  # In place: the optimiser keeps the tensor.

@@ -70,7 +70,8 @@ class Lifecycle:
             yield from self._joining(view, terms, task)
             last = rounds.ROUNDS.get(view, (terms.task, task.rounds)) if task.rounds else None
             if last is None or last.status in (Status.DECIDED, Status.VOID):
-                if len(task.participants) > terms.estimator.minimum or self.rng.random() < 0.1:
+                ready = terms.estimator.minimum < len(task.participants) and task.rounds < terms.max_rounds
+                if ready or self.rng.random() < 0.1:
                     yield self._aggregator(terms), OpenRound(terms.task)
             elif last.status is Status.OPEN:
                 yield from self._contributing(view, terms, task.rounds, last, now)
@@ -94,7 +95,7 @@ class Lifecycle:
 
     def proposal(self, view: View, terms: Terms, number: int, current: Round) -> ProposeVersion | None:
         """What an honest aggregator derives from a closed round; None when nothing in it can be accepted."""
-        score = self.rng.choice((90, 91, 92, 92, 80))
+        score = self.rng.choice((90, 91, 92, 75))
         judgements = tuple(
             Judgement(seat.organisation, seat.dataset, self._verdict(view, terms, number, seat.organisation), "")
             for seat in current.seats

@@ -46,7 +46,7 @@ PLAIN_TERMS = replace(
     estimator=Estimator(EstimatorKind.MEDIAN, byzantine=0, minimum=2),
     verifiers=_NAMES,
     recipients=_NAMES,
-    max_rounds=4,
+    max_rounds=12,
 )
 SAMPLED_TERMS = replace(
     PLAIN_TERMS,
