@@ -21,7 +21,7 @@ REAL_TESTS := e2e
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo devnet test e2e lint format types vectors docs bench setup train-deps lock clean
+.PHONY: help demo devnet test simulate e2e lint format types vectors docs bench setup train-deps lock clean
 
 help: ## Show this menu
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,10 @@ test: ## All tests, then the short end-to-end run on real nodes (TRAIN=no: witho
 	@$(TEST_SETUP)
 	$(PYTEST) -m "$(UNIT_TESTS)" -n $(WORKERS) $(ARGS)
 	$(PYTEST) -m "$(REAL_TESTS)"
+
+simulate: ## Replicas under crashes and a Byzantine proposer: ARGS="--seeds 10000 --jobs 2 --report simulation.json"
+	@$(SETUP) --python-only
+	$(PY) -m tests.simulation $(ARGS)
 
 e2e: ## Only the end-to-end run: real CometBFT and Kubo nodes on loopback
 	@$(TEST_SETUP)

@@ -68,9 +68,12 @@ def _many(options: argparse.Namespace) -> int:
         "seeds": {"first": options.first, "count": done, "failed": failures},
         "replicas": options.replicas,
         "blocks": blocks,
-        "crashes": sum(count for name, count in totals.items() if name.startswith("crashes: ")),
+        "crashes": _group(totals, "crashes: "),
+        "transactions": {"offered": _group(totals, "offered: "), "decided": _group(totals, "result: ")},
+        "events": _group(totals, "event: "),
+        "byzantine proposals": _group(totals, "byzantine proposals: "),
         "invariants": [checker.__name__.replace("_", " ") for checker in CHECKERS],
-        "counts": dict(sorted(totals.items())),
+        "counts": {name: count for name, count in sorted(totals.items()) if ": " not in name},
         "seconds": round(time.monotonic() - began, 1),
     }
     text = json.dumps(summary, indent=2)
@@ -78,6 +81,11 @@ def _many(options: argparse.Namespace) -> int:
     if options.report:
         options.report.write_text(text + "\n", encoding="utf-8")
     return 1 if failures else 0
+
+
+def _group(totals: Counter[str], prefix: str) -> dict[str, int]:
+    """The counts whose names begin like this, without that, the largest first."""
+    return {name.removeprefix(prefix): count for name, count in totals.most_common() if name.startswith(prefix)}
 
 
 def _outcomes(options: argparse.Namespace) -> Iterator[Report | SeedFailed]:

@@ -24,7 +24,6 @@ class Bystanders:
     def __init__(self, rng: Random, agreement: Agreement) -> None:
         self._rng, self._agreement = rng, agreement
         self._states: dict[int, dict[bytes, bytes]] = {}
-        self.answers = 0
 
     def learned(self, height: int, state: dict[bytes, bytes]) -> None:
         """The state after an agreed block."""
@@ -41,7 +40,6 @@ class Bystanders:
             self._offer_again,
         )
         self._rng.choice(questions)(replica)
-        self.answers += 1
 
     def _value(self, replica: Replica) -> None:
         prove = self._rng.random() < 0.7

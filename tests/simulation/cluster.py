@@ -9,8 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from contracts.kernel import View
-
 from .agreement import Agreement, Block, Violation
 from .bystanders import Bystanders
 from .faults import IN_A_HEIGHT, IN_A_REPLAY, IN_THE_APPLICATION, Crash, CrashPoint, Disk
@@ -219,11 +217,6 @@ class Cluster:
         if replica.up and self.rng.random() < 0.25:
             self.bystanders.visit(replica)
             self.counts["questions"] += 1
-
-    @property
-    def view(self) -> View:
-        """Committed state, at an up-to-date replica."""
-        return self.witness.view
 
 
 def _pass(point: CrashPoint) -> Callable[[Replica], bool]:
