@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import io
 import json
+import re
 import statistics
 import sys
 import time
@@ -86,7 +87,8 @@ def draw(path: Path, story: Sequence[Text], summary: Summary) -> None:
         console.print(line)
     console.print()
     _tables(console, summary)
-    path.write_text(console.export_svg(title="make demo", unique_id="fedledger-demo"))
+    drawn = console.export_svg(title="make demo", unique_id="fedledger-demo")
+    path.write_text(re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL))  # No font from anybody's server.
 
 
 def show_means(summaries: list[Summary]) -> None:
@@ -99,8 +101,11 @@ def show_means(summaries: list[Summary]) -> None:
 
 def _tables(console: Console, summary: Summary) -> None:
     console.print(round_table(summary.rounds))
+    console.print()
     console.print(_versions(summary))
+    console.print()
     console.print(_privacy(summary))
+    console.print()
     console.print(summary.promise, style="italic", highlight=False)
 
 
