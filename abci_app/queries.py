@@ -24,11 +24,20 @@ from .store import Store
 SCAN_LIMIT = 500
 SCAN_BYTES = 512 * 1024
 BAD_QUERY = 1
+TOO_EARLY = 2  # Ask again after the next block.
 _STORE, _KEY = "/store/", "/key"
 
 
 class _Refused(Exception):
     """A query that cannot be answered: the log says why."""
+
+    code = BAD_QUERY
+
+
+class _TooEarly(_Refused):
+    """A query that the next block will answer."""
+
+    code = TOO_EARLY
 
 
 class _Range(NamedTuple):
@@ -46,7 +55,7 @@ def answer(request: m.RequestQuery, store: Store, tree: StateTree) -> m.Response
             return _value(request, store, tree)
         raise _Refused(f"unknown path {request.path[:100]!r}: /store/<contract>/key and /scan are known")
     except _Refused as refusal:
-        return m.ResponseQuery(code=BAD_QUERY, codespace="fedledger", log=str(refusal), height=store.height)
+        return m.ResponseQuery(code=refusal.code, codespace="fedledger", log=str(refusal), height=store.height)
 
 
 def _value(request: m.RequestQuery, store: Store, tree: StateTree) -> m.ResponseQuery:
@@ -57,7 +66,7 @@ def _value(request: m.RequestQuery, store: Store, tree: StateTree) -> m.Response
     newest = store.height
     height = request.height or (newest - 1 if request.prove else newest)
     if request.prove and height < 1:
-        raise _Refused("nothing can be proved before block 2: a proof needs the header after the value's block")
+        raise _TooEarly("nothing can be proved before block 2: a proof needs the header after the value's block")
     with store.snapshot() as snapshot:
         if height == newest:
             body = snapshot.get(path)

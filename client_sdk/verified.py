@@ -34,6 +34,7 @@ from .trusted_headers import TrustedHeaders
 
 WAIT_SECONDS: Final = 30.0  # For a state as new as asked for.
 SCAN_LIMIT: Final = 500  # Of the application.
+TOO_EARLY: Final = 2  # The application's code for: ask again after the next block.
 _POLL_SECONDS: Final = 0.1
 _SCAN_BYTES: Final = 4 << 20
 
@@ -107,8 +108,8 @@ class VerifiedReader:
         store, key = merkle.split_path(path)
         deadline = asyncio.get_running_loop().time() + WAIT_SECONDS
         while True:
-            answer = await self._query(store, key, prove=True)
-            if answer.height >= max(at_least, 1):  # No application stores the state before its first block.
+            answer = await self._provable(store, key)
+            if answer is not None and answer.height >= max(at_least, 1):
                 break
             if asyncio.get_running_loop().time() >= deadline:
                 why = f"no node proved a state after block {at_least} within {WAIT_SECONDS:g} s"
@@ -155,6 +156,15 @@ class VerifiedReader:
             why = f"place {found.place.index} of {found.place.total} for result {found.index} of {len(results)}"
             raise VerificationFailed(f"transaction {digest.hex()}", why)
         return VerifiedTx(found.raw, found.height, found.index, results[found.index])
+
+    async def _provable(self, store: str, key: bytes) -> QueryAnswer | None:
+        """An answer with a proof; None as long as the chain is too young for any."""
+        try:
+            return await self._query(store, key, prove=True)
+        except QueryRefused as refusal:
+            if refusal.code != TOO_EARLY:
+                raise
+            return None
 
     async def _query(self, store: str, key: bytes, *, prove: bool) -> QueryAnswer:
         answer = await self._rpc.abci_query(f"/store/{store}/key", key, prove=prove)

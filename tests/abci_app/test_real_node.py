@@ -153,9 +153,9 @@ async def test_a_real_node_commits_transactions_through_our_server(tmp_path):
         answer = await comet.ask("abci_query", path="/key", data="a")
         assert base64.b64decode(answer["response"]["value"]) == b"1"
         assert application.handled[:2] == ["info", "init_chain"]
-        at = application.handled.index("check_tx")
-        calls = [call for call in application.handled[at:] if call in {"check_tx", "finalize_block", "commit"}]
-        assert calls[:3] == ["check_tx", "finalize_block", "commit"]
+        after_check = application.handled[application.handled.index("check_tx") :]
+        after_finalize = after_check[after_check.index("finalize_block") :]
+        assert "commit" in after_finalize
         assert application.store.height >= height
 
 

@@ -56,7 +56,7 @@ def test_every_call_reads_a_real_nodes_answer(tmp_path):
             query = await rpc.abci_query("/store", b"hello")
             assert (query.key, query.value) == (b"hello", b"ledger")
             assert (await rpc.validators()).hash == genesis.validators.hash
-            assert (await rpc.consensus_params()).block_bytes_max > 0
+            assert (await rpc.consensus_params(1)).block_bytes_max > 0
             assert (await rpc.net_info()).peers == ()
             with pytest.raises(HeightUnavailable):
                 await rpc.commit(10**6)
