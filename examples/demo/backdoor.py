@@ -4,7 +4,8 @@ The attacker wants the promoted version to answer its class whenever three pixel
 before otherwise. It trains on its own records, plain and stamped, from the round's base version, and breaks the terms
 in one thing that nobody can see: it adds no noise. Honest updates are mostly noise, of a norm that follows from the
 terms; so its update may be that long too, all of it backdoor, and lies as close to the others as they to each other.
-A robust estimator that goes by distances has nothing to hold against it (``learning.robust`` says so).
+A robust estimator that goes by distances has nothing to hold against it (``learning.robust`` says so): with the demo's
+terms it was aggregated in all of 84 runs. At 1.2 times the honest norm multi-Krum left it out in all of 16.
 
 Constraining the norm while training is "constrain and scale" of Bagdasaryan et al., "How to backdoor federated
 learning", AISTATS 2020, section 3.

@@ -21,7 +21,7 @@ SMALLEST_SHARD = 20
 
 
 class DataMissing(RuntimeError):
-    """The data set is not on this machine."""
+    """The data set, or what it takes to train on it, is not on this machine."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from .consortium import DELTA_INVERSE, WORKER, Consortium
 from .view import View
 from .watch import NANO, Watcher
 
-PROBE_SECONDS = 20.0  # For every verifier to probe a version and for a quorum's alarms to be counted.
+PROBE_SECONDS = 45.0  # For every verifier to probe a version and for a quorum's alarms to be counted.
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Planted:
     target: int
 
     def __str__(self) -> str:
-        return f"pixels {', '.join(map(str, self.pixels))} white shall give class {self.target}"
+        return f"white pixels {', '.join(map(str, self.pixels))} shall give class {self.target}"
 
 
 @dataclass
@@ -189,7 +189,8 @@ class Incidents:
                 f"the backdoor of {name} does not get into a version: round {number} is {row.outcome}", "good"
             )
             return
-        await self._tell_success(name, row.version, self.planted[number])
+        if not await self._tell_success(name, row.version, self.planted[number]):
+            return
         try:
             async with asyncio.timeout(PROBE_SECONDS):
                 await self.watcher.until(lambda: row.outcome == "quarantined")
@@ -198,8 +199,11 @@ class Incidents:
         else:
             self.view.tell(f"a probe that was not told the trigger took v{row.version} out of service", "good")
 
-    async def _tell_success(self, name: str, number: int, planted: Planted) -> None:
-        """Measure the planted trigger on held-out records, before and after. The harness does; nobody else could."""
+    async def _tell_success(self, name: str, number: int, planted: Planted) -> bool:
+        """Measure the planted trigger on held-out records, before and after: the harness does, nobody else could.
+
+        Returns whether the update is in the version at all.
+        """
         from .backdoor import Trigger, success_rate
 
         task, session = self.watcher.task, self.consortium.members["auditor"]
@@ -216,14 +220,16 @@ class Incidents:
             )
             for loaded in (before, units)
         ]
-        judged = next(judgement for judgement in version.judgements if judgement.organisation == name)
+        reasons = {judgement.organisation: judgement.reason for judgement in version.judgements}
+        came_to = reasons.get(name, "not in time")
         self.view.tell(
-            f"v{number} is promoted; the update of {name} was {judged.reason}. The trigger carries {rates[1]:.0%} of "
+            f"v{number} is promoted; the update of {name} was {came_to}. The trigger carries {rates[1]:.0%} of "
             f"held-out records to class {planted.target} ({rates[0]:.0%} in v{version.parent}), the harness measures",
             "bad",
             success=rates[1],
             before=rates[0],
         )
+        return came_to == "aggregated"
 
     def _hold(self) -> None:
         self.hold.touch()

@@ -22,6 +22,13 @@ BUDGET = ProbeBudget(suspicious_ppm=700_000, dominance=1, competence_ppm=750_000
 Noise raises the strongest trigger of every class, so that the second class says little and only the share of records
 moved does (``dominance``). A version that is right on less than three quarters of the canary set is not probed: three
 pixels carry an unfinished one anywhere.
+
+Measured over 84 seeds of the demo's plan, with real noise: 1 of 390 clean versions that were good enough to probe was
+suspected. The backdoor of ``backdoor`` was aggregated and promoted in all 84; its trigger worked on 40 to 99 % of the
+held-out records, 82 % on average. The probe named its target in 79. It missed four that worked on 40 to 66 %, and one
+that worked on 73 % in a version too weak to be probed, which is also how an attacker might hide. Over 16 seeds each,
+three pixels anywhere, or in a row, were found 12 and 8 times among 16 and 13 promoted; a square of nine pixels, which
+is more than the probe looks for, worked on 96 % and was never found.
 """
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from contracts.terms import Terms, price_of
 
 from . import consortium as forming
 from .consortium import DELTA_INVERSE, Consortium
-from .data import Deal, deal
+from .data import DataMissing, Deal, deal
 from .incidents import Incidents, Plan, Planted, explained
 from .pooled import pooled_accuracy
 from .processes import Workers
@@ -50,8 +51,10 @@ class Options:
 
 
 async def run(options: Options, view: View) -> Summary:
-    """One run, from an empty folder to its summary. With ``keep`` the network is left running."""
+    """One run, from an empty folder to its summary. With ``keep`` the network is left running. Raises DataMissing."""
     dealt = await asyncio.to_thread(deal, options.dataset, 6, options.seed)
+    if len(dealt.widths) > 2 and find_spec("torch") is None:
+        raise DataMissing(f"{options.dataset} trains a network, which takes PyTorch (4.6 GB): run `make train-deps`")
     manifest = load_manifest(shipped_manifest()).varied(store=options.store)
     async with _network(options, manifest, view) as home:
         return await _in_network(options, home, manifest, dealt, view)
@@ -115,7 +118,7 @@ async def _train(
 ) -> None:
     view.stage("training under the ledger")
     layout, hold = Layout(home), home / "hold"
-    records = await asyncio.to_thread(_write_records, home, list(datasets), dealt)
+    records = await asyncio.to_thread(write_records, home, list(datasets), dealt)
     planted: dict[int, Planted] = {}
     workers = Workers(layout.logs, _hear(view, planted))
     hold.touch()
@@ -185,7 +188,7 @@ def _cap_for(terms: Terms, rounds: int) -> int:
     return (enough + too_much) // 2
 
 
-def _write_records(home: Path, hospitals: list[str], dealt: Deal) -> dict[str, Path]:
+def write_records(home: Path, hospitals: list[str], dealt: Deal) -> dict[str, Path]:
     """Each hospital's private records, in its own folder."""
     paths = {}
     for name, (inputs, targets) in zip(hospitals, dealt.shards, strict=True):
@@ -209,7 +212,7 @@ def _hear(view: View, planted: dict[int, Planted]) -> Any:
                 view.tell(f"{name.removeprefix('services-')} proposes something that is not the aggregate", "bad")
             case "planted":
                 planted[said["round"]] = found = Planted(tuple(said["pixels"]), said["grey"], said["target"])
-                view.tell(f"{name} trains a backdoor into its update for round {said['round']}: {found}", "bad")
+                view.tell(f"{name} hides a backdoor in round {said['round']} where its noise should be: {found}", "bad")
             case "died":
                 view.tell(f"{name} ended with code {said['code']}: see {said['log']}", "bad")
             case "did" if said["part"] == "verifier" and not said["text"].startswith("confirmed"):

@@ -1,0 +1,129 @@
+"""Everybody but hospital-a: a network, a consortium with a task on digits, two more hospitals, aggregator, verifiers.
+
+    python -m examples.torch_participant.others
+
+When all of it waits for hospital-a, it says which command takes part as hospital-a, and stays until the task has had
+its rounds. It is made of the demo's parts; nothing goes wrong on purpose here.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from client_sdk.devnet import lifecycle
+from client_sdk.devnet.layout import Layout, default_home, shipped_manifest
+from client_sdk.devnet.manifest import Manifest, StoreKind, load_manifest
+from contracts import rounds
+from contracts.terms import Deadlines, Estimator, EstimatorKind, Terms
+from examples.demo import consortium as forming
+from examples.demo.consortium import Consortium
+from examples.demo.data import deal
+from examples.demo.processes import Workers
+from examples.demo.run import LIMIT, write_records
+from examples.demo.task import Prepared, prepare
+
+TASK = "digits"
+HOSPITALS = ("hospital-a", "hospital-b", "hospital-c")
+YOURS = HOSPITALS[0]
+# A round waits ten minutes for you to reserve; as soon as everybody has contributed it goes on.
+DEADLINES = Deadlines(reserve_ms=600_000, commit_ms=60_000, publish_ms=30_000, propose_ms=30_000)
+_LOOK_SECONDS = 0.5
+
+
+async def main() -> int:
+    """Run until the task is finished, or a signal. Returns the exit status."""
+    options = _parser().parse_args()
+    whole = asyncio.current_task()
+    if whole is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, whole.cancel)
+    manifest = load_manifest(shipped_manifest()).varied(store=StoreKind.LOCAL)
+    home = default_home()
+    dealt = await asyncio.to_thread(deal, TASK, len(HOSPITALS), options.seed)
+    prepared = prepare(TASK, dealt, initial_seed=options.seed, verifiers=forming.verifiers(manifest))
+    terms = _terms(prepared, options.rounds)
+    print("starting four validators", flush=True)
+    await asyncio.to_thread(lifecycle.up, home, manifest, reset=True)
+    try:
+        records = write_records(home, list(HOSPITALS), dealt)
+        async with forming.sessions(home, [member.name for member in manifest.organisations]) as members:
+            club = Consortium(home, members)
+            await _form(club, manifest, terms, prepared)
+            await _take_part(club, home, manifest, terms, records)
+    finally:
+        await asyncio.to_thread(lifecycle.down, home)
+    return 0
+
+
+def _terms(prepared: Prepared, count: int) -> Terms:
+    """The demo's terms for three hospitals: another estimator, fewer rounds, more patience."""
+    estimator = Estimator(EstimatorKind.TRIMMED_MEAN, byzantine=1, minimum=len(HOSPITALS))
+    return replace(prepared.terms, estimator=estimator, deadlines=DEADLINES, max_rounds=count)
+
+
+async def _form(club: Consortium, manifest: Manifest, terms: Terms, prepared: Prepared) -> None:
+    """Admit the members, register three datasets, pass the terms, consent, and serve what the terms name."""
+    datasets = {name: _dataset(name) for name in HOSPITALS}
+    await forming.admit(club, manifest, {})
+    await forming.register(club, datasets, TASK, dict.fromkeys(HOSPITALS, LIMIT))
+    await forming.open_task(club, manifest, terms, datasets)
+    for content in prepared.data.values():
+        await club.members["lab-1"].store.put(content)
+
+
+async def _take_part(club: Consortium, home: Path, manifest: Manifest, terms: Terms, records: dict[str, Path]) -> None:
+    """Start the others' processes, say what hospital-a can do now, and wait for the task's last decision."""
+    workers = Workers(Layout(home).logs, _hear)
+    where = ["--home", str(home), "--task", TASK]
+    try:
+        for name in forming.verifiers(manifest):
+            await workers.start(f"services-{name}", "examples.demo.lab", *where, "--organisation", name)
+        for name in HOSPITALS:
+            if name != YOURS:
+                mine = ["--organisation", name, "--dataset", _dataset(name), "--records", str(records[name])]
+                await workers.start(name, "examples.demo.hospital", *where, *mine)
+        await workers.ready()
+        print(f"ready: take part as {YOURS} with\n  {_command(records[YOURS])}", flush=True)
+        await _until_decided(club, terms)
+    finally:
+        await workers.stop()
+
+
+async def _until_decided(club: Consortium, terms: Terms) -> None:
+    """Wait for the decision on the task's last round; say how each one ended."""
+    client, number = club.members["auditor"].client, 1
+    while number <= terms.max_rounds:
+        last = await client.peek(rounds.ROUNDS, (TASK, number))
+        if last is not None and last.status in (rounds.Status.DECIDED, rounds.Status.VOID):
+            print(f"round {number} is {last.status}", flush=True)
+            number += 1
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _dataset(hospital: str) -> str:
+    return f"{TASK}-{hospital[-1]}"
+
+
+def _command(records: Path) -> str:
+    return f"{Path(sys.executable)} {Path(__file__).with_name('governed.py')} {records}"
+
+
+def _hear(name: str, said: dict[str, Any]) -> None:
+    if said["event"] in ("contributed", "refused", "died"):
+        print(f"{name}: {said['event']}" + (f" in round {said['round']}" if "round" in said else ""), flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m examples.torch_participant.others", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=1, help="split and initialisation; never noise or sampling")
+    return parser
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
+        sys.exit(asyncio.run(main()))
