@@ -25,6 +25,7 @@ class Workers:
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._readers: list[asyncio.Task[None]] = []
         self._ready: dict[str, asyncio.Event] = {}
+        self._stopping = False
 
     async def start(self, name: str, module: str, *arguments: str) -> None:
         """Start ``python -m module`` under a name; its errors go to a log of that name."""
@@ -53,6 +54,7 @@ class Workers:
 
     async def stop(self) -> None:
         """End every process: politely, then not."""
+        self._stopping = True
         living = [process for process in self._processes.values() if process.returncode is None]
         for process in living:
             process.send_signal(signal.SIGTERM)
@@ -76,7 +78,7 @@ class Workers:
             self._hear(name, said)
         code = await process.wait()
         self._ready[name].set()
-        if code not in (0, -signal.SIGTERM):
+        if code != 0 and not self._stopping:
             self._hear(name, {"event": "died", "code": code, "log": str(self._logs / f"{name}.log")})
 
 

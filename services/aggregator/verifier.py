@@ -4,9 +4,11 @@ It trusts neither the aggregator nor its node: reads that matter are proved, pay
 and the vote names a digest, so a verifier that sees other bytes than the proposer says so by voting.
 """
 
+import asyncio
 import hashlib
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 from client_sdk.client import NotDecided
 from client_sdk.training.artefacts import CanarySet
@@ -81,11 +83,11 @@ class Verifier:
         if version.status is not Status.PROMOTED:
             return
         network = recompute.network(self._task.inputs, units, self._task.terms.update.scale_bits)
-        found = self._probe(network, await self._gatherer.canary())
-        self._probed.add(model.current)
+        found = await asyncio.to_thread(self._probe, network, await self._gatherer.canary())
         if found is not None:
             reason, evidence = found
-            await self._client.submit(
-                RaiseAlarm(self._task.model, model.current, hashlib.sha256(evidence).digest(), reason)
-            )
-            self._say(f"raised an alarm on version {model.current}: {reason}")
+            alarm = RaiseAlarm(self._task.model, model.current, hashlib.sha256(evidence).digest(), reason)
+            with suppress(Rejected):  # Raised by an earlier life of this process, or out of service already.
+                await self._client.submit(alarm)
+                self._say(f"raised an alarm on version {model.current}: {reason}")
+        self._probed.add(model.current)  # Only now: an alarm that did not get through is raised again.

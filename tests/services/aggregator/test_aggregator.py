@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from client_sdk.client import LedgerClient
+from client_sdk.client import LedgerClient, NotDecided
 from client_sdk.payloads.errors import StoreUnavailable
 from client_sdk.rpc import NodeUnavailable
 from client_sdk.training import participant
 from contracts import lineage, rounds
 from contracts.lineage import Candidate, Status
+from contracts.models import RaiseAlarm
 from contracts.reputation import CHANGES, Verdict
 from contracts.rounds import NotYourTask, Progress
 from learning.feed_forward import FeedForward
@@ -341,3 +342,29 @@ def test_a_probe_that_finds_something_raises_one_alarm_and_a_quorum_of_them_quar
     )
     assert lineage.MODELS.at(world.chain.view, MODEL).current == 0
     assert all(stage.said.count(text) <= 5 for text in stage.said if "alarm" in text)
+
+
+def test_an_alarm_that_was_not_decided_is_raised_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four of six must agree, and each loses its first alarm: only alarms raised again can quarantine."""
+    stage = Stage(world)
+    watchful = []
+    for member in (*HOSPITALS, STAND_BY):
+        gatherer = world.gatherer(member)
+        monkeypatch.setattr(gatherer.client, "submit", losing_first_alarm(gatherer.client.submit))
+        watchful.append(stage.verifier(member, gatherer, probe=lambda _network, _canary: ("found", b"it")).run())
+    stage.run(
+        [stage.aggregator(pause=lambda: stage.round(1) is not None).run(), *watchful, *stage.hospitals()],
+        until=lambda: stage.versions()[:1] == [(LAB.name, Status.QUARANTINED)],
+    )
+
+
+def losing_first_alarm(submit: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    lost = []
+
+    async def submitting(message: Any) -> Any:
+        if isinstance(message, RaiseAlarm) and not lost:
+            lost.append(message)
+            raise NotDecided("the alarm expired")
+        return await submit(message)
+
+    return submitting
