@@ -61,6 +61,8 @@ class Trainer:
         raw, targets = records
         self._inputs = inputs.transform(np.asarray(raw))  # A torch tensor too.
         self._targets = _classes(targets, len(self._inputs), inputs.widths[-1])
+        # Tried before any budget is held; and torch loads its compiler now rather than under a round's deadline.
+        self._model.clipped_gradient_sum(self._inputs[:1], self._targets[:1], np.zeros(1, np.int64), clip=1.0)
         self._entropy = entropy or OsEntropy()
         self.code = code_digest(model, record_loss)
 

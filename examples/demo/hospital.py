@@ -34,8 +34,6 @@ def main() -> int:
         task = ledger.task(options.task)
         model, loss = _model(task.inputs.widths)
         trainer = fl.Trainer(model, loss, (records["inputs"], records["targets"]), inputs=task.inputs)
-        # Torch loads much of itself at the first gradient; no deadline should have to wait for that.
-        trainer.update(task.terms, np.zeros(task.inputs.layout.size, np.int32))
         say("ready", quote=str(ledger.quote(task, options.dataset)))
         for rnd in ledger.rounds(task, options.dataset):
             try:
