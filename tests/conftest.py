@@ -1,13 +1,16 @@
 """Options and fixtures for every test."""
 
+import os
+
 import hypothesis
 import pytest
 
 from tests import vectors_io
 from tests.vectors_io import VectorWriter
 
-# A shared machine makes any deadline a coin toss; what matters is bounded by the number of examples.
-hypothesis.settings.register_profile("fedledger", deadline=None)
+# A shared machine makes any deadline a coin toss; what matters is bounded by the number of examples. CI repeats the
+# same examples, so that what lands does not depend on luck; everybody else draws new ones.
+hypothesis.settings.register_profile("fedledger", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("fedledger")
 
 
