@@ -236,7 +236,7 @@ def test_a_module_without_a_docstring_is_found_and_an_empty_one_is_not() -> None
     [
         ("requirements/base.txt", "numpy @ https://example.org/numpy.whl"),
         ("pyproject.toml", 'index-url = "x"'),
-        ("docs/setup.md", "download it from pypi.org"),
+        ("docs/setup.md", f"download it from {tidy.INDEX_HOSTS[0]}"),
         ("docs/setup.md", "see /" + "work/main"),
         ("scripts/x.py", "HOME = '/" + "root/.cache'"),
     ],

