@@ -229,6 +229,32 @@ def test_nothing_is_in_the_store_before_the_commitment_is_accepted(
         asyncio.run(world.store.get(Cid.parse(record.cid), record.size))
 
 
+def test_a_node_that_only_claims_to_have_accepted_a_commitment_gets_no_payload_served(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody was charged for the update, so nobody may fetch it."""
+    taking_part = world.participant(HOSPITAL_A)
+    sent: list[object] = []
+
+    async def claimed(signed: object) -> None:
+        sent.append(signed)
+
+    monkeypatch.setattr(taking_part.client, "send", claimed)
+    with pytest.raises(contributions.NotCommitted):
+        asyncio.run(swallowed_commitment(taking_part, world))
+    kept = taking_part.journal.find(TASK, 1, DATASET)
+    assert kept is not None
+    assert len(sent) == 1
+    assert not asyncio.run(taking_part.store.has(payload_cid(kept.payload)))
+
+
+async def swallowed_commitment(taking_part: Participant, world: World) -> None:
+    """Commit through a node that swallows it, then go on as if it had been accepted."""
+    current = rounds.ROUNDS.at(world.chain.view, (TASK, 1))
+    await taking_part.commit(1, current, world.trainer(HOSPITAL_A))
+    await taking_part.publish(1)
+
+
 def test_a_journalled_commitment_that_expired_unseen_is_signed_anew_over_the_same_payload(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
