@@ -88,7 +88,7 @@ class Aggregator:
         if seen.last is None:
             return
         try:
-            made = await self._gatherer.recompute(number, seen.last)
+            made = await self._gatherer.recompute(number)
         except NothingToPropose as error:
             self._hopeless.add(number)
             self._say(f"nothing to propose in round {number}: {error}")

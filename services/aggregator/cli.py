@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from client_sdk.client import Receipt
     from client_sdk.session import Session
     from contracts.lineage import Version
-    from contracts.rounds import Round
 
     from .gather import Gatherer
     from .recompute import Recomputed
@@ -86,8 +85,8 @@ def propose(
 
     async def work(session: "Session") -> tuple["Recomputed", "Receipt | None"]:
         gatherer = await _gatherer(session, task)
-        number, current = await _closed_round(session, task)
-        made = await _recomputed(gatherer, number, current)
+        number = await _closed_round(session, task)
+        made = await _recomputed(gatherer, number)
         if dry_run:
             return made, None
         await session.store.put(made.model)
@@ -119,8 +118,8 @@ def vote(
     from contracts.models import VoteVersion
 
     async def work(session: "Session") -> tuple["Version", "Recomputed", "Receipt"]:
-        proposed, task, current = await _proposed(session, name, version)
-        made = await _recomputed(await _gatherer(session, task), proposed.round, current)
+        proposed, task = await _proposed(session, name, version)
+        made = await _recomputed(await _gatherer(session, task), proposed.round)
         await session.store.put(made.model)  # A version has as many sources as it has verifiers.
         digest = candidate_digest(made.candidate)
         return proposed, made, await access.submit(session.client, VoteVersion(name, version, digest))
@@ -180,8 +179,8 @@ async def _gatherer(session: "Session", name: str) -> "Gatherer":
     return Gatherer(session.client, session.store, task, session.identity)
 
 
-async def _closed_round(session: "Session", task: str) -> tuple[int, "Round"]:
-    """The last round, which waits for a proposal."""
+async def _closed_round(session: "Session", task: str) -> int:
+    """The number of the last round, which waits for a proposal."""
     from contracts import rounds
 
     state = await session.client.get(rounds.TASKS, task)
@@ -192,12 +191,12 @@ async def _closed_round(session: "Session", task: str) -> tuple[int, "Round"]:
         status = f"round {state.rounds} is {current.status}" if current else "no round was opened"
         hint = f"Wait until a round is closed: fedledger round watch {task}"
         raise CliError("NOTHING_TO_DO", f"{status}, so there is nothing to propose", hint)
-    return state.rounds, current
+    return state.rounds
 
 
-async def _proposed(session: "Session", name: str, number: int) -> tuple["Version", str, "Round"]:
-    """A proposed version, its task, and the round it came from."""
-    from contracts import lineage, rounds
+async def _proposed(session: "Session", name: str, number: int) -> tuple["Version", str]:
+    """A proposed version and its task."""
+    from contracts import lineage
     from contracts.models import UnknownModel, UnknownVersion
 
     record = await session.client.get(lineage.MODELS, name)
@@ -206,17 +205,14 @@ async def _proposed(session: "Session", name: str, number: int) -> tuple["Versio
     version = await session.client.get(lineage.VERSIONS, (name, number))
     if version is None:
         raise UnknownVersion(model=name, version=number)
-    current = await session.client.get(rounds.ROUNDS, (record.task, version.round))
-    if current is None:
-        raise rounds.UnknownRound(task=record.task, round=version.round)
-    return version, record.task, current
+    return version, record.task
 
 
-async def _recomputed(gatherer: "Gatherer", number: int, current: "Round") -> "Recomputed":
+async def _recomputed(gatherer: "Gatherer", number: int) -> "Recomputed":
     from .recompute import NothingToPropose
 
     try:
-        return await gatherer.recompute(number, current)
+        return await gatherer.recompute(number)
     except NothingToPropose as error:
         hint = "The round passes without a version; the next one starts anew."
         raise CliError("NOTHING_TO_PROPOSE", f"round {number}: {error}", hint) from error

@@ -17,11 +17,11 @@ from client_sdk.payloads.store import PayloadStore
 from client_sdk.training import artefacts
 from client_sdk.training.artefacts import CanarySet
 from client_sdk.training.task import TaskView, load_canary, load_version
-from contracts import contributions, identity
+from contracts import contributions, identity, rounds
 from contracts.contributions import Commitment
 from contracts.kernel import crypto
 from contracts.reputation import Verdict
-from contracts.rounds import Progress, Round, Seat
+from contracts.rounds import Progress, Seat
 from learning.payload import encoded_size
 
 from . import recompute
@@ -41,11 +41,17 @@ class Gatherer:
     identity: str  # This organisation's age identity.
     _canary: CanarySet | None = field(default=None, init=False)
 
-    async def recompute(self, number: int, current: Round) -> Recomputed:
+    async def recompute(self, number: int) -> Recomputed:
         """The candidate that follows from a closed round.
 
-        Raises recompute.NothingToPropose; StoreUnavailable and what ``load_version`` and proved reads raise.
+        The round is read with its proof, no older than now: its seats and weights decide the aggregate, and a node
+        that could choose them could make verifiers confirm another one. Raises recompute.NothingToPropose, the
+        ledger's UnknownRound; StoreUnavailable and what ``load_version`` and proved reads raise.
         """
+        now = (await self.client.rpc.status()).height
+        current = await self.client.get(rounds.ROUNDS, (self.task.name, number), at_least=now)
+        if current is None:
+            raise rounds.UnknownRound(task=self.task.name, round=number)
         published = [seat for seat in current.seats if seat.progress is Progress.PUBLISHED]
         got = await asyncio.gather(*(self._fetch(number, seat) for seat in published))
         keys: list[SeatKey] = [(seat.organisation, seat.dataset) for seat in published]

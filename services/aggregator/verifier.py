@@ -64,7 +64,7 @@ class Verifier:
         if seen.last is None:
             return
         try:
-            made = await self._gatherer.recompute(seen.task.rounds, seen.last)
+            made = await self._gatherer.recompute(seen.task.rounds)
             digest = lineage.candidate_digest(made.candidate)
         except NothingToPropose as error:
             digest = hashlib.sha256(b"nothing to propose: " + str(error).encode()).digest()

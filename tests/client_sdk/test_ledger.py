@@ -114,7 +114,7 @@ def decide(world: World) -> None:
     world.chain.submit(LAB, CloseRound(TASK, 1))
 
     async def propose() -> None:
-        made = await world.gatherer(LAB).recompute(1, consortium.round_of(world.chain))
+        made = await world.gatherer(LAB).recompute(1)
         await world.store.put(made.model)
         world.chain.submit(LAB, ProposeVersion(made.candidate))
 

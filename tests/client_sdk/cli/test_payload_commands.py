@@ -150,7 +150,7 @@ def test_a_vote_on_a_false_proposal_contradicts_it(run, members, world):
     closed(world)
     who = members(world=world)
     made = asyncio.run(
-        world.gatherer(LAB).recompute(1, rounds.ROUNDS.at(world.chain.view, (TASK, 1)))
+        world.gatherer(LAB).recompute(1)
     ).candidate  # fmt: skip
     forged = consortium.replace(made, canary_correct=made.canary_total + 1)
     world.chain.submit(LAB, consortium.ProposeVersion(forged))

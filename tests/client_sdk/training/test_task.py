@@ -38,7 +38,7 @@ def promote(world: World) -> bytes:
     async def course() -> bytes:
         await world.contribute(number)
         world.chain.submit(LAB, CloseRound(TASK, number))
-        made = await world.gatherer(LAB).recompute(number, consortium.round_of(world.chain, number))
+        made = await world.gatherer(LAB).recompute(number)
         await world.store.put(made.model)
         world.chain.submit(LAB, ProposeVersion(made.candidate))
         return made.model

@@ -112,7 +112,7 @@ class Scene:
 
     def verdict(self, member: Member, *, by: Member = LAB) -> tuple[Verdict, str]:
         """What one organisation's recomputation says about a contribution."""
-        made = asyncio.run(self.gatherer(by).recompute(self.number, self.current))
+        made = asyncio.run(self.gatherer(by).recompute(self.number))
         (judged,) = [judged for judged in made.candidate.judgements if judged.organisation == member.name]
         return judged.verdict, judged.reason
 
@@ -221,7 +221,7 @@ def test_proposer_and_verifier_arrive_at_one_digest_whatever_is_wrong(scene: Sce
     scene.close()
     digests = set()
     for member in (LAB, HOSPITAL_B, HOSPITAL_C):
-        made = asyncio.run(scene.gatherer(member).recompute(scene.number, scene.current))
+        made = asyncio.run(scene.gatherer(member).recompute(scene.number))
         digests.add(lineage.candidate_digest(made.candidate))
     assert len(digests) == 1
 
@@ -291,7 +291,7 @@ def test_who_did_not_publish_is_not_fetched(scene: Scene) -> None:
         scene.world.chain.submit(HOSPITAL_A, step)
     scene.world.node.let_pass(40_000)
     scene.close()
-    asyncio.run(scene.gatherer().recompute(scene.number, scene.current))
+    asyncio.run(scene.gatherer().recompute(scene.number))
     assert payload_cid(GOOD) not in scene.store.asked
 
 
@@ -301,7 +301,7 @@ def test_too_few_good_payloads_leave_nothing_to_propose(scene: Scene) -> None:
     scene.honest(HOSPITAL_A)
     scene.close()
     with pytest.raises(NothingToPropose):
-        asyncio.run(scene.gatherer().recompute(scene.number, scene.current))
+        asyncio.run(scene.gatherer().recompute(scene.number))
 
 
 def test_the_canary_set_is_fetched_once(scene: Scene) -> None:
@@ -311,8 +311,8 @@ def test_the_canary_set_is_fetched_once(scene: Scene) -> None:
 
     async def twice() -> None:
         gatherer = scene.gatherer()
-        await gatherer.recompute(scene.number, scene.current)
-        await gatherer.recompute(scene.number, scene.current)
+        await gatherer.recompute(scene.number)
+        await gatherer.recompute(scene.number)
 
     asyncio.run(twice())
     assert scene.store.asked.count(canary) == 1
@@ -322,9 +322,9 @@ def test_the_canary_set_is_fetched_once(scene: Scene) -> None:
 
 def test_nothing_is_computed_on_a_base_version_that_fell(scene: Scene) -> None:
     scene.honest(*HOSPITALS)
-    current = scene.close()
+    scene.close()
     version = lineage.VERSIONS.at(scene.world.chain.view, (MODEL, 0))
     fallen = replace(version, status=lineage.Status.QUARANTINED)
     scene.world.chain.given(lineage.VERSIONS.put((MODEL, 0), fallen))
     with pytest.raises(VersionUnfit):
-        asyncio.run(scene.gatherer().recompute(scene.number, current))
+        asyncio.run(scene.gatherer().recompute(scene.number))
