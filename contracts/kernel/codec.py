@@ -31,24 +31,47 @@ class Malformed(ValueError):
         self.field = field
         self.why = why
 
+    def within(self, name: str) -> "Malformed":
+        """The same fault, seen from what holds the value: ``within("terms")`` of ``clip`` is ``terms.clip``."""
+        dot = "." if name and self.field and not self.field.startswith("[") else ""
+        return Malformed(f"{name}{dot}{self.field}", self.why)
+
 
 @dataclass(frozen=True)
 class Shape:
-    """How one declared type is checked and turned into plain data, and back."""
+    """How one declared type is checked and turned into plain data, and back.
 
-    pack: Callable[[Any, str], Any]
-    unpack: Callable[[Any, str], Any]
+    The two conversions name a fault from their own value on; whoever calls one for a part puts the part's name before
+    it, so that a path is only built when there is something to say.
+    """
+
+    to_plain: Callable[[Any], Any]
+    of_plain: Callable[[Any], Any]
     description: str
+
+    def pack(self, value: Any, field: str) -> Any:
+        """The plain data of a value. Raises Malformed, its path beginning with ``field``."""
+        try:
+            return self.to_plain(value)
+        except Malformed as error:
+            raise error.within(field) from None
+
+    def unpack(self, value: Any, field: str) -> Any:
+        """The value that plain data stands for. Raises Malformed, its path beginning with ``field``."""
+        try:
+            return self.of_plain(value)
+        except Malformed as error:
+            raise error.within(field) from None
 
 
 def encode(record: object) -> bytes:
     """Canonical DAG-CBOR of a record. Raises Malformed when a field breaks its declared bounds."""
-    return cbrrr.encode_dag_cbor(shape_of(type(record)).pack(record, ""))
+    return cbrrr.encode_dag_cbor(shape_of(type(record)).to_plain(record))
 
 
 def decode(kind: type[R], raw: bytes, *, most: int) -> R:
     """Read a record from at most ``most`` bytes. Raises Malformed for anything ``encode`` would not have written."""
-    record: R = shape_of(kind).unpack(decode_plain(raw, most=most), "")
+    record: R = shape_of(kind).of_plain(decode_plain(raw, most=most))
     return record
 
 
@@ -88,10 +111,10 @@ def _shape_of(annotation: Any) -> Shape:
     raise TypeError(f"{annotation!r} has no declared bounds and cannot be part of a record")
 
 
-def _exactly(kind: type) -> Callable[[Any, str], Any]:
-    def check(value: Any, field: str) -> Any:
+def _exactly(kind: type) -> Callable[[Any], Any]:
+    def check(value: Any) -> Any:
         if type(value) is not kind:
-            raise Malformed(field, f"must be {kind.__name__}")
+            raise Malformed("", f"must be {kind.__name__}")
         return value
 
     return check
@@ -110,72 +133,84 @@ def _bounded(kind: Any, bound: object) -> Shape:
 
 
 def _integer(bound: Range) -> Shape:
-    def check(value: Any, field: str) -> int:
+    low, high = bound.low, bound.high
+
+    def check(value: Any) -> int:
         if type(value) is not int:
-            raise Malformed(field, "must be an integer")
-        if not bound.low <= value <= bound.high:
-            raise Malformed(field, f"must be between {bound.low} and {bound.high}")
+            raise Malformed("", "must be an integer")
+        if not low <= value <= high:
+            raise Malformed("", f"must be between {low} and {high}")
         return value
 
-    return Shape(check, check, f"int {bound.low}..{bound.high}")
+    return Shape(check, check, f"int {low}..{high}")
 
 
 def _text(bound: Text) -> Shape:
-    def check(value: Any, field: str) -> str:
+    longest, fullmatch = bound.longest, bound.pattern.fullmatch
+
+    def check(value: Any) -> str:
         if not isinstance(value, str):
-            raise Malformed(field, "must be text")
-        if len(value) > bound.longest:
-            raise Malformed(field, f"must have at most {bound.longest} characters")
-        if bound.pattern.fullmatch(value) is None:
-            raise Malformed(field, f"must match {bound.pattern.pattern}")
+            raise Malformed("", "must be text")
+        if len(value) > longest:
+            raise Malformed("", f"must have at most {longest} characters")
+        if fullmatch(value) is None:
+            raise Malformed("", f"must match {bound.pattern.pattern}")
         return value
 
-    return Shape(check, check, f"text, at most {bound.longest}")
+    return Shape(check, check, f"text, at most {longest}")
 
 
 def _bytes(bound: Length) -> Shape:
-    def check(value: Any, field: str) -> bytes:
+    low, high = bound.low, bound.high
+
+    def check(value: Any) -> bytes:
         if type(value) is not bytes:
-            raise Malformed(field, "must be bytes")
-        if not bound.low <= len(value) <= bound.high:
-            raise Malformed(field, f"must have {bound.low} to {bound.high} bytes")
+            raise Malformed("", "must be bytes")
+        if not low <= len(value) <= high:
+            raise Malformed("", f"must have {low} to {high} bytes")
         return value
 
-    size = str(bound.low) if bound.low == bound.high else f"{bound.low}..{bound.high}"
+    size = str(low) if low == high else f"{low}..{high}"
     return Shape(check, check, f"bytes {size}")
 
 
 def _tuple(item: Shape, bound: Items) -> Shape:
-    def sized(value: Any, kind: type[list[Any]] | type[tuple[Any, ...]], field: str) -> Any:
+    def each(convert: Callable[[Any], Any], value: Any, kind: type[list[Any]] | type[tuple[Any, ...]]) -> list[Any]:
         if not isinstance(value, kind):
-            raise Malformed(field, "must be a list")
+            raise Malformed("", "must be a list")
         if not bound.low <= len(value) <= bound.high:
-            raise Malformed(field, f"must have {bound.low} to {bound.high} items")
-        return value
+            raise Malformed("", f"must have {bound.low} to {bound.high} items")
+        converted: list[Any] = []
+        try:
+            for entry in value:
+                converted.append(convert(entry))  # noqa: PERF401 - the length says which item was at fault.
+        except Malformed as error:
+            raise error.within(f"[{len(converted)}]") from None
+        return converted
 
-    def pack(value: Any, field: str) -> list[Any]:
-        return [item.pack(entry, f"{field}[{i}]") for i, entry in enumerate(sized(value, tuple, field))]
+    def to_plain(value: Any) -> list[Any]:
+        return each(item.to_plain, value, tuple)
 
-    def unpack(value: Any, field: str) -> tuple[Any, ...]:
-        return tuple(item.unpack(entry, f"{field}[{i}]") for i, entry in enumerate(sized(value, list, field)))
+    def of_plain(value: Any) -> tuple[Any, ...]:
+        return tuple(each(item.of_plain, value, list))
 
-    return Shape(pack, unpack, f"list of {item.description}, {bound.low}..{bound.high}")
+    return Shape(to_plain, of_plain, f"list of {item.description}, {bound.low}..{bound.high}")
 
 
 def _enum(kind: type[Enum]) -> Shape:
     members = {member.value: member for member in kind}
 
-    def pack(value: Any, field: str) -> Any:
+    def to_plain(value: Any) -> Any:
         if not isinstance(value, kind):
-            raise Malformed(field, f"must be one of {', '.join(members)}")
+            raise Malformed("", f"must be one of {', '.join(members)}")
         return value.value
 
-    def unpack(value: Any, field: str) -> Enum:
+    def of_plain(value: Any) -> Enum:
         if type(value) is not str or value not in members:
-            raise Malformed(field, f"must be one of {', '.join(members)}")
+            raise Malformed("", f"must be one of {', '.join(members)}")
         return members[value]
 
-    return Shape(pack, unpack, " / ".join(members))
+    return Shape(to_plain, of_plain, " / ".join(members))
 
 
 def _union(options: tuple[Any, ...]) -> Shape:
@@ -186,13 +221,13 @@ def _union(options: tuple[Any, ...]) -> Shape:
 
 
 def _optional(inner: Shape) -> Shape:
-    def pack(value: Any, field: str) -> Any:
-        return None if value is None else inner.pack(value, field)
+    def to_plain(value: Any) -> Any:
+        return None if value is None else inner.to_plain(value)
 
-    def unpack(value: Any, field: str) -> Any:
-        return None if value is None else inner.unpack(value, field)
+    def of_plain(value: Any) -> Any:
+        return None if value is None else inner.of_plain(value)
 
-    return Shape(pack, unpack, f"{inner.description}, or null")
+    return Shape(to_plain, of_plain, f"{inner.description}, or null")
 
 
 def _tagged(options: tuple[type, ...]) -> Shape:
@@ -201,45 +236,57 @@ def _tagged(options: tuple[type, ...]) -> Shape:
     shapes = {tag: shape_of(option) for tag, option in by_tag.items()}
     tags = {option: tag for tag, option in by_tag.items()}
 
-    def pack(value: Any, field: str) -> Plain:
+    def to_plain(value: Any) -> Plain:
         if type(value) not in tags:
-            raise Malformed(field, f"must be one of {', '.join(by_tag)}")
+            raise Malformed("", f"must be one of {', '.join(by_tag)}")
         tag = tags[type(value)]
-        return {"kind": tag, "value": shapes[tag].pack(value, f"{field}.{tag}")}
+        return {"kind": tag, "value": shapes[tag].pack(value, tag)}
 
-    def unpack(value: Any, field: str) -> Any:
+    def of_plain(value: Any) -> Any:
         if not isinstance(value, dict) or value.keys() != _TAGGED.keys():
-            raise Malformed(field, "must be a map of kind and value")
+            raise Malformed("", "must be a map of kind and value")
         tag = value["kind"]
         if type(tag) is not str or tag not in shapes:
-            raise Malformed(f"{field}.kind", f"must be one of {', '.join(by_tag)}")
-        return shapes[tag].unpack(value["value"], f"{field}.{tag}")
+            raise Malformed("kind", f"must be one of {', '.join(by_tag)}")
+        return shapes[tag].unpack(value["value"], tag)
 
-    return Shape(pack, unpack, " / ".join(by_tag))
+    return Shape(to_plain, of_plain, " / ".join(by_tag))
 
 
 def _record(kind: type) -> Shape:
     hints = typing.get_type_hints(kind, include_extras=True)
-    names = [field.name for field in fields(kind)]
-    shapes = [(name, shape_of(hints[name])) for name in names]
-    expected = dict.fromkeys(names)
+    shapes = {field.name: shape_of(hints[field.name]) for field in fields(kind)}
+    writers = [(name, shape.to_plain) for name, shape in shapes.items()]
+    readers = [(name, shape.of_plain) for name, shape in shapes.items()]
 
-    def pack(value: Any, field: str) -> Plain:
+    def to_plain(value: Any) -> Plain:
         if type(value) is not kind:
-            raise Malformed(field, f"must be a {kind.__name__}")
-        prefix = f"{field}." if field else ""
-        return {name: shape.pack(getattr(value, name), prefix + name) for name, shape in shapes}
+            raise Malformed("", f"must be a {kind.__name__}")
+        plain: Plain = {}
+        name = ""
+        try:
+            for name, convert in writers:
+                plain[name] = convert(getattr(value, name))
+        except Malformed as error:
+            raise error.within(name) from None
+        return plain
 
-    def unpack(value: Any, field: str) -> Any:
+    def of_plain(value: Any) -> Any:
         if not isinstance(value, dict):
-            raise Malformed(field, f"must be a map of {kind.__name__}")
-        prefix = f"{field}." if field else ""
-        if value.keys() != expected.keys():
-            missing = sorted(name for name in names if name not in value)
-            raise Malformed(prefix + (missing[0] if missing else "*"), "is missing" if missing else "unknown field")
-        return kind(**{name: shape.unpack(value[name], prefix + name) for name, shape in shapes})
+            raise Malformed("", f"must be a map of {kind.__name__}")
+        if value.keys() != shapes.keys():
+            missing = sorted(name for name in shapes if name not in value)
+            raise Malformed(missing[0] if missing else "*", "is missing" if missing else "unknown field")
+        values: Plain = {}
+        name = ""
+        try:
+            for name, convert in readers:
+                values[name] = convert(value[name])
+        except Malformed as error:
+            raise error.within(name) from None
+        return kind(**values)
 
-    return Shape(pack, unpack, kind.__name__)
+    return Shape(to_plain, of_plain, kind.__name__)
 
 
 def kebab(name: str) -> str:

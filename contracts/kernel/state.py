@@ -6,7 +6,8 @@ same path is the query path and the row in ``docs/protocol.md``.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from functools import lru_cache
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from . import codec, limits
 
@@ -14,6 +15,8 @@ R = TypeVar("R")
 KeyPart = str | int | bytes
 Key = KeyPart | tuple[KeyPart, ...]
 _INTEGER_DIGITS = 10  # Zero-padded, so that paths sort as numbers do.
+_RECORDS_REMEMBERED: Final = 1_024  # Of one map: the same keys and organisations are read for every transaction.
+_REMEMBERED_BYTES_MAX: Final = 512
 
 
 class View(Protocol):
@@ -76,13 +79,16 @@ class Map(Generic[R]):
         self.prefix = path
         self.record = record
         self.key_names = key
+        self._start = path + "/" if key else path
+        # Decoding is a function of the bytes and records never change, so remembering one cannot change a result.
+        self._remembered = lru_cache(maxsize=_RECORDS_REMEMBERED)(self._decode)
 
     def path(self, key: Key = ()) -> bytes:
         """The full path of a key. Raises InvariantBroken when our own code builds one that cannot be stored."""
         parts = key if isinstance(key, tuple) else (key,)
         if len(parts) != len(self.key_names):
             raise InvariantBroken(f"{self.prefix} takes the key {self.key_names}, got {len(parts)} parts")
-        path = "/".join((self.prefix, *map(_part, parts))).encode("ascii")
+        path = (self._start + "/".join([part if type(part) is str else _part(part) for part in parts])).encode("ascii")
         if len(path) > limits.PATH_BYTES:
             raise InvariantBroken(f"{self.prefix}: a path of {len(path)} bytes exceeds {limits.PATH_BYTES}")
         return path
@@ -112,6 +118,9 @@ class Map(Generic[R]):
 
     def read(self, raw: bytes) -> R:
         """Decode stored bytes. Stored bytes are ours, so a failure is a broken invariant."""
+        return self._remembered(raw) if len(raw) <= _REMEMBERED_BYTES_MAX else self._decode(raw)
+
+    def _decode(self, raw: bytes) -> R:
         try:
             return codec.decode(self.record, raw, most=limits.VALUE_BYTES)
         except codec.Malformed as error:
