@@ -1,8 +1,9 @@
 """Governance: what the members decide together, one organisation one vote, by human keys.
 
 An action is one of a closed table of (validate, apply): admission of an organisation, the opening of a task, a
-rollback. More than two thirds of the members, counted when the proposal is made, pass it; it is applied in the block
-of the vote that settles it. Nothing here is generic dispatch: an action that is not in the table does not exist.
+rollback, admission and removal of a validator. More than two thirds of the members, counted when the proposal is made,
+pass it; it is applied in the block of the vote that settles it. Nothing here is generic dispatch: an action that is
+not in the table does not exist.
 """
 
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated, Any
 
-from . import identity, models, rounds
+from . import identity, models, rounds, validators
 from .identity import NewKey, Roles
 from .kernel import (
     Context,
@@ -37,6 +38,7 @@ from .kernel.types import (
     NanoEpsilon,
     OrgId,
     Positive,
+    PublicKey,
     Purpose,
     Reason,
     TimeMs,
@@ -44,6 +46,7 @@ from .kernel.types import (
 )
 from .models import quorum
 from .terms import Terms
+from .validators import NewValidator
 
 
 class AdmitOrganisation(Record):
@@ -70,7 +73,20 @@ class RollBackModel(Record):
     reason: Reason
 
 
-Action = AdmitOrganisation | OpenTask | RollBackModel
+class AdmitValidator(Record):
+    """Let an organisation's node decide blocks, in the place of another validator if one is named."""
+
+    validator: NewValidator
+    replaces: PublicKey | None
+
+
+class RemoveValidator(Record):
+    """Let a node decide blocks no more."""
+
+    validator: PublicKey
+
+
+Action = AdmitOrganisation | OpenTask | RollBackModel | AdmitValidator | RemoveValidator
 
 
 class Status(StrEnum):
@@ -237,6 +253,14 @@ def _roll_back(view: View, action: RollBackModel, ctx: Context) -> Outcome:
     return models.roll_back(view, action.model, action.version, action.reason)
 
 
+def _admit_validator(view: View, action: AdmitValidator, ctx: Context) -> Outcome:
+    return validators.admit(view, action.validator, action.replaces, ctx)
+
+
+def _remove_validator(view: View, action: RemoveValidator, _ctx: Context) -> Outcome:
+    return validators.remove(view, action.validator)
+
+
 @dataclass(frozen=True)
 class Effect:
     """One row of the table of actions. Where validating is as cheap as applying, it is applying."""
@@ -250,6 +274,8 @@ ACTIONS = (
     Effect(AdmitOrganisation, _admit, _admit),
     Effect(OpenTask, _validate_task, _open_task),
     Effect(RollBackModel, _roll_back, _roll_back),
+    Effect(AdmitValidator, _admit_validator, _admit_validator),
+    Effect(RemoveValidator, _remove_validator, _remove_validator),
 )
 
 

@@ -112,6 +112,12 @@ class RevokeKey(Message, purpose=Purpose.HUMAN, lane=Lane.SAFETY):
     public: PublicKey
 
 
+class ChangeRecipient(Message, purpose=Purpose.HUMAN, lane=Lane.GOVERNANCE):
+    """Have payloads encrypted to another age recipient from now on: the identity before it was lost, or leaked."""
+
+    recipient: AgeRecipient
+
+
 class RegisterDataset(Message, purpose=Purpose.HUMAN, role=Role.DATA_OWNER, lane=Lane.GOVERNANCE):
     """Register a dataset, the privacy limit its records are promised, and δ = 1 / delta_inverse."""
 
@@ -142,6 +148,13 @@ class KeyRevoked(Event):
     organisation: OrgId
     public: PublicKey
     revoked_from: Height
+
+
+class RecipientChanged(Event):
+    """An organisation reads payloads with another identity."""
+
+    organisation: OrgId
+    recipient: AgeRecipient
 
 
 class DatasetRegistered(Event):
@@ -210,6 +223,10 @@ class RevocationMovesLater(Rejected, code=114, hint="A revocation height can onl
     """The key is revoked from an earlier height already."""
 
 
+class SameRecipient(Rejected, code=116, hint="Nothing to do, or name the new recipient."):
+    """Payloads are encrypted to this recipient already."""
+
+
 class FirstKeyNotHuman(Rejected, code=115, hint="Enrol a human key first; it then adds the workload keys."):
     """An organisation's first key must be a human one, or nobody could ever act for it."""
 
@@ -230,6 +247,19 @@ def revoke_key(view: View, msg: RevokeKey, ctx: Context) -> Outcome:
     """Revoke a key from this block on. Rejects: UnknownKey, NotYourKey, RevocationMovesLater, LastHumanKey."""
     require(msg.public != ctx.sender, lambda: LastHumanKey(key=msg.public))
     return revoke(view, msg.public, since=ctx.height, ctx=ctx)
+
+
+def change_recipient(view: View, msg: ChangeRecipient, ctx: Context) -> Outcome:
+    """Replace the recipient that payloads are encrypted to. What was encrypted before stays as it is.
+
+    Rejects: SameRecipient.
+    """
+    organisation = ORGANISATIONS.at(view, ctx.organisation)
+    require(msg.recipient != organisation.recipient, lambda: SameRecipient(organisation=ctx.organisation))
+    changed = replace(organisation, recipient=msg.recipient)
+    return Outcome(
+        (ORGANISATIONS.put(ctx.organisation, changed),), (RecipientChanged(ctx.organisation, msg.recipient),)
+    )
 
 
 def register_dataset(view: View, msg: RegisterDataset, ctx: Context) -> Outcome:
@@ -329,6 +359,11 @@ CONTRACT = Contract(
     name="identity",
     number=1,
     state=(ORGANISATIONS, KEYS, DATASETS, MEMBERSHIP),
-    handlers={AddKey: add_key, RevokeKey: revoke_key, RegisterDataset: register_dataset},
+    handlers={
+        AddKey: add_key,
+        RevokeKey: revoke_key,
+        ChangeRecipient: change_recipient,
+        RegisterDataset: register_dataset,
+    },
     modules=(__name__,),
 )

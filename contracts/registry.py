@@ -3,7 +3,7 @@
 The order is the order of imports: a contract may use those above it. Adding a contract is its file and one line here.
 """
 
-from . import contributions, governance, identity, models, privacy_budget, reputation, rounds
+from . import contributions, governance, identity, models, privacy_budget, reputation, rounds, validators
 from .kernel import Contract, Message, replay
 from .kernel.rules import Handler, refusals_of
 
@@ -14,11 +14,23 @@ CONTRACTS: tuple[Contract, ...] = (
     rounds.CONTRACT,
     contributions.CONTRACT,
     models.CONTRACT,
+    validators.CONTRACT,
     governance.CONTRACT,
 )
 
-# The authenticated stores, in the order of their roots; new ones are appended, never inserted.
-STORES: tuple[str, ...] = (replay.SEEN.prefix.split("/")[0], *(contract.name for contract in CONTRACTS))
+# The authenticated stores, in the order of their roots, which is that of their age: new ones are appended, never
+# inserted, wherever their contract stands among the imports.
+STORES: tuple[str, ...] = (
+    replay.SEEN.prefix.split("/")[0],
+    "identity",
+    "privacy_budget",
+    "reputation",
+    "rounds",
+    "contributions",
+    "models",
+    "governance",
+    "validators",
+)
 
 HANDLERS: dict[type[Message], Handler] = {
     message: handler for contract in CONTRACTS for message, handler in contract.handlers.items()
@@ -36,6 +48,12 @@ def check() -> None:
     undeclared = [tag for tag, message in Message.by_tag.items() if message not in HANDLERS]
     if undeclared:
         raise RegistryInconsistent(f"messages without a handler: {undeclared}")
+    _check_stores()
+
+
+def _check_stores() -> None:
+    if sorted(STORES[1:]) != sorted(contract.name for contract in CONTRACTS):
+        raise RegistryInconsistent(f"the stores {STORES[1:]} are not those of the contracts")
 
 
 def _check_paths() -> None:

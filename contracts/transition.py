@@ -9,9 +9,10 @@ it would decide differently here than elsewhere.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any
 
-from . import identity
+from . import identity, validators
 from .identity import NewKey, Roles
 from .kernel import (
     Context,
@@ -35,8 +36,12 @@ from .kernel.rules import Fact
 from .kernel.state import InvariantBroken, Overlay, ReadFailed, ScanView
 from .kernel.types import AgeRecipient, ChainId, Items, NanoEpsilon, OrgId
 from .registry import HANDLERS, STORES
+from .validators import NewValidator
 
-__all__ = ["STORES", "BlockContext", "Genesis", "Result", "apply_block", "apply_tx", "authenticate", "genesis"]
+__all__ = [
+    "STORES", "BlockContext", "Genesis", "Result", "Transaction", "apply_block", "apply_tx", "authenticate", "genesis",
+    "recheck",
+]  # fmt: skip
 
 APP_VERSION = 1
 INTERNAL_ERROR = 1
@@ -58,6 +63,7 @@ class Genesis(Record):
 
     chain_id: ChainId
     founders: Annotated[tuple[Founder, ...], Items(1, limits.ORGANISATIONS)]
+    validators: Annotated[tuple[NewValidator, ...], Items(1, limits.VALIDATORS)]  # Exactly CometBFT's.
 
 
 class MalformedTransaction(
@@ -122,7 +128,38 @@ class Result:
     events: tuple[Event, ...]
 
 
-Verifier = Callable[[bytes, bytes, bytes], bool]
+class Transaction:
+    """What a transaction's bytes say by themselves, each part worked out when it is first asked for.
+
+    Nothing here depends on state or block, so whoever meets the same bytes again may hand in the same object.
+    """
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+
+    @cached_property
+    def hash(self) -> bytes:
+        """How CometBFT names it: the SHA-256 of its bytes. Its identity for the ledger is the envelope's."""
+        return crypto.sha256(self.raw)
+
+    @cached_property
+    def envelope(self) -> Envelope:
+        """The parsed envelope. Rejects: MalformedTransaction."""
+        return parse(self.raw)
+
+    @cached_property
+    def message(self) -> Message:
+        """What it says. Rejects: MalformedTransaction, UnknownMessage."""
+        return message_of(self.envelope)
+
+    @cached_property
+    def is_authentic(self) -> bool:
+        """Whether the signature holds under the key that the envelope names. Rejects: MalformedTransaction."""
+        signed = self.envelope
+        return crypto.verify(signed.key, signed.signed, signed.signature)
+
+
+Reader = Callable[[bytes], Transaction]
 
 
 def genesis(raw: bytes, chain_id: str) -> Outcome:
@@ -139,16 +176,21 @@ def genesis(raw: bytes, chain_id: str) -> Outcome:
         )
         overlay.apply(enrolled.writes)
         outcome += Outcome((), enrolled.events)
+    established = validators.establish(overlay, stated.validators, chain_id)
+    overlay.apply(established.writes)
+    outcome += Outcome((), established.events)
     return Outcome(tuple(Write(path, body) for path, body in overlay.writes.items()), outcome.events)
 
 
-def apply_tx(view: View, raw: bytes, block: BlockContext, verify: Verifier = crypto.verify) -> Result:
+def apply_tx(view: View, raw: bytes, block: BlockContext, read: Reader = Transaction) -> Result:
     """Decide one transaction on a view that already holds the block's earlier writes."""
     mark: tuple[Write, ...] = ()
     try:
-        signed, key = authenticate(view, raw, block, verify)
+        transaction = read(raw)
+        key = authenticate(view, transaction, block)
+        signed = transaction.envelope
         mark = (replay.mark(signed.valid_until, signed.identity, block.height),)
-        outcome = _disjoint(_dispatch(view, signed, key, block))
+        outcome = _disjoint(_dispatch(view, transaction, key, block))
         data = _announced(outcome.events)
     except Rejected as refusal:
         return _refused(refusal.code, refusal.facts, str(refusal), mark)
@@ -159,14 +201,28 @@ def apply_tx(view: View, raw: bytes, block: BlockContext, verify: Verifier = cry
     return Result(0, data, "", (*outcome.writes, *mark), outcome.events)
 
 
+def recheck(view: View, raw: bytes, block: BlockContext, read: Reader = Transaction) -> Result:
+    """Whether a transaction that ``apply_tx`` has accepted may go on waiting: in time, not decided, its key live.
+
+    No handler runs: what state has overtaken is refused in its block, once, instead of being tried after every one.
+    """
+    try:
+        transaction = read(raw)
+        authenticate(view, transaction, block)
+        _ = transaction.message
+    except Rejected as refusal:
+        return _refused(refusal.code, refusal.facts, str(refusal), ())
+    return Result(0, b"", "", (), ())
+
+
 def apply_block(
-    committed: ScanView, txs: Iterable[bytes], block: BlockContext, verify: Verifier = crypto.verify
+    committed: ScanView, txs: Iterable[bytes], block: BlockContext, read: Reader = Transaction
 ) -> tuple[tuple[Result, ...], dict[bytes, bytes | None]]:
     """Decide a block's transactions in order: their results and the block's writes. An empty block writes nothing."""
     overlay = Overlay(committed)
     results = []
     for raw in txs:
-        result = apply_tx(overlay, raw, block, verify)
+        result = apply_tx(overlay, raw, block, read)
         overlay.apply(result.writes)
         results.append(result)
     if results:
@@ -174,15 +230,13 @@ def apply_block(
     return tuple(results), dict(overlay.writes)
 
 
-def authenticate(
-    view: View, raw: bytes, block: BlockContext, verify: Verifier = crypto.verify
-) -> tuple[Envelope, identity.Key]:
-    """Read an envelope and establish who signed it, now, for this chain, for the first time.
+def authenticate(view: View, transaction: Transaction, block: BlockContext) -> identity.Key:
+    """Establish who signed a transaction, now, for this chain, for the first time.
 
     Rejects: MalformedTransaction, WrongChain, Expired, ValidTooLong, UnknownKey, KeyIsRevoked, Replayed, BadSignature.
     The cheapest checks come first; nothing is remembered of what fails here, because nobody has signed it.
     """
-    signed = parse(raw)
+    signed = transaction.envelope
     require(signed.chain_id == block.chain_id, lambda: WrongChain(chain=signed.chain_id, wanted=block.chain_id))
     require(block.height <= signed.valid_until, lambda: Expired(valid_until=signed.valid_until, height=block.height))
     furthest = block.height + limits.TX_VALIDITY_BLOCKS
@@ -190,8 +244,8 @@ def authenticate(
     key = identity.require_live_key(view, signed.key, block.height)
     seen = replay.is_seen(view, signed.valid_until, signed.identity)
     require(not seen, lambda: Replayed(transaction=signed.identity))
-    require(verify(signed.key, signed.signed, signed.signature), lambda: BadSignature(key=signed.key))
-    return signed, key
+    require(transaction.is_authentic, lambda: BadSignature(key=signed.key))
+    return key
 
 
 def parse(raw: bytes) -> Envelope:
@@ -214,20 +268,20 @@ def message_of(signed: Envelope) -> Message:
     return message
 
 
-def _dispatch(view: View, signed: Envelope, key: identity.Key, block: BlockContext) -> Outcome:
-    message = message_of(signed)
+def _dispatch(view: View, transaction: Transaction, key: identity.Key, block: BlockContext) -> Outcome:
+    message = transaction.message
     kind = type(message)
     require(key.purpose is kind.purpose, lambda: WrongPurpose(purpose=key.purpose, wanted=kind.purpose))
     roles = identity.ORGANISATIONS.at(view, key.organisation).roles
     allowed = kind.role is None or kind.role in roles
     require(allowed, lambda: MissingRole(organisation=key.organisation, wanted=str(kind.role)))
-    context = Context(block.chain_id, block.height, block.time_ms, signed.key, key.organisation, roles)
+    context = Context(block.chain_id, block.height, block.time_ms, transaction.envelope.key, key.organisation, roles)
     return HANDLERS[kind](view, message, context)
 
 
 def _announced(events: tuple[Event, ...]) -> bytes:
     """The provable data of an acceptance. An event out of its bounds is the handler's bug, so this is part of it."""
-    return codec.encode_plain([[event.tag, codec.shape_of(type(event)).pack(event, "")] for event in events])
+    return codec.encode_plain([[event.tag, codec.shape_of(type(event)).to_plain(event)] for event in events])
 
 
 def _refused(code: int, facts: dict[str, Fact], log: str, mark: tuple[Write, ...]) -> Result:

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
 
-from contracts import transition
+from contracts import transition, validators
 from contracts.identity import NewKey, possession_statement
 from contracts.kernel import Event, Message, Rejected, Write, codec, crypto, envelope
 from contracts.kernel.rules import Fact
 from contracts.kernel.state_tree import StateTree, StateVersion
 from contracts.kernel.types import Purpose
 from contracts.transition import BlockContext, Genesis, Result
+from contracts.validators import NewValidator
 
 CHAIN_ID = "fedledger-test"
 GENESIS_MS = 1_700_000_000_000
@@ -56,6 +57,34 @@ class Signer:
 
 
 @dataclass(frozen=True)
+class Validator:
+    """A validator's key pair that follows from its operator and a number: ``lab/validator/0``."""
+
+    operator: str
+    number: int = 0
+
+    @cached_property
+    def seed(self) -> bytes:
+        return crypto.sha256(f"{self.operator}/validator/{self.number}".encode())
+
+    @cached_property
+    def public(self) -> bytes:
+        return crypto.public_key(self.seed)
+
+    def admission(self, chain_id: str = CHAIN_ID, operator: str | None = None) -> NewValidator:
+        """The key as it is admitted, with its proof of possession for an operator."""
+        return admission_of(self.seed, operator or self.operator, chain_id)
+
+
+def admission_of(seed: bytes, operator: str, chain_id: str = CHAIN_ID) -> NewValidator:
+    """A validator's key with its proof of possession for an operator."""
+    public = crypto.public_key(seed)
+    return NewValidator(
+        operator, public, crypto.sign(seed, validators.possession_statement(chain_id, operator, public))
+    )
+
+
+@dataclass(frozen=True)
 class Member:
     """An organisation with its first human and its first workload key."""
 
@@ -68,6 +97,10 @@ class Member:
     @property
     def worker(self) -> Signer:
         return self.key(Purpose.WORKLOAD)
+
+    @property
+    def validator(self) -> "Validator":
+        return Validator(self.name)
 
     def key(self, purpose: Purpose, number: int = 0) -> Signer:
         return Signer(self.name, purpose, number)

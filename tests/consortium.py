@@ -44,10 +44,11 @@ NEWCOMER = Member("newcomer")
 HOSPITALS = (HOSPITAL_A, HOSPITAL_B, HOSPITAL_C, HOSPITAL_D)
 MEMBERS = (*HOSPITALS, LAB, STAND_BY, AUDITOR)
 ROLES = {
-    **dict.fromkeys(HOSPITALS, (Role.DATA_OWNER, Role.VERIFIER)),
-    **dict.fromkeys((LAB, STAND_BY), (Role.AGGREGATOR, Role.VERIFIER)),
+    **dict.fromkeys(HOSPITALS, (Role.OPERATOR, Role.DATA_OWNER, Role.VERIFIER)),
+    **dict.fromkeys((LAB, STAND_BY), (Role.OPERATOR, Role.AGGREGATOR, Role.VERIFIER)),
     AUDITOR: (Role.AUDITOR,),
 }
+OPERATORS = (HOSPITAL_A, HOSPITAL_B, LAB, STAND_BY)  # Of the first validators, one each.
 TASK, MODEL, DATASET, DATA_CLASS = "breast-cancer", "classifier", "wdbc", "tumour-cytology"
 PHASE_MS = 10_000
 LIMIT = 4_500_000_000  # Of a dataset, and the cap of an organisation: three rounds of MECHANISM fit, a fourth does not.
@@ -140,10 +141,24 @@ def founder(member: Member, roles: tuple[Role, ...], epsilon_cap: int = LIMIT) -
     return Founder(member.name, roles, RECIPIENT, epsilon_cap, member.human.enrolment())
 
 
+def genesis(*founders: Founder, operators: Iterable[Member] | None = None, chain_id: str = CHAIN_ID) -> Genesis:
+    """A genesis with a validator for each operator; the first founder is made the only one if none is named."""
+    if operators is None:
+        first, *others = founders
+        founders = (replace(first, roles=(Role.OPERATOR, *first.roles)), *others)
+        operators = (Member(first.organisation),)
+    return Genesis(chain_id, founders, tuple(member.validator.admission(chain_id) for member in operators))
+
+
+def founded_by() -> Genesis:
+    """The genesis of the consortium."""
+    return genesis(*(founder(member, ROLES[member]) for member in MEMBERS), operators=OPERATORS)
+
+
 @stage
 def founded() -> Chain:
-    """Seven organisations, each with one human key."""
-    return Chain(Genesis(CHAIN_ID, tuple(founder(member, ROLES[member]) for member in MEMBERS)))
+    """Seven organisations, each with one human key; four of them run a validator."""
+    return Chain(founded_by())
 
 
 @stage

@@ -14,12 +14,17 @@ from typing import Any
 import pytest
 
 from contracts import transition
+from contracts.kernel.absence import AbsenceProof, verify_absence
+from contracts.kernel.merkle import ProofInvalid, ProofOp
 from contracts.kernel.state_tree import StateTree, StateVersion
 from contracts.transition import BlockContext, Result
 
 FOLDER = Path(__file__).parent / "vectors"
 SETUPS = sorted(path.stem for path in (FOLDER / "setup").glob("*.json"))
-VECTORS = sorted(str(path.relative_to(FOLDER)) for path in FOLDER.glob("*/*.json") if path.parent.name != "setup")
+PROOFS = sorted(path.stem for path in (FOLDER / "absence").glob("*.json"))
+VECTORS = sorted(
+    str(path.relative_to(FOLDER)) for path in FOLDER.glob("*/*.json") if path.parent.name not in ("setup", "absence")
+)
 
 
 class Ledger:
@@ -90,6 +95,24 @@ def test_a_vector_replays_to_its_code_data_writes_and_root(name: str) -> None:
     assert result.data.hex() == stated["data"]
     assert [[path.decode(), body and body.hex()] for path, body in result.writes] == stated["writes"]
     assert ledger.tree.root.hex() == stated["root"]
+
+
+@pytest.mark.parametrize("name", PROOFS)
+def test_a_proof_of_absence_is_judged_as_its_vector_says(name: str) -> None:
+    stated = read(f"absence/{name}.json")
+    operators = [ProofOp(op["type"], bytes.fromhex(op["key"]), bytes.fromhex(op["data"])) for op in stated["operators"]]
+    try:
+        root, path = bytes.fromhex(stated["root"]), stated["path"].encode()
+        verify_absence(root, stated["stores"], path, AbsenceProof.decode(operators))
+        verdict = "absent"
+    except ProofInvalid as error:
+        verdict = f"refused: {error.what}"
+    assert verdict == stated["verdict"]
+
+
+def test_there_are_vectors_of_every_kind_of_absence_proof_and_of_forgeries() -> None:
+    assert sum(name.startswith("absence_") for name in PROOFS) == 5
+    assert len(PROOFS) >= 15
 
 
 def test_there_are_vectors_of_every_contract_with_messages() -> None:

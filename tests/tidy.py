@@ -58,6 +58,7 @@ CONTRACT_ORDER = (
     "contributions",
     "lineage",
     "models",
+    "validators",
     "governance",
     "anchors",
     "registry",

@@ -20,6 +20,7 @@ from tests.consortium import SETUPS, Setup
 
 FOLDER = Path(__file__).parent / "vectors"
 SETUP = "setup"
+ABSENCE = "absence"  # Proofs, not transactions: written and replayed apart.
 
 
 class Drift(AssertionError):

@@ -12,6 +12,7 @@ TX_VALIDITY_BLOCKS: Final = 1_000  # Furthest `valid_until` may lie ahead of the
 NONCE_BYTES: Final = 16
 CHAIN_ID_CHARS: Final = 50  # CometBFT's own bound on a chain id.
 BLOCK_TXS_PER_ORGANISATION: Final = 64  # A member cannot fill a block: the rest wait for the next one.
+BLOCK_BYTES: Final = 4 * 1024 * 1024  # The transactions of a block, as CometBFT counts them against `max_tx_bytes`.
 REPLAY_PRUNED_PER_BLOCK: Final = 4_096  # Expired replay marks dropped by one non-empty block.
 
 # State ------------------------------------------------------------------------------------------
@@ -52,10 +53,15 @@ PARTS_PER_MILLION: Final = 1_000_000
 MODELS: Final = 256
 VERSIONS_PER_MODEL: Final = 100_000
 
+# Validators -------------------------------------------------------------------------------------
+VALIDATORS: Final = 64
+VALIDATOR_POWER: Final = 10  # Of every validator; above 1, so that CometBFT's rotation has room for rounding.
+
 # Governance -------------------------------------------------------------------------------------
 PROPOSAL_MS: Final = 7 * 24 * 3600 * 1000
 
 assert TX_BYTES < VALUE_BYTES, "a record that fits a transaction must fit the store"
+assert VALIDATORS * VALIDATOR_POWER < 2**60, "CometBFT bounds the total power by (2^63 - 1) / 8"
 assert VERIFIERS_PER_TASK <= RECIPIENTS_PER_TASK, "every verifier must be able to read the payloads"
 assert DELTA_INVERSE_MIN < DELTA_INVERSE_MAX
 assert PHASE_MS_MIN < PHASE_MS_MAX

@@ -12,15 +12,13 @@ A path is ``<store>/<key>``; its bucket is the first 16 bits of SHA-256(path). A
 SHA-256(path) | body with a body that is never empty, so **no committed value is 32 bytes long**. Otherwise
 a member could store a digest that is the root of a tree of its own making, and a lying node could prepend
 an operator that leads from any value to that digest. The verifier also fixes what the operators may say:
-their number, their keys, the sizes of the two upper trees and the places in them. Keys in a bucket are
-sorted, so two neighbouring leaves prove that nothing lies between them: that is where a proof of absence
-belongs.
+their number, their keys, the sizes of the two upper trees and the places in them.
 
-Left to others: building the trees (``state_tree``), headers and the signatures over the root
-(``client_sdk``).
+Left to others: proofs that nothing is at a path (``absence``), building the trees (``state_tree``), headers
+and the signatures over the root (``client_sdk``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -51,7 +49,12 @@ class ProofInvalid(ValueError):
 
 def leaf_hash(key: bytes, value: bytes) -> bytes:
     """The leaf of a key and a value, as CometBFT's ``ValueOp`` computes it."""
-    return sha256(b"\x00" + _uvarint(len(key)) + key + b"\x20" + sha256(value))
+    return hashed_leaf(key, sha256(value))
+
+
+def hashed_leaf(key: bytes, value_hash: bytes) -> bytes:
+    """The leaf of a key and the SHA-256 of its value: no other key and hash have the same one."""
+    return sha256(b"\x00" + _uvarint(len(key)) + key + b"\x20" + value_hash)
 
 
 def inner_hash(children: bytes | bytearray) -> bytes:
@@ -70,6 +73,11 @@ def tree_root(leaves: bytes) -> bytes:
     while len(leaves) > DIGEST_BYTES:
         leaves = _level_above(leaves)
     return leaves
+
+
+def root_of_stores(roots: Mapping[str, bytes]) -> bytes:
+    """The root of a whole state, the next header's application hash, from the roots of its stores in their order."""
+    return tree_root(b"".join([leaf_hash(name.encode("ascii"), root) for name, root in roots.items()]))
 
 
 def tree_aunts(leaves: bytes, index: int) -> tuple[bytes, ...]:
@@ -178,6 +186,15 @@ class Step:
             raise ProofInvalid("leaf", f"it is not the leaf of {self.key!r} and the value")
         return climb(self.total, self.index, self.leaf, self.aunts)
 
+    def encode(self) -> ProofOp:
+        """As an operator of CometBFT's ``ProofOps``."""
+        return ProofOp(OPERATOR, self.key, _encode_step(self))
+
+    @classmethod
+    def decode(cls, operator: ProofOp) -> "Step":
+        """Read what ``encode`` writes and nothing else. Raises ProofInvalid."""
+        return _decode_step(*operator)
+
 
 @dataclass(frozen=True, slots=True)
 class Proof:
@@ -187,13 +204,13 @@ class Proof:
 
     def encode(self) -> tuple[ProofOp, ...]:
         """As the operators of CometBFT's ``ProofOps``."""
-        return tuple(ProofOp(OPERATOR, step.key, _encode_step(step)) for step in self.steps)
+        return tuple(step.encode() for step in self.steps)
 
     @classmethod
     def decode(cls, operators: Sequence[ProofOp]) -> "Proof":
         """Read what ``encode`` writes and nothing else. Raises ProofInvalid."""
-        _require_operators(len(operators))
-        return cls(tuple(_decode_step(*operator) for operator in operators))
+        require_operators(len(operators), OPERATORS)
+        return cls(tuple(map(Step.decode, operators)))
 
 
 def verify(root: bytes, stores: Sequence[str], path: bytes, body: bytes, proof: Proof) -> None:
@@ -204,24 +221,36 @@ def verify(root: bytes, stores: Sequence[str], path: bytes, body: bytes, proof: 
     store, key = split_path(path)
     if store not in stores:
         raise ProofInvalid("store", f"{store!r} is none of the ledger's stores")
-    _require_operators(len(proof.steps))
+    require_operators(len(proof.steps), OPERATORS)
     entry, bucket, contract = proof.steps
     _require_key("entry", entry, key)
     # Its place is not fixed, nor proved: places that turn left and right alike on the way up cannot be told apart.
+    require_way_up(stores, path, bucket, contract)
+    digest = commit_value(path, body)
+    for step in proof.steps:
+        digest = step.root_over(digest)
+    require_root(root, digest)
+
+
+def require_operators(given: int, needed: int) -> None:
+    """A proof has exactly this many operators. Raises ProofInvalid."""
+    if given != needed:
+        raise ProofInvalid("operators", f"{given} given, exactly {needed} are needed")
+
+
+def require_way_up(stores: Sequence[str], path: bytes, bucket: Step, contract: Step) -> None:
+    """The upper two steps have the keys and places that a path of one of these stores fixes. Raises ProofInvalid."""
+    store, _ = split_path(path)
     _require_key("bucket", bucket, b"")
     _require_place("bucket", bucket, BUCKETS, bucket_of(path))
     _require_key("store", contract, store.encode("ascii"))
     _require_place("store", contract, len(stores), stores.index(store))
-    digest = commit_value(path, body)
-    for step in proof.steps:
-        digest = step.root_over(digest)
+
+
+def require_root(root: bytes, digest: bytes) -> None:
+    """A proof leads to this root. Raises ProofInvalid."""
     if digest != root:
         raise ProofInvalid("root", f"the proof leads to {digest.hex()}, expected is {root.hex()}")
-
-
-def _require_operators(count: int) -> None:
-    if count != OPERATORS:
-        raise ProofInvalid("operators", f"{count} given, exactly {OPERATORS} are needed")
 
 
 def _require_key(name: str, step: Step, key: bytes) -> None:

@@ -79,7 +79,8 @@ def compose(first: Curve, second: Curve) -> Curve:
     """
     check_curve(first)
     check_curve(second)
-    return tuple(min(one + other, SATURATED) for one, other in zip(first, second, strict=True))
+    total = tuple([one + other for one, other in zip(first, second, strict=True)])
+    return total if max(total) <= SATURATED else tuple(min(cost, SATURATED) for cost in total)
 
 
 def epsilon_nano(curve: Curve, delta_inverse: int) -> tuple[int, int]:
@@ -128,6 +129,8 @@ def conversion_offsets(delta_inverse: int) -> tuple[int, ...]:
 def check_curve(curve: Curve) -> None:
     """Raise ValueError unless a curve has one cost per order, each within 0..SATURATED."""
     check_range("curve length", len(curve), len(ORDERS), len(ORDERS))
+    if min(curve) >= 0 and max(curve) <= SATURATED:
+        return
     for order, cost in zip(ORDERS, curve, strict=True):
         check_range(f"curve at order {order}", cost, 0, SATURATED)
 

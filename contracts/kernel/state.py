@@ -6,7 +6,6 @@ same path is the query path and the row in ``docs/protocol.md``.
 """
 
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from . import codec, limits
@@ -15,8 +14,7 @@ R = TypeVar("R")
 KeyPart = str | int | bytes
 Key = KeyPart | tuple[KeyPart, ...]
 _INTEGER_DIGITS = 10  # Zero-padded, so that paths sort as numbers do.
-_RECORDS_REMEMBERED: Final = 1_024  # Of one map: the same keys and organisations are read for every transaction.
-_REMEMBERED_BYTES_MAX: Final = 512
+_REMEMBERED_BYTES: Final = 2**20  # Of one map's records: keys, organisations and rounds are read again and again.
 
 
 class View(Protocol):
@@ -80,8 +78,8 @@ class Map(Generic[R]):
         self.record = record
         self.key_names = key
         self._start = path + "/" if key else path
-        # Decoding is a function of the bytes and records never change, so remembering one cannot change a result.
-        self._remembered = lru_cache(maxsize=_RECORDS_REMEMBERED)(self._decode)
+        self._remembered: dict[bytes, R] = {}
+        self._remembered_bytes = 0
 
     def path(self, key: Key = ()) -> bytes:
         """The full path of a key. Raises InvariantBroken when our own code builds one that cannot be stored."""
@@ -110,6 +108,7 @@ class Map(Generic[R]):
         body = codec.encode(record)
         if len(body) > limits.VALUE_BYTES:
             raise InvariantBroken(f"{self.prefix}: a record of {len(body)} bytes exceeds {limits.VALUE_BYTES}")
+        self._remember(body, record)
         return Write(self.path(key), body)
 
     def remove(self, key: Key) -> Write:
@@ -118,13 +117,26 @@ class Map(Generic[R]):
 
     def read(self, raw: bytes) -> R:
         """Decode stored bytes. Stored bytes are ours, so a failure is a broken invariant."""
-        return self._remembered(raw) if len(raw) <= _REMEMBERED_BYTES_MAX else self._decode(raw)
-
-    def _decode(self, raw: bytes) -> R:
+        known = self._remembered.get(raw)
+        if known is not None:
+            return known
         try:
-            return codec.decode(self.record, raw, most=limits.VALUE_BYTES)
+            record = codec.decode(self.record, raw, most=limits.VALUE_BYTES)
         except codec.Malformed as error:
             raise InvariantBroken(f"{self.prefix}: stored record does not decode: {error}") from error
+        self._remember(raw, record)
+        return record
+
+    def _remember(self, raw: bytes, record: R) -> None:
+        """Keep what bytes decode to. They decode to nothing else and records never change: no result can depend on it.
+
+        When there is no room for more, all is forgotten at once: that needs no order, and no lock between threads.
+        """
+        if self._remembered_bytes + len(raw) > _REMEMBERED_BYTES:
+            self._remembered, self._remembered_bytes = {}, 0
+        if raw not in self._remembered:
+            self._remembered_bytes += len(raw)
+            self._remembered[raw] = record
 
     def key_of(self, path: bytes) -> tuple[str, ...]:
         """The text parts of the key in a full path of this map."""

@@ -17,10 +17,12 @@ Left to others: the shape and meaning of what is hashed, and verification (``mer
 (``abci_app``).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
+from .absence import AbsenceProof, Gap, Neighbour
+from .crypto import sha256
 from .merkle import (
     BUCKETS,
     DIGEST_BYTES,
@@ -48,6 +50,10 @@ _Leaves: TypeAlias = dict[bytes, bytes | None]  # Key → leaf hash, or None to 
 
 class PathAbsent(LookupError):
     """There is no entry at this path, so no proof of one."""
+
+
+class PathPresent(LookupError):
+    """There is an entry at this path, so no proof that there is none."""
 
 
 class VersionNotKept(LookupError):
@@ -188,26 +194,49 @@ class StateVersion:
 
     def prove(self, path: bytes) -> Proof:
         """A proof of the entry at a path. Raises PathAbsent, and ValueError for a path of no store."""
+        key, at, entries, bucket, store = self._found(path)
+        if at == len(entries.keys) or entries.keys[at] != key:
+            raise PathAbsent(f"nothing at {path!r} in version {self.version}")
+        entry = Step(key, len(entries.keys), at, entries.leaf(at), tree_aunts(entries.leaves, at))
+        return Proof((entry, bucket, store))
+
+    def prove_absence(self, path: bytes, body_of: Callable[[bytes], bytes | None]) -> AbsenceProof:
+        """A proof that nothing is at a path.
+
+        ``body_of`` gives the bodies of this version by path; it is asked for at most two. Raises PathPresent,
+        PathAbsent when it lacks one of them, and ValueError for a path of no store.
+        """
+        key, at, entries, bucket, store = self._found(path)
+        total = len(entries.keys)
+        if at < total and entries.keys[at] == key:
+            raise PathPresent(f"something is at {path!r} in version {self.version}")
+
+        def neighbour(index: int) -> Neighbour | None:
+            if not 0 <= index < total:
+                return None
+            beside = store.key + b"/" + entries.keys[index]
+            body = body_of(beside)
+            if body is None:
+                raise PathAbsent(f"there is no body for {beside!r} in version {self.version}")
+            return Neighbour(entries.keys[index], sha256(commit_value(beside, body)), tree_aunts(entries.leaves, index))
+
+        return AbsenceProof(key, Gap(total, at, neighbour(at - 1), neighbour(at)), bucket, store)
+
+    def _found(self, path: bytes) -> tuple[bytes, int, _Bucket, Step, Step]:
+        """The key of a path, where it stands or would stand in its bucket, and the steps from there to the root."""
         name, key = split_path(path)
         place, bucket = _store_index(self.stores, name), bucket_of(path)
         branches, entries = _route(self._branches[place], bucket)
-        if key not in entries.keys:
-            raise PathAbsent(f"nothing at {path!r} in version {self.version}")
-        at = entries.keys.index(key)
         contracts = _store_leaves(self.stores, self._branches)
-        return Proof(
-            (
-                Step(key, len(entries.keys), at, entries.leaf(at), tree_aunts(entries.leaves, at)),
-                Step(b"", BUCKETS, bucket, entries.digest, _bucket_aunts(branches, bucket)),
-                Step(
-                    name.encode("ascii"),
-                    len(self.stores),
-                    place,
-                    contracts[place * DIGEST_BYTES : (place + 1) * DIGEST_BYTES],
-                    tree_aunts(contracts, place),
-                ),
-            )
+        store = Step(
+            name.encode("ascii"),
+            len(self.stores),
+            place,
+            contracts[place * DIGEST_BYTES : (place + 1) * DIGEST_BYTES],
+            tree_aunts(contracts, place),
         )
+        upper = Step(b"", BUCKETS, bucket, entries.digest, _bucket_aunts(branches, bucket))
+        return key, sum(1 for held in entries.keys if held < key), entries, upper, store
 
 
 class StateTree:

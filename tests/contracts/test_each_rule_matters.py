@@ -10,10 +10,21 @@ from typing import Any
 
 import pytest
 
-from contracts import contributions, identity, lineage, models, privacy_budget, reputation, rounds, transition
+from contracts import (
+    contributions,
+    identity,
+    lineage,
+    models,
+    privacy_budget,
+    reputation,
+    rounds,
+    transition,
+    validators,
+)
 from contracts.contributions import Reserve
+from contracts.governance import Action, AdmitValidator, Propose, RemoveValidator
 from contracts.identity import AddKey, KeyIsRevoked, RevokeKey
-from contracts.kernel import Context, Outcome, Rejected, View
+from contracts.kernel import Context, Outcome, Rejected, View, limits
 from contracts.kernel.types import Purpose
 from contracts.lineage import Status
 from contracts.models import AlreadyProposed, RaiseAlarm, ReportStolenKey, VoteVersion
@@ -21,7 +32,7 @@ from contracts.privacy_budget import BudgetExceeded
 from contracts.reputation import Verdict
 from contracts.rounds import NotSelected
 from tests import consortium
-from tests.chain import InternalError
+from tests.chain import InternalError, admission_of
 from tests.consortium import HOSPITAL_A, HOSPITAL_B, HOSPITAL_C, LAB, MODEL, commit, digest, propose, reserve, vote
 from tests.contracts import test_contributions as contributions_claims
 from tests.contracts import test_identity as identity_claims
@@ -30,6 +41,8 @@ from tests.contracts import test_models as models_claims
 from tests.contracts import test_privacy_budget as budget_claims
 from tests.contracts import test_reputation as reputation_claims
 from tests.contracts import test_rounds as rounds_claims
+from tests.contracts import test_validators as validators_claims
+from tests.contracts.test_validators import ADMISSION
 
 Claim = Callable[[], None]
 Removal = Callable[[pytest.MonkeyPatch], None]
@@ -47,6 +60,26 @@ class Rule:
 def instead(owner: Any, name: str, with_: Any) -> Removal:
     """Put something else in a rule's place."""
     return lambda patch: patch.setattr(owner, name, with_)
+
+
+def without(refusal: type[Rejected]) -> Removal:
+    """No validator is refused for this."""
+    require = validators.require
+
+    def lenient(condition: bool, refused: Callable[[], Rejected]) -> None:
+        if condition or not isinstance(refused(), refusal):
+            require(condition, refused)
+
+    return instead(validators, "require", lenient)
+
+
+def refusing(refusal: type[Rejected], action: Action) -> Claim:
+    """The claim that a proposal is refused like this among seven members of whom four run a validator."""
+
+    def claim() -> None:
+        consortium.founded().refused(refusal, HOSPITAL_A, Propose(action))
+
+    return claim
 
 
 def always(value: Any) -> Callable[..., Any]:
@@ -368,6 +401,66 @@ RULES = (
         "the mechanism is the one that was agreed",
         instead(contributions, "_require_as_agreed", always(None)),
         lambda: contributions_claims.test_every_constant_of_the_mechanism_is_agreed({"noise_milli": 1_999}),
+    ),
+    # Who decides blocks.
+    Rule(
+        "a validator is in the set once",
+        without(validators.ValidatorExists),
+        refusing(validators.ValidatorExists, AdmitValidator(LAB.validator.admission(), None)),
+    ),
+    Rule(
+        "only a validator is removed",
+        instead(validators, "_named", lambda seated, _public: seated[0]),
+        refusing(validators.UnknownValidator, RemoveValidator(HOSPITAL_C.validator.public)),
+    ),
+    Rule(
+        "an operator has the role",
+        without(validators.NotAnOperator),
+        refusing(validators.NotAnOperator, AdmitValidator(consortium.AUDITOR.validator.admission(), None)),
+    ),
+    Rule(
+        "a key that signs transactions decides no blocks",
+        without(validators.SigningKey),
+        refusing(validators.SigningKey, AdmitValidator(admission_of(HOSPITAL_C.human.seed, "hospital-c"), None)),
+    ),
+    Rule(
+        "a validator's operator holds its key",
+        without(identity.NotInPossession),
+        lambda: validators_claims.test_a_validator_whose_operator_does_not_hold_its_key(
+            HOSPITAL_C.validator.admission("another-chain")
+        ),
+    ),
+    Rule(
+        "a validator's key is a strong one",
+        without(identity.WeakKey),
+        validators_claims.test_a_validator_with_a_key_of_small_order,
+    ),
+    Rule(
+        "the set is bounded",
+        without(validators.TooManyValidators),
+        lambda: validators_claims.full().refused(validators.TooManyValidators, HOSPITAL_A, Propose(ADMISSION)),
+    ),
+    Rule(
+        "somebody decides blocks",
+        without(validators.LastValidator),
+        lambda: validators_claims.with_set(consortium.founded(), "lab").refused(
+            validators.LastValidator, HOSPITAL_A, Propose(RemoveValidator(LAB.validator.public))
+        ),
+    ),
+    Rule(
+        "nobody holds a third of the power",
+        without(validators.PowerConcentrated),
+        refusing(validators.PowerConcentrated, RemoveValidator(LAB.validator.public)),
+    ),
+    Rule(
+        "few operators are equal",
+        instead(validators, "FEWEST_OPERATORS", limits.VALIDATORS),
+        refusing(validators.PowerConcentrated, RemoveValidator(LAB.validator.public)),
+    ),
+    Rule(
+        "what comes and goes in one block is not told",
+        instead(validators, "updates", lambda _before, writes: tuple(writes)),
+        validators_claims.test_what_comes_and_goes_in_one_block_is_not_told,
     ),
 )
 

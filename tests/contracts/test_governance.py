@@ -24,9 +24,8 @@ from contracts.identity import AddKey, KeyExists
 from contracts.kernel import limits
 from contracts.kernel.types import Purpose, Role
 from contracts.rounds import TASKS, MissingMandate, TaskExists
-from contracts.transition import Genesis
 from tests import consortium
-from tests.chain import CHAIN_ID, Chain, Member
+from tests.chain import Chain, Member
 from tests.consortium import (
     AUDITOR,
     HOSPITAL_A,
@@ -92,7 +91,7 @@ def test_a_proposal_is_defeated_once_the_quorum_is_out_of_reach(vector: VectorWr
 
 
 def test_a_consortium_of_one_decides_alone() -> None:
-    chain = Chain(Genesis(CHAIN_ID, (founder(HOSPITAL_A, (Role.DATA_OWNER,)),)))
+    chain = Chain(consortium.genesis(founder(HOSPITAL_A, (Role.DATA_OWNER,))))
     events = chain.submit(HOSPITAL_A, Propose(admission()))
     assert events[-1] == ProposalDecided(1, Status.PASSED, 0)
 
@@ -200,7 +199,7 @@ def test_every_action_is_in_the_table_once() -> None:
 @pytest.mark.parametrize("members", range(1, 12))
 def test_a_proposal_is_settled_however_the_members_vote(members: int) -> None:
     crowd = tuple(Member(f"member-{i}") for i in range(members))
-    genesis = Genesis(CHAIN_ID, tuple(founder(member, (Role.AUDITOR,)) for member in crowd))
+    genesis = consortium.genesis(*(founder(member, (Role.AUDITOR,)) for member in crowd))
     for approvals in range(1, members + 1):
         chain = Chain(genesis)
         chain.submit(crowd[0], Propose(admission()))

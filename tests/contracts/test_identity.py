@@ -10,6 +10,7 @@ from contracts.identity import (
     KEYS,
     ORGANISATIONS,
     AddKey,
+    ChangeRecipient,
     Dataset,
     DatasetExists,
     DatasetRegistered,
@@ -25,8 +26,10 @@ from contracts.identity import (
     NotYourKey,
     OrganisationEnrolled,
     OrganisationExists,
+    RecipientChanged,
     RevocationMovesLater,
     RevokeKey,
+    SameRecipient,
     UnknownDataset,
     UnknownKey,
     UnknownOrganisation,
@@ -36,9 +39,9 @@ from contracts.kernel import limits
 from contracts.kernel.speccheck import CASES
 from contracts.kernel.types import Purpose, Role
 from contracts.models import ReportStolenKey
-from contracts.transition import Genesis, MissingRole
+from contracts.transition import MissingRole
 from tests import consortium
-from tests.chain import CHAIN_ID, Chain, Member
+from tests.chain import Chain, Member
 from tests.consortium import (
     AUDITOR,
     DATA_CLASS,
@@ -102,15 +105,15 @@ def test_an_organisation_whose_first_key_is_a_machine_s(vector: VectorWriter) ->
 
 def test_the_ledger_has_a_cap_on_organisations() -> None:
     crowd = tuple(Member(f"member-{i}") for i in range(limits.ORGANISATIONS))
-    chain = Chain(Genesis(CHAIN_ID, tuple(founder(member, (Role.AUDITOR,)) for member in crowd)))
+    chain = Chain(consortium.genesis(*(founder(member, (Role.AUDITOR,)) for member in crowd)))
     facts = chain.refused(EnrolmentCap, crowd[0], Propose(ADMISSION))
     assert facts == {"what": "organisations", "limit": limits.ORGANISATIONS}
 
 
 def test_roles_are_kept_in_one_order_however_they_were_stated() -> None:
     roles = (Role.VERIFIER, Role.DATA_OWNER, Role.VERIFIER)
-    chain = Chain(Genesis(CHAIN_ID, (founder(HOSPITAL_A, roles),)))
-    assert ORGANISATIONS.at(chain.view, "hospital-a").roles == (Role.DATA_OWNER, Role.VERIFIER)
+    chain = Chain(consortium.genesis(founder(HOSPITAL_A, roles)))
+    assert ORGANISATIONS.at(chain.view, "hospital-a").roles == (Role.OPERATOR, Role.DATA_OWNER, Role.VERIFIER)
 
 
 # --- keys ---
@@ -246,6 +249,23 @@ def test_a_key_nobody_enrolled_cannot_be_revoked() -> None:
 
 
 # --- datasets ---
+
+
+@pytest.mark.vectors
+def test_a_human_key_changes_what_others_encrypt_to(vector: VectorWriter) -> None:
+    """The identity that read payloads leaked: from here on they are encrypted to another."""
+    chain = consortium.equipped()
+    before, recipient = ORGANISATIONS.at(chain.view, HOSPITAL_A.name), "age1" + "z" * 58
+    events = vector.accepted(chain, HOSPITAL_A, ChangeRecipient(recipient))
+    assert events == (RecipientChanged(HOSPITAL_A.name, recipient),)
+    assert ORGANISATIONS.at(chain.view, HOSPITAL_A.name) == replace(before, recipient=recipient)
+
+
+@pytest.mark.vectors
+def test_a_recipient_that_is_the_organisation_s_already(vector: VectorWriter) -> None:
+    """Whoever says so twice is told: the second time it was not a change."""
+    facts = vector.refused(consortium.equipped(), SameRecipient, HOSPITAL_A, ChangeRecipient(RECIPIENT))
+    assert facts == {"organisation": HOSPITAL_A.name}
 
 
 @pytest.mark.vectors

@@ -34,6 +34,7 @@ def test_the_stores_are_the_replay_marks_and_the_contracts_in_their_order() -> N
         "contributions",
         "models",
         "governance",
+        "validators",
     )
 
 

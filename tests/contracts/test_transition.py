@@ -19,10 +19,10 @@ from contracts.transition import (
     BadSignature,
     BlockContext,
     Expired,
-    Genesis,
     MalformedTransaction,
     MissingRole,
     Replayed,
+    Transaction,
     UnknownMessage,
     ValidTooLong,
     WrongChain,
@@ -308,12 +308,42 @@ def test_the_results_of_a_block_cover_what_is_provable_and_nothing_else() -> Non
     assert "UNKNOWN_ROUND(task=breast-cancer, round=2)" in refused.log
 
 
-def test_a_ledger_decides_with_the_verifier_it_is_given() -> None:
-    """The node checks signatures ahead of time and in parallel; the core takes its word for it."""
+def test_a_ledger_takes_the_word_of_the_reader_it_is_given() -> None:
+    """A node remembers what it has verified; the core asks nothing of the bytes that the reader has answered."""
+
+    class Forged(Transaction):
+        is_authentic = False
+
     chain = consortium.founded()
     raw = chain.seal(HOSPITAL_A, A_KEY)
-    (result,), _ = transition.apply_block(chain.view, [raw], chain.next_block(), lambda *_: False)
+    (result,), _ = transition.apply_block(chain.view, [raw], chain.next_block(), Forged)
     assert result.code == BadSignature.code
+    known = Transaction(raw)
+    for _ in range(2):  # The same object decides the same, however much of it was worked out before.
+        assert transition.apply_tx(chain.view, raw, chain.next_block(), lambda _: known).code == 0
+
+
+def test_an_unknown_keys_signature_is_not_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    chain = consortium.founded()
+    unknown = Transaction(chain.seal(HOSPITAL_A.worker, reserve()))
+    monkeypatch.setattr(crypto, "verify", lambda *_: pytest.fail("verified"))
+    assert transition.apply_tx(chain.view, b"", chain.next_block(), lambda _: unknown).code == UnknownKey.code
+
+
+def test_a_recheck_runs_no_handler_and_notices_what_ends_a_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    chain = consortium.round_open()
+    raw, replayed = chain.seal(HOSPITAL_A, reserve()), chain.seal(HOSPITAL_B, reserve())
+    chain.block(replayed)
+    monkeypatch.setattr(transition, "_dispatch", lambda *_: pytest.fail("a handler"))
+    assert transition.recheck(chain.view, raw, chain.next_block()).code == 0
+    assert transition.recheck(chain.view, replayed, chain.next_block()).code == Replayed.code
+    assert transition.recheck(chain.view, raw[:-1], chain.next_block()).code == MalformedTransaction.code
+    late = BlockContext(chain.chain_id, chain.height + 100, chain.time_ms)
+    assert transition.recheck(chain.view, raw, late).code == Expired.code
+    monkeypatch.undo()
+    chain.submit(HOSPITAL_A, RevokeKey(HOSPITAL_A.worker.public))
+    refused = transition.recheck(chain.view, raw, chain.next_block())
+    assert (refused.code, refused.writes) == (KeyIsRevoked.code, ())
 
 
 # --- a bug of ours, and a machine that cannot go on ---
@@ -385,13 +415,13 @@ def test_genesis_makes_every_founder_a_member_with_its_human_key() -> None:
 
 
 def test_a_genesis_for_another_chain_does_not_begin() -> None:
-    raw = Genesis(CHAIN_ID, (founder(HOSPITAL_A, TERMS_ROLES),)).encode()
+    raw = consortium.genesis(founder(HOSPITAL_A, TERMS_ROLES)).encode()
     with pytest.raises(Malformed, match="chain_id"):
         transition.genesis(raw, "another-chain")
 
 
 def test_a_genesis_that_names_an_organisation_twice_does_not_begin() -> None:
-    raw = Genesis(CHAIN_ID, (founder(HOSPITAL_A, TERMS_ROLES),) * 2).encode()
+    raw = consortium.genesis(*(founder(HOSPITAL_A, TERMS_ROLES),) * 2).encode()
     with pytest.raises(identity.OrganisationExists):
         transition.genesis(raw, CHAIN_ID)
 
@@ -399,7 +429,7 @@ def test_a_genesis_that_names_an_organisation_twice_does_not_begin() -> None:
 def test_a_genesis_with_a_stolen_name_under_a_key_does_not_begin() -> None:
     entry = replace(founder(HOSPITAL_A, TERMS_ROLES), key=HOSPITAL_A.human.enrolment(owner="hospital-b"))
     with pytest.raises(identity.NotInPossession):
-        transition.genesis(Genesis(CHAIN_ID, (entry,)).encode(), CHAIN_ID)
+        transition.genesis(consortium.genesis(entry).encode(), CHAIN_ID)
 
 
 def test_a_handler_knows_nothing_but_view_message_and_context(monkeypatch: pytest.MonkeyPatch) -> None:

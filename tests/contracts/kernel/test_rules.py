@@ -91,6 +91,7 @@ def test_people_consent_govern_and_revoke_and_machines_do_the_rest() -> None:
     assert human == {
         "identity/add-key",
         "identity/revoke-key",
+        "identity/change-recipient",
         "identity/register-dataset",
         "rounds/join-task",
         "models/report-stolen-key",
