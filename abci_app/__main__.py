@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         return EXIT_REFUSED
     try:
         return server.run(LedgerApplication(store), options.address)
-    except Halt as error:
+    except (Halt, StoreError) as error:
         log.critical("HALT: %s", error)
         return EXIT_HALTED
     finally:

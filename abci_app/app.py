@@ -9,27 +9,30 @@ state and never touches the block being executed.
 import base64
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from contracts import transition
+from contracts import transition, validators
 from contracts.kernel import View, crypto
 from contracts.kernel.state import ReadFailed
 from contracts.kernel.state_tree import StateTree, StateVersion
 from contracts.transition import APP_VERSION, INTERNAL_ERROR, STORES, BlockContext, Result
 
-from . import proposals, queries
+from . import proposals, queries, recovery
 from .application import BaseApplication, Halt
+from .door import Door
+from .history import record_of
+from .pool import CODESPACE as NODE_CODESPACE
+from .pool import POOL_SHARE_FULL, ShareFull
 from .protocol import messages as m
-from .signatures import VerifiedSignatures
-from .store import EMPTY, Snapshot, Store, Version
+from .protocol.blocks import PublicKey
+from .store import Snapshot, Store, Version
 
 _log = logging.getLogger(__name__)
 CODESPACE = "fedledger"
-_CHAIN, _TIME, _SEAL = b"chain-id", b"time-ms", b"seal"
 _GENESIS_BYTES_MAX = 16 * 1024 * 1024
-_RESTORE = "Restore this node's data folder from a peer; do not go on with it"
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class _Pending:
     block: BlockContext
     writes: dict[bytes, bytes | None]
     version: StateVersion
+    hashes: tuple[bytes, ...]
+    """Of its transactions."""
 
 
 class _Committed:
@@ -69,11 +74,11 @@ class LedgerApplication(BaseApplication):
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._verify = VerifiedSignatures()
+        self._door = Door()
         self._genesis: dict[bytes, bytes | None] = {}
         self._pending: _Pending | None = None
-        self._last = _last_block(store)
-        self._tree = _rebuilt_tree(store)
+        with store.snapshot() as snapshot:
+            self._last, self._tree = recovery.last_block(snapshot), recovery.rebuilt_tree(snapshot)
 
     def info(self, _request: m.RequestInfo) -> m.ResponseInfo:
         """The last committed version. Changes nothing: any RPC client can cause it, also in the middle of a block."""
@@ -91,6 +96,7 @@ class LedgerApplication(BaseApplication):
             raise Halt(f"the chain must begin at height 1, not {request.initial_height}")
         outcome = transition.genesis(_genesis_of(request.app_state_bytes), request.chain_id)
         self._genesis = {write.path: write.body for write in outcome.writes}
+        _require_validators(self._genesis, request.validators)
         entries = ((path, body) for path, body in self._genesis.items() if body is not None)
         self._tree = StateTree(STORES, 0, entries)
         self._last, self._pending = BlockContext(request.chain_id, 0, _milliseconds(request.time)), None
@@ -100,21 +106,27 @@ class LedgerApplication(BaseApplication):
         """Try a transaction on committed state. A recheck trusts the signature that was verified on entry."""
         if self._last is None:
             return m.ResponseCheckTx(code=INTERNAL_ERROR, codespace=CODESPACE, log="the node is starting")
-        verify = self._verify if request.type == m.CheckTxType.NEW else _already_verified
         following = BlockContext(self._last.chain_id, self._store.height + 1, self._last.time_ms)
-        result = transition.apply_tx(self._view(), bytes(request.tx), following, verify)
+        judge = self._door.admit if request.type == m.CheckTxType.NEW else self._door.recheck
+        with self._reading() as view:
+            result = judge(view, request.tx, following)
+        if isinstance(result, ShareFull):
+            return m.ResponseCheckTx(code=POOL_SHARE_FULL, data=result.data, log=result.log, codespace=NODE_CODESPACE)
         _alarm(result)
         return m.ResponseCheckTx(code=result.code, data=result.data, log=result.log, codespace=CODESPACE)
 
     def prepare_proposal(self, request: m.RequestPrepareProposal) -> m.ResponsePrepareProposal:
         """By lane, within size and quota."""
         block = self._block(request.height, request.time)
-        return m.ResponsePrepareProposal(txs=proposals.choose(self._view(), block, request.txs, request.max_tx_bytes))
+        waiting = map(self._door.trust, request.txs)
+        with self._reading() as view:
+            return m.ResponsePrepareProposal(txs=proposals.choose(view, block, waiting, request.max_tx_bytes))
 
     def process_proposal(self, request: m.RequestProcessProposal) -> m.ResponseProcessProposal:
         """Cheap pure checks only: rejecting is a matter of liveness."""
         answer = m.ResponseProcessProposal
-        fault = proposals.fault(self._view(), request.txs)
+        with self._reading() as view:
+            fault = proposals.fault(view, request.height, map(self._door.read, request.txs))
         if fault is None:
             return answer(status=answer.ACCEPT)
         _log.warning("rejecting the proposal at height %d: %s", request.height, fault)
@@ -125,31 +137,36 @@ class LedgerApplication(BaseApplication):
         if request.height != self._store.height + 1:
             raise Halt(f"block {request.height} does not follow the committed height {self._store.height}")
         block = self._block(request.height, request.time)
-        with self._store.snapshot() as snapshot:
-            base = _Committed(snapshot, self._genesis)
-            results, writes = transition.apply_block(base, request.txs, block, self._verify)
+        with self._reading() as base:
+            results, writes = transition.apply_block(base, request.txs, block, self._door.read)
+            changes = validators.updates(base, writes)
         version = self._tree.stage(writes)
-        self._pending = _Pending(block, {**self._genesis, **writes}, version)
+        self._pending = _Pending(block, {**self._genesis, **writes}, version, tuple(map(crypto.sha256, request.txs)))
         response = m.ResponseFinalizeBlock(app_hash=version.root)
+        for public, power in changes:
+            response.validator_updates.add(pub_key=PublicKey(ed25519=public), power=power)
         for result in results:
             _alarm(result)
             _add_result(response, result)
         return response
 
     def commit(self, _request: m.RequestCommit) -> m.ResponseCommit:
-        """Make the staged block durable: state, height and app hash in one transaction."""
+        """Make the staged block durable: state, height, app hash and the contracts' hashes in one transaction."""
         pending = self._pending
         if pending is None:
             raise Halt("Commit without a finalized block")
-        notes = {
-            _CHAIN: pending.block.chain_id.encode("ascii"),
-            _TIME: str(pending.block.time_ms).encode("ascii"),
-        }
-        notes[_SEAL] = _seal(pending.block.height, pending.version.root, notes)
+        version = Version(pending.block.height, pending.version.root, APP_VERSION)
+        changed = version.app_hash != self._store.app_hash
         self._store.commit(
-            pending.block.height, pending.version.root, pending.writes, app_version=APP_VERSION, notes=notes
+            version.height,
+            version.app_hash,
+            pending.writes,
+            app_version=version.app_version,
+            notes=recovery.notes_of(pending.block, version),
+            record=record_of(version.height, pending.version.store_roots()) if changed else None,
         )
         self._tree.adopt(pending.version)
+        self._door.committed(pending.hashes, version.height)
         self._last, self._pending, self._genesis = pending.block, None, {}
         return m.ResponseCommit()
 
@@ -157,61 +174,16 @@ class LedgerApplication(BaseApplication):
         """Read committed state."""
         return queries.answer(request, self._store, self._tree)
 
-    def _view(self) -> View:
-        return _Committed(self._store, self._genesis)
+    @contextmanager
+    def _reading(self) -> Iterator[_Committed]:
+        """Committed state for one call: one snapshot, however much is read."""
+        with self._store.snapshot() as snapshot:
+            yield _Committed(snapshot, self._genesis)
 
     def _block(self, height: int, time: Any) -> BlockContext:
         if self._last is None:
             raise Halt("a block before the genesis")
         return BlockContext(self._last.chain_id, height, _milliseconds(time))
-
-
-def _rebuilt_tree(store: Store) -> StateTree:
-    """The tree over the last two stored versions, held to the stored app hash."""
-    with store.snapshot() as snapshot:
-        version = snapshot.version
-        if version.height == 0:
-            if version != EMPTY or any(snapshot.scan(b"", limit=1)):
-                raise Halt(f"the store is damaged: it is at height 0 and not empty. {_RESTORE}")
-            return StateTree(STORES)
-        previous, undo = snapshot.previous, dict(snapshot.undo())
-        entries = dict(snapshot.scan(b""))
-    forward = {path: entries.get(path) for path in undo}
-    for path, body in undo.items():
-        if body is None:
-            entries.pop(path, None)
-        else:
-            entries[path] = body
-    tree = StateTree(STORES, version.height - 1, entries.items())
-    if previous.height > 0:  # Before the first block there was no committed version.
-        _require_root(tree, previous)
-    tree.apply(forward)
-    _require_root(tree, version)
-    return tree
-
-
-def _require_root(tree: StateTree, version: Version) -> None:
-    if tree.root != version.app_hash:
-        raise Halt(
-            f"the store is damaged: its contents hash to {tree.root.hex()}, height {version.height} was committed as "
-            f"{version.app_hash.hex()}. {_RESTORE}"
-        )
-
-
-def _last_block(store: Store) -> BlockContext | None:
-    if store.height == 0:
-        return None
-    chain, time, seal = (store.note(name) for name in (_CHAIN, _TIME, _SEAL))
-    if chain is None or time is None or seal is None:
-        raise Halt("the store has no note of its chain: it was not written by this application")
-    if seal != _seal(store.height, store.app_hash, {_CHAIN: chain, _TIME: time}):
-        raise Halt(f"the store is damaged: its chain, height, time and app hash are not of one commit. {_RESTORE}")
-    return BlockContext(chain.decode("ascii"), store.height, int(time))
-
-
-def _seal(height: int, app_hash: bytes, notes: Mapping[bytes, bytes]) -> bytes:
-    """What ties together the facts of a commit that no other hash covers: LMDB has no checksums."""
-    return crypto.sha256(b"\0".join((notes[_CHAIN], notes[_TIME], str(height).encode("ascii"), app_hash)))
 
 
 def _genesis_of(app_state: bytes) -> bytes:
@@ -222,6 +194,19 @@ def _genesis_of(app_state: bytes) -> bytes:
         return base64.b64decode(json.loads(app_state)["fedledger"], validate=True)
     except (ValueError, TypeError, KeyError) as error:
         raise Halt('the genesis app_state must be {"fedledger": "<base64 of the canonical genesis>"}') from error
+
+
+def _require_validators(genesis: View, stated: Iterable[m.ValidatorUpdate]) -> None:
+    """Hold CometBFT's first validators to the ledger's: changes are told as a difference. Raises Halt."""
+    ours = {one.public: one.power for one in validators.SET.at(genesis).validators}
+    theirs = {bytes(one.pub_key.ed25519): one.power for one in stated}
+    for public in sorted({**ours, **theirs}):
+        here, there = ours.get(public, 0), theirs.get(public, 0)
+        if here != there:
+            raise Halt(
+                f"the genesis gives the validator {public.hex()} the power {there} in `validators` and {here} in the "
+                "ledger's app_state: make both from one list"
+            )
 
 
 def _add_result(response: m.ResponseFinalizeBlock, result: Result) -> None:

@@ -4,15 +4,16 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from .store import EMPTY, Snapshot, Store, Version
+from .store import EMPTY, HISTORY_KEPT, Recorded, Snapshot, Store, Version
 
 
 class MemoryStore(Store):
     """Keeps both versions in memory. A commit copies the table of contents: snapshots stay what they are."""
 
-    def __init__(self) -> None:
+    def __init__(self, history_kept: int = HISTORY_KEPT) -> None:
         self.version = EMPTY
-        self._current = _MemorySnapshot(EMPTY, EMPTY, {}, {}, {})
+        self._history_kept = history_kept
+        self._current = _MemorySnapshot(EMPTY, EMPTY, {}, {}, {}, ())
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
@@ -22,14 +23,23 @@ class MemoryStore(Store):
     def close(self) -> None:
         """Nothing to let go of."""
 
-    def _write(self, version: Version, writes: Mapping[bytes, bytes | None], notes: Mapping[bytes, bytes]) -> None:
+    def _write(
+        self,
+        version: Version,
+        writes: Mapping[bytes, bytes | None],
+        notes: Mapping[bytes, bytes],
+        record: bytes | None,
+    ) -> None:
         old = self._current.state
         state = old | {path: value for path, value in writes.items() if value is not None}
         for path, value in writes.items():
             if value is None:
                 state.pop(path, None)
         delta = {path: old.get(path) for path in writes}
-        self._current = _MemorySnapshot(version, self.version, state, delta, dict(notes))
+        history = self._current.records
+        if record is not None:
+            history = (*history, Recorded(version.height, record))[-self._history_kept :]
+        self._current = _MemorySnapshot(version, self.version, state, delta, dict(notes), history)
 
 
 class _MemorySnapshot(Snapshot):
@@ -40,8 +50,9 @@ class _MemorySnapshot(Snapshot):
         state: dict[bytes, bytes],
         delta: dict[bytes, bytes | None],
         notes: dict[bytes, bytes],
+        records: tuple[Recorded, ...],
     ) -> None:
-        self.version, self.previous, self.state = version, previous, state
+        self.version, self.previous, self.state, self.records = version, previous, state, records
         self._delta, self._notes = delta, notes
         self._paths: list[bytes] | None = None
 
@@ -68,5 +79,12 @@ class _MemorySnapshot(Snapshot):
     def undo(self) -> Iterator[tuple[bytes, bytes | None]]:
         yield from sorted(self._delta.items())
 
-    def note(self, name: bytes) -> bytes | None:
-        return self._notes.get(name)
+    def notes(self) -> dict[bytes, bytes]:
+        return dict(self._notes)
+
+    def recorded(self, height: int) -> Recorded | None:
+        place = bisect_right(self.records, height, key=lambda one: one.height)
+        return self.records[place - 1] if place else None
+
+    def history(self) -> Iterator[Recorded]:
+        yield from self.records

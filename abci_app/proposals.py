@@ -1,70 +1,126 @@
 """Which transactions go into a block, and what a block from another proposer must look like.
 
-Both sides share one rule, so an honest proposer's block is always acceptable (ABCI requirement 3): every
-transaction can be read, lanes do not go backwards, and no organisation fills more than its quota. Choosing
-may drop more than checking refuses; nothing here runs a handler or verifies a signature, so a check costs
-microseconds per transaction.
+Both sides share one rule, so an honest proposer's block is always acceptable (ABCI requirement 3): every transaction
+can be read, lanes do not go backwards, no organisation fills more than its quota, and all of it fits a block. Choosing
+may drop more than checking refuses; nothing here runs a handler or verifies a signature, and each key is read once, so
+a check costs microseconds per transaction.
+
+A lane is not had for the asking: a transaction counts for the lane of its message only if the message is well formed
+and its key is live, has the purpose that the message asks for, and belongs to an organisation with the role; by
+committed state. Everything else goes last.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from contracts import identity, transition
-from contracts.kernel import Lane, Message, Rejected, View, limits
-from contracts.kernel.envelope import Envelope
-from contracts.transition import BlockContext
+from contracts.kernel import Lane, Rejected, View, limits
+from contracts.kernel.types import Purpose, Role
+from contracts.transition import BlockContext, Transaction
 
 from .framing import field_size
 
 
-def choose(view: View, block: BlockContext, waiting: Iterable[bytes], room: int) -> list[bytes]:
-    """The transactions of a proposal: live ones, by lane, within ``room`` bytes and each organisation's quota."""
-    readable: list[tuple[Lane, bytes, bytes | str]] = []
-    for raw in waiting:
+class Standing(NamedTuple):
+    """Where a transaction comes in a block, and whose quota it takes from: an unknown key stands for itself."""
+
+    lane: Lane
+    sender: bytes | str
+
+
+class _Signer(NamedTuple):
+    sender: bytes | str
+    purpose: Purpose | None  # None for a key that may sign nothing now.
+    roles: tuple[Role, ...]
+
+
+class Standings:
+    """The standing of transactions in the block of a height, by committed state. Remembers the keys it has read."""
+
+    def __init__(self, view: View, height: int) -> None:
+        self._view, self._height = view, height
+        self._signers: dict[bytes, _Signer] = {}
+
+    def of(self, transaction: Transaction) -> Standing:
+        """One transaction's. Rejects: MalformedTransaction, for bytes that are no envelope."""
+        key = transaction.envelope.key
+        signer = self._signers.get(key)
+        if signer is None:
+            signer = self._signers[key] = self._signer(key)
+        return Standing(_lane(transaction, signer), signer.sender)
+
+    def _signer(self, public: bytes) -> _Signer:
+        key = identity.KEYS.get(self._view, public)
+        if key is None:
+            return _Signer(public, None, ())
+        if not identity.is_live(key, self._height):
+            return _Signer(key.organisation, None, ())
+        return _Signer(key.organisation, key.purpose, identity.ORGANISATIONS.at(self._view, key.organisation).roles)
+
+
+def _lane(transaction: Transaction, signer: _Signer) -> Lane:
+    try:
+        kind = type(transaction.message)
+    except Rejected:
+        return max(Lane)
+    entitled = signer.purpose is kind.purpose and (kind.role is None or kind.role in signer.roles)
+    return kind.lane if entitled else max(Lane)
+
+
+def choose(view: View, block: BlockContext, waiting: Iterable[Transaction], room: int) -> list[bytes]:
+    """The transactions of a proposal: live ones, by lane, within ``room`` bytes and each organisation's quota.
+
+    ``waiting`` is what CheckTx has accepted, oldest first.
+    """
+    standings = Standings(view, block.height)
+    readable: list[tuple[Standing, Transaction]] = []
+    for transaction in waiting:
         try:
-            signed, key = transition.authenticate(view, raw, block, verify=_verified_on_entry)
+            readable.append((standings.of(transaction), transaction))
         except Rejected:
-            continue  # Expired, decided already or revoked meanwhile: it would only take up room.
-        readable.append((lane_of(signed), raw, key.organisation))
-    readable.sort(key=lambda entry: entry[0])  # Stable: within a lane, first come first served.
+            continue
+    readable.sort(key=lambda entry: entry[0].lane)  # Stable: within a lane, first come first served.
+    room = min(room, limits.BLOCK_BYTES)
     chosen: list[bytes] = []
     taken: Counter[bytes | str] = Counter()
-    for _, raw, organisation in readable:
-        size = field_size(len(raw))
-        if size > room or taken[organisation] >= limits.BLOCK_TXS_PER_ORGANISATION:
+    for (_, sender), transaction in readable:
+        size = field_size(len(transaction.raw))
+        if size > room or taken[sender] >= limits.BLOCK_TXS_PER_ORGANISATION:
             continue
+        if not _is_due(view, transaction, block):
+            continue  # Expired, decided already or revoked meanwhile: it would only take up room.
         room -= size
-        taken[organisation] += 1
-        chosen.append(raw)
+        taken[sender] += 1
+        chosen.append(transaction.raw)
     return chosen
 
 
-def fault(view: View, txs: Sequence[bytes]) -> str | None:
+def _is_due(view: View, transaction: Transaction, block: BlockContext) -> bool:
+    try:
+        transition.authenticate(view, transaction, block)
+    except Rejected:
+        return False
+    return True
+
+
+def fault(view: View, height: int, txs: Iterable[Transaction]) -> str | None:
     """Why a proposed block is unacceptable, or None. A function of the block and committed state alone."""
-    lane = Lane.SAFETY
+    standings = Standings(view, height)
+    last, size = min(Lane), 0
     taken: Counter[bytes | str] = Counter()
-    for number, raw in enumerate(txs):
+    for number, transaction in enumerate(txs):
+        size += field_size(len(transaction.raw))
+        if size > limits.BLOCK_BYTES:
+            return f"transaction {number} exceeds the {limits.BLOCK_BYTES} bytes of a block"
         try:
-            signed = transition.parse(raw)
+            lane, sender = standings.of(transaction)
         except Rejected as refusal:
             return f"transaction {number} cannot be read: {refusal}"
-        if lane_of(signed) < lane:
-            return f"transaction {number} of lane {lane_of(signed).name} comes after lane {lane.name}"
-        lane = lane_of(signed)
-        key = identity.KEYS.get(view, signed.key)
-        sender = signed.key if key is None else key.organisation
+        if lane < last:
+            return f"transaction {number} of lane {lane.name} comes after lane {last.name}"
+        last = lane
         taken[sender] += 1
         if taken[sender] > limits.BLOCK_TXS_PER_ORGANISATION:
             return f"transaction {number} exceeds its sender's quota of {limits.BLOCK_TXS_PER_ORGANISATION}"
     return None
-
-
-def lane_of(signed: Envelope) -> Lane:
-    """The lane that a message declares; what nobody knows goes last."""
-    kind = Message.by_tag.get(signed.tag)
-    return Lane.CONTRIBUTION if kind is None else kind.lane
-
-
-def _verified_on_entry(_key: bytes, _message: bytes, _signature: bytes) -> bool:
-    """CheckTx verified what is in the mempool, and FinalizeBlock will again decide by signature."""
-    return True

@@ -6,20 +6,29 @@ because only the next header carries a version's app hash: the answer for height
 1.
 
 ``/scan`` takes DAG-CBOR ``{"prefix": bytes, "after": bytes or null, "limit": int}`` and answers ``[[path,
-body], …]``. A scan finds names; what it finds is only as good as this node until each value is read with its
-proof.
+body], …]``, of the newest version or of the height asked for. A scan finds names; what it finds is only as good as
+this node until each value is read with its proof.
 
-Absence is an empty value with code 0: CometBFT's light proxy takes any other code for an error.
+``/roots`` takes DAG-CBOR ``{"height": int}``, 0 for the newest, and answers ``{"height": …, "since": …, "oldest":
+…, "roots": [[contract, hash], …]}``: the hash of every contract after that block, the height since which all of them
+hold, and the oldest height that can be asked for. ``merkle.root_of_stores`` of them is the next header's application
+hash.
+
+Absence is an empty value with code 0, and with ``prove`` a proof of its own (``contracts.kernel.absence``).
+CometBFT's light proxy takes any other code for an error, and cannot verify absence at all.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from contracts.kernel import codec, merkle
 from contracts.kernel.codec import Malformed
-from contracts.kernel.state_tree import PathAbsent, StateTree, VersionNotKept
+from contracts.kernel.merkle import ProofOp
+from contracts.kernel.state_tree import PathAbsent, PathPresent, StateTree, VersionNotKept
 
+from . import history
 from .protocol import messages as m
-from .store import Store
+from .store import HEIGHT_MAX, Store, StoreDamaged
 
 SCAN_LIMIT = 500
 SCAN_BYTES = 512 * 1024
@@ -51,9 +60,11 @@ def answer(request: m.RequestQuery, store: Store, tree: StateTree) -> m.Response
     try:
         if request.path == "/scan":
             return _scan(request, store)
+        if request.path == "/roots":
+            return _roots(request, store)
         if request.path.startswith(_STORE) and request.path.endswith(_KEY):
             return _value(request, store, tree)
-        raise _Refused(f"unknown path {request.path[:100]!r}: /store/<contract>/key and /scan are known")
+        raise _Refused(f"unknown path {request.path[:100]!r}: /store/<contract>/key, /scan and /roots are known")
     except _Refused as refusal:
         return m.ResponseQuery(code=refusal.code, codespace="fedledger", log=str(refusal), height=store.height)
 
@@ -69,40 +80,79 @@ def _value(request: m.RequestQuery, store: Store, tree: StateTree) -> m.Response
         raise _TooEarly("nothing can be proved before block 2: a proof needs the header after the value's block")
     with store.snapshot() as snapshot:
         if height == newest:
-            body = snapshot.get(path)
+            body_of = snapshot.get
         elif height == newest - 1:
-            body = snapshot.get_previous(path)
+            body_of = snapshot.get_previous
         else:
             raise _Refused(f"height {height} is not kept; {max(0, newest - 1)} and {newest} are")
+        body = body_of(path)
+        operators = _operators(tree, path, height, body, body_of) if request.prove else ()
     response = m.ResponseQuery(key=request.data, height=height)
     if body is None:
         response.log = "absent"
-        return response
-    response.value = merkle.commit_value(path, body)
-    if request.prove:
-        _prove(response, tree, path, height)
+    else:
+        response.value = merkle.commit_value(path, body)
+    for operator in operators:
+        response.proof_ops.ops.add(type=operator.type, key=operator.key, data=operator.data)
     return response
 
 
-def _prove(response: m.ResponseQuery, tree: StateTree, path: bytes, height: int) -> None:
+def _operators(
+    tree: StateTree, path: bytes, height: int, body: bytes | None, body_of: Callable[[bytes], bytes | None]
+) -> tuple[ProofOp, ...]:
+    """The proof of a body, or of its absence."""
     try:
-        proof = tree.prove(path, height)
-    except (PathAbsent, VersionNotKept) as error:
+        version = tree.at(height)
+        return (version.prove(path) if body is not None else version.prove_absence(path, body_of)).encode()
+    except (PathAbsent, PathPresent, VersionNotKept, ValueError) as error:
         raise _Refused(f"no proof at height {height}: {error}") from error
-    for operator in proof.encode():
-        response.proof_ops.ops.add(type=operator.type, key=operator.key, data=operator.data)
 
 
 def _scan(request: m.RequestQuery, store: Store) -> m.ResponseQuery:
     wanted = _range(request.data)
     found: list[Any] = []
     size = 0
-    for path, body in store.scan(wanted.prefix, wanted.after, wanted.limit):
-        size += len(path) + len(body)
-        if found and size > SCAN_BYTES:
-            break  # The client goes on after the last path it got.
-        found.append([path, body])
-    return m.ResponseQuery(value=codec.encode_plain(found), height=store.height)
+    with store.snapshot() as snapshot:
+        height = request.height or snapshot.version.height
+        if height not in (snapshot.version.height, snapshot.version.height - 1):
+            raise _Refused(f"height {height} is not kept, {snapshot.version.height} and the one before are")
+        scan = snapshot.scan if height == snapshot.version.height else snapshot.scan_previous
+        for path, body in scan(wanted.prefix, wanted.after, wanted.limit):
+            size += len(path) + len(body)
+            if found and size > SCAN_BYTES:
+                break  # The client goes on after the last path it got.
+            found.append([path, body])
+    return m.ResponseQuery(value=codec.encode_plain(found), height=height)
+
+
+def _roots(request: m.RequestQuery, store: Store) -> m.ResponseQuery:
+    asked = _height(request.data)
+    with store.snapshot() as snapshot:
+        newest, oldest = snapshot.version.height, next(snapshot.history(), None)
+        height = asked or newest
+        recorded = snapshot.recorded(height) if height <= newest else None
+    if recorded is None or oldest is None:
+        kept = "none are" if oldest is None else f"{oldest.height} to {newest} are"
+        raise _Refused(f"roots: height {height} is not recorded, {kept}")
+    try:
+        roots = [[name, root] for name, root in history.roots_of(recorded).items()]
+    except StoreDamaged as error:
+        raise _Refused(f"roots: {error}") from error
+    answered = {"height": height, "since": recorded.height, "oldest": oldest.height, "roots": roots}
+    return m.ResponseQuery(value=codec.encode_plain(answered), height=height)
+
+
+def _height(data: bytes) -> int:
+    try:
+        plain = codec.decode_plain(data, most=64)
+    except Malformed as error:
+        raise _Refused(f"roots: {error}") from error
+    if not isinstance(plain, dict) or plain.keys() != {"height"}:
+        raise _Refused("roots: data must be a map of height")
+    height = plain["height"]
+    if type(height) is not int or not 0 <= height <= HEIGHT_MAX:
+        raise _Refused(f"roots: height must be 0 to {HEIGHT_MAX}")
+    return height
 
 
 def _range(data: bytes) -> _Range:

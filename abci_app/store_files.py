@@ -16,9 +16,10 @@ from typing import Final
 
 from .store import StoreDamaged, StoreFormatUnknown, StoreLocked
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 _KIND: Final = "fedledger store"
 _HEADER_BYTES_MAX: Final = 4096
+_DATA, _HEADER = "data.mdb", "store.json"
 
 
 @dataclass(slots=True)
@@ -49,12 +50,12 @@ class StoreFiles:
     @property
     def data(self) -> Path:
         """The database, named as LMDB names it."""
-        return self.folder / "data.mdb"
+        return self.folder / _DATA
 
     @property
     def header(self) -> Path:
         """The format and size of the store."""
-        return self.folder / "store.json"
+        return self.folder / _HEADER
 
     def extend(self, size: int) -> None:
         """Make the data file ``size`` bytes long, without taking that much of the disk, and remember it."""
@@ -69,32 +70,12 @@ class StoreFiles:
         os.close(self._lock)
 
     def _inspect(self) -> None:
-        if not self.header.exists():
-            if self.data.exists():
-                raise StoreDamaged(f"{self.folder}: there is data, and store.json is missing")
+        if not self.header.exists() and not self.data.exists():
             self._record(0)
             return
-        self.data_bytes = self._read_header()
+        self.data_bytes = whole(self.folder)
         if self.data_bytes == 0:  # The node died while making the store: nothing was committed yet.
             self.data.unlink(missing_ok=True)
-        elif not self.data.exists():
-            raise StoreDamaged(f"{self.folder}: data.mdb is missing")
-        elif self.data.stat().st_size < self.data_bytes:
-            found = self.data.stat().st_size
-            raise StoreDamaged(f"{self.data} is cut short: {found} bytes of {self.data_bytes}")
-
-    def _read_header(self) -> int:
-        try:
-            with self.header.open("rb") as file:
-                header = json.loads(file.read(_HEADER_BYTES_MAX))
-            kind, found, size = header["kind"], header["format"], header["data_bytes"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreDamaged(f"{self.header} is not readable: {error}") from error
-        if kind != _KIND or not isinstance(size, int) or size < 0:
-            raise StoreDamaged(f"{self.header} does not describe a store")
-        if found != FORMAT:
-            raise StoreFormatUnknown(str(self.folder), found, FORMAT)
-        return size
 
     def _record(self, data_bytes: int) -> None:
         """Replace the header: the old or the new one survives a crash, never half of each."""
@@ -111,6 +92,36 @@ class StoreFiles:
         finally:
             os.close(folder)
         self.data_bytes = data_bytes
+
+
+def whole(folder: Path) -> int:
+    """The size that the data file must have at least, which it has; 0 for a store that was never finished.
+
+    Changes nothing and takes no lock. Raises StoreFormatUnknown, StoreDamaged.
+    """
+    header, data = folder / _HEADER, folder / _DATA
+    if not header.exists():
+        raise StoreDamaged(f"{folder}: there is {'data, and' if data.exists() else 'no store:'} store.json is missing")
+    size = _read_header(header)
+    if size and not data.exists():
+        raise StoreDamaged(f"{folder}: data.mdb is missing")
+    if size and data.stat().st_size < size:
+        raise StoreDamaged(f"{data} is cut short: {data.stat().st_size} bytes of {size}")
+    return size
+
+
+def _read_header(path: Path) -> int:
+    try:
+        with path.open("rb") as file:
+            header = json.loads(file.read(_HEADER_BYTES_MAX))
+        kind, found, size = header["kind"], header["format"], header["data_bytes"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreDamaged(f"{path} is not readable: {error}") from error
+    if kind != _KIND or type(size) is not int or size < 0:
+        raise StoreDamaged(f"{path} does not describe a store")
+    if found != FORMAT:
+        raise StoreFormatUnknown(str(path.parent), found, FORMAT)
+    return size
 
 
 def _lock(folder: Path) -> int:

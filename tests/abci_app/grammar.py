@@ -3,7 +3,8 @@
 The productions are those of CometBFT v0.39, ``spec/abci/abci++_comet_expected_behavior.md``, section "Valid method call
 sequences". They are regular (``automaton``), and ``consensus-exec`` has no end, so every prefix counts. ``check`` also
 holds what the grammar cannot say: which connection a call comes by, that InitChain is for an empty application only,
-that heights follow one another, and that a block comes again as it was.
+that heights follow one another, that a block comes again as it was, and that no answer about validators would stop
+CometBFT or differs when its block comes again.
 
 What the grammar leaves out may come at any time: CheckTx, Query, Echo, Flush, the read-only snapshot calls, and every
 Info after the first of a run.
@@ -15,6 +16,7 @@ from typing import Any
 
 from abci_app.application import Application
 from tests.abci_client import Call
+from tests.cometbft_blocks import UpdateRefused, Validator, changed, ordered
 
 from .automaton import Automaton, Part, either, many, maybe, seq, terminal
 
@@ -103,10 +105,11 @@ def check(calls: Sequence[Call]) -> int:
 
 @dataclass
 class _History:
-    """What earlier runs left: the last commit that was answered, and the blocks by height."""
+    """What earlier runs left: the last commit that was answered, and blocks and validator sets by height."""
 
     committed: int = 0
     blocks: dict[int, tuple[bytes, tuple[bytes, ...], bytes]] = field(default_factory=dict)
+    validators: dict[int, tuple[Validator, ...]] = field(default_factory=dict)
 
 
 def _runs(calls: Sequence[Call]) -> Iterator[list[tuple[int, Call]]]:
@@ -123,6 +126,7 @@ def _runs(calls: Sequence[Call]) -> Iterator[list[tuple[int, Call]]]:
 
 def _check_run(run: list[tuple[int, Call]], history: _History) -> None:
     automaton = Automaton(RECOVERY) if history.committed else Automaton(CLEAN_START, RECOVERY)
+    validators = _Validators(history)
     heights, mempool = _Heights(history), _Mempool(any(call.method == "flush" for _, call in run))
     handshaken = False
     for place, call in run:
@@ -135,7 +139,8 @@ def _check_run(run: list[tuple[int, Call]], history: _History) -> None:
                 continue
             automaton.take(call.method)
             heights.take(call)
-        except ValueError as error:
+            validators.take(call)
+        except (ValueError, UpdateRefused) as error:
             raise IllegalCall(place, call.method, str(error)) from error
         handshaken = handshaken or call.method == "info"
 
@@ -207,6 +212,28 @@ class _Heights:
         block = (request.hash, tuple(request.txs), request.time.SerializeToString())
         if self._history.blocks.setdefault(request.height, block) != block:
             raise ValueError(f"height {request.height} comes again as another block")
+
+
+class _Validators:
+    """The set that CometBFT has been told of: known from InitChain on."""
+
+    def __init__(self, history: _History) -> None:
+        self._sets = history.validators
+
+    def take(self, call: Call) -> None:
+        """Follow one call. Raises ValueError, UpdateRefused."""
+        if call.method == "init_chain" and call.answer is not None:
+            stated = call.answer.validators or call.request.validators
+            first = max(call.request.initial_height, 1) - 1
+            self._note(first, ordered(Validator(one.pub_key.ed25519, one.power) for one in stated))
+        elif call.method == "finalize_block" and call.answer is not None:
+            before = self._sets.get(call.request.height - 1)
+            if before:
+                self._note(call.request.height, changed(before, call.answer.validator_updates))
+
+    def _note(self, height: int, validators: tuple[Validator, ...]) -> None:
+        if self._sets.setdefault(height, validators) != validators:
+            raise ValueError(f"the validators after height {height} are others than the first time")
 
 
 # Recording ----------------------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ def added_record(txn, key, value, database):
 
 def alter(folder, database, damage):
     """Change one record behind the store's back."""
-    with lmdb.open(str(folder), map_size=MAP_BYTES, max_dbs=4) as env:
+    with lmdb.open(str(folder), map_size=MAP_BYTES, max_dbs=5) as env:
         opened = env.open_db(database, create=False)
         with env.begin(write=True) as txn:
             damage(txn, opened)

@@ -5,9 +5,7 @@ the real application, with crashes and replays between them. So the application 
 happens to produce, and every one is legal.
 """
 
-import base64
 import contextlib
-import json
 
 import pytest
 from hypothesis import settings
@@ -17,11 +15,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from abci_app.app import LedgerApplication
 from abci_app.memory_store import MemoryStore
 from abci_app.protocol import messages as m
+from abci_app.protocol.blocks import PublicKey
 from abci_app.server import Server
 from contracts.identity import AddKey
 from tests.abci_client import Call, Recorder
 from tests.consensus import Chain, Genesis, Node
 from tests.kvstore import KeyValueApplication
+from tests.real_genesis import give_genesis
 from tests.simulation.agreement import Agreement, Block
 from tests.simulation.faults import Crash, CrashPoint, MemoryDisk
 from tests.simulation.members import CHAIN_ID, FOUNDERS, GENESIS_TIME_MS, Clerk, genesis
@@ -120,6 +120,43 @@ def test_what_the_grammar_cannot_say_is_held_too(calls, why):
         check(calls)
 
 
+def told(height, *updates, block=b""):
+    call = finalized(height, block)
+    for key, power in updates:
+        call.answer.validator_updates.add(pub_key=PublicKey(ed25519=key), power=power)
+    return call
+
+
+def begun_with(*keys):
+    call = of("init_chain", initial_height=1)
+    for key in keys:
+        call.request.validators.add(pub_key=PublicKey(ed25519=key), power=10)
+    return [info(), call]
+
+
+A, B = bytes([1]) * 32, bytes([2]) * 32
+
+
+@pytest.mark.parametrize(
+    ("answers", "why"),
+    [
+        ([told(1, (B, 10), (B, 10))], "call 2, finalize_block: duplicate validator update"),
+        ([told(1, (B, 0))], "call 2, finalize_block: failed to find validator"),
+        ([told(1, (A, 0))], "call 2, finalize_block: .* empty set"),
+        ([told(1, (B, 10)), of("commit"), told(2, (A, 0), (B, 0))], "call 4, finalize_block: .* empty set"),
+        ([told(1, (B, 10)), ENDED, BEGUN, *begun_with(A), told(1)], "call 7, finalize_block: .* others than the first"),
+    ],
+)
+def test_an_answer_about_validators_that_would_stop_cometbft_is_noticed(answers, why):
+    with pytest.raises(IllegalCall, match=why):
+        check([*begun_with(A), *answers])
+
+
+def test_validators_may_come_go_and_come_again():
+    blocks = [told(1, (B, 10)), of("commit"), told(2, (A, 0)), of("commit"), told(3, (A, 10))]
+    assert check([*begun_with(A), *blocks]) == 1
+
+
 def test_what_may_come_at_any_time_is_no_part_of_the_sequence():
     around = [of("check_tx", "mempool"), of("query", "query"), info(), of("list_snapshots", "snapshot")]
     calls = [*START, *around, finalized(1), *around, of("commit"), *around]
@@ -171,20 +208,12 @@ class Hexadecimal:
         return f"0x{self.raw.hex()}"
 
 
-def give_our_genesis(home):
-    path = home / "config" / "genesis.json"
-    stated = json.loads(path.read_text())
-    stated["chain_id"] = CHAIN_ID
-    stated["app_state"] = {"fedledger": base64.b64encode(genesis().encode()).decode("ascii")}
-    path.write_text(json.dumps(stated))
-
-
 @pytest.mark.e2e
 async def test_a_real_cometbft_calls_as_the_grammar_says_also_after_it_was_killed(tmp_path):
     application, clerk = Recorded(LedgerApplication(MemoryStore())), Clerk(seed=1)
     async with Server(application, f"unix://{tmp_path}/abci.sock") as server:
         comet = Comet(tmp_path / "home", server.address)
-        give_our_genesis(comet.home)
+        give_genesis(comet.home, genesis())
         for member in FOUNDERS[:3]:
             application.connected()
             async with comet.running() as process:

@@ -71,9 +71,10 @@ class Processes:
         process.info()
 
     def executed(self, process, block):
-        """FinalizeBlock, and then as if CometBFT had died: nothing is committed. The app hash, and the results."""
+        """FinalizeBlock, and then as if CometBFT had died: nothing is committed. The app hash, and all results."""
         answer = process.ask("finalize_block", m.RequestFinalizeBlock(**fields_of(block)))
-        return answer.app_hash, [result.SerializeToString(deterministic=True) for result in answer.tx_results]
+        results = (*answer.tx_results, *answer.validator_updates)
+        return answer.app_hash, [result.SerializeToString(deterministic=True) for result in results]
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from abci_app.lmdb_store import LmdbStore
 from abci_app.memory_store import MemoryStore
 from abci_app.store import (
     CommitRefused,
+    Recorded,
     Store,
     StoreDamaged,
     StoreFormatUnknown,
@@ -119,6 +120,39 @@ def test_notes_are_those_of_the_last_commit(store):
     assert (store.note(b"time"), store.note(b"chain")) == (b"2", None)
 
 
+def test_a_record_holds_until_the_next_one(store):
+    commit(store, 1, {b"a": b"1"}, record=b"first")
+    commit(store, 2, {})
+    commit(store, 3, {b"a": b"2"}, record=b"second")
+    with store.snapshot() as snapshot:
+        found = [snapshot.recorded(height) for height in range(5)]
+        first, second = Recorded(1, b"first"), Recorded(3, b"second")
+        assert found == [None, first, first, second, second]
+        assert list(snapshot.history()) == [first, second]
+
+
+@pytest.mark.parametrize(
+    "make", [lambda _, kept: MemoryStore(kept), lambda path, kept: LmdbStore.open(path, SMALL, history_kept=kept)]
+)
+def test_the_newest_records_are_kept_and_no_more(tmp_path, make):
+    with contextlib.closing(make(tmp_path, 3)) as store:
+        for height in range(1, 9):
+            commit(store, height, {}, record=b"%d" % height if height != 7 else None)
+        with store.snapshot() as snapshot:
+            assert [one.height for one in snapshot.history()] == [5, 6, 8]
+            assert snapshot.recorded(4) is None
+
+
+def test_the_previous_version_is_scanned_as_the_newest_is(store):
+    commit(store, 1, {b"a/1": b"1", b"a/2": b"1", b"a/3": b"1", b"b": b"1"})
+    before = list(store.scan(b""))
+    commit(store, 2, {b"a/0": b"2", b"a/2": b"2", b"a/3": None, b"b": None, b"c": b"2"})
+    with store.snapshot() as snapshot:
+        assert list(snapshot.scan_previous(b"")) == before
+        assert list(snapshot.scan_previous(b"a/", after=b"a/1", limit=1)) == [(b"a/2", b"1")]
+        assert list(snapshot.scan_previous(b"a/", after=b"a/2")) == [(b"a/3", b"1")]
+
+
 def test_a_chain_may_start_at_any_height_and_then_goes_one_by_one(store):
     commit(store, 1_000, {b"a": b"1"})
     for height in (1_000, 999, 1_002, 0, -1):
@@ -140,6 +174,8 @@ def test_a_chain_may_start_at_any_height_and_then_goes_one_by_one(store):
         ({"height": 2**63}, "height 9223372036854775808 does not follow height 0"),
         ({"notes": {b"n" * 33: b""}}, "name of note.*: 33 is outside 1 to 32"),
         ({"notes": {b"n": b"v" * 65_537}}, "note b'n': 65537 is outside"),
+        ({"record": b""}, "the record: 0 is outside 1 to 2048"),
+        ({"record": b"r" * 2_049}, "the record: 2049 is outside"),
     ],
 )
 def test_a_commit_out_of_bounds_is_refused_without_a_trace(store, arguments, reason):
@@ -180,6 +216,9 @@ def test_any_sequence_of_blocks_leaves_what_a_dictionary_would(tmp_path_factory,
             assert {path: store.get_previous(path) for path in touched} == {p: before.get(p) for p in touched}
             with store.snapshot() as snapshot:
                 undone = now | dict(snapshot.undo())
+                assert list(snapshot.scan_previous(prefix)) == sorted(
+                    kv for kv in before.items() if kv[0].startswith(prefix)
+                )
             assert {path: value for path, value in undone.items() if value is not None} == before
 
 
@@ -209,9 +248,9 @@ def test_a_store_open_elsewhere_is_refused_and_names_its_owner(tmp_path):
 def test_another_format_is_refused_untouched(tmp_path):
     LmdbStore.open(tmp_path, SMALL).close()
     header = tmp_path / "store.json"
-    later = json.loads(header.read_text()) | {"format": 2}
+    later = json.loads(header.read_text()) | {"format": 1}
     header.write_text(json.dumps(later))
-    with pytest.raises(StoreFormatUnknown, match="has format 2, this version reads format 1 only"):
+    with pytest.raises(StoreFormatUnknown, match="has format 1, this version reads format 2 only"):
         LmdbStore.open(tmp_path, SMALL)
     assert json.loads(header.read_text()) == later
 
@@ -248,7 +287,7 @@ def test_a_store_whose_first_pages_are_overwritten_is_refused(tmp_path):
         commit(store, 1, {b"a": b"1"})
     with (tmp_path / "data.mdb").open("r+b") as file:
         file.write(b"\xa5" * 8_192)
-    with pytest.raises(StoreDamaged, match="not an LMDB file"):
+    with pytest.raises(StoreDamaged, match="this is not an LMDB file"):
         LmdbStore.open(tmp_path, SMALL)
 
 

@@ -1,0 +1,64 @@
+"""The node's door: what it lets into the pool, and how little it does twice.
+
+Every transaction passes here up to five times: CheckTx, its rechecks, a proposal made or judged, its block. The first
+time it is read, held to its sender's share of the pool, verified and tried on committed state; from then on the node
+knows it again by the hash of its bytes. Nothing here changes what a block decides.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from contracts import transition
+from contracts.kernel import View
+from contracts.transition import BlockContext, Result, Transaction
+
+from .pool import Pool, ShareFull
+from .transactions import VerifiedTransactions
+
+ACCEPTED_AT: Final = "accepted on the state of height "
+
+
+class Door:
+    """One node's. ``pool`` is the account of what waits."""
+
+    def __init__(self) -> None:
+        self.pool = Pool()
+        self._verified = VerifiedTransactions()
+
+    def read(self, raw: bytes) -> Transaction:
+        """A transaction from anybody."""
+        return self._verified.read(raw)
+
+    def trust(self, raw: bytes) -> Transaction:
+        """A transaction from the node's own pool, whose signature was verified on entry."""
+        return self._verified.trust(raw)
+
+    def admit(self, view: View, raw: bytes, block: BlockContext) -> Result | ShareFull:
+        """Judge a new transaction as if it came in ``block``, the one after the committed height."""
+        transaction = self.read(raw)
+        full = self.pool.refusal(transaction)
+        if full is not None:
+            return full
+        result = transition.apply_tx(view, raw, block, lambda _: transaction)
+        if result.code:
+            return result
+        self._verified.keep(transaction)
+        self.pool.admit(view, transaction, block.height - 1)
+        return replace(result, log=f"{ACCEPTED_AT}{block.height - 1}")
+
+    def recheck(self, view: View, raw: bytes, block: BlockContext) -> Result:
+        """Judge again what waits: no signature is verified, no rule is run."""
+        transaction = self.trust(raw)
+        result = transition.recheck(view, raw, block, lambda _: transaction)
+        if result.code == 0:
+            self.pool.admit(view, transaction, block.height - 1)
+        else:
+            self.pool.release(transaction.hash)
+        return result
+
+    def committed(self, names: Iterable[bytes], height: int) -> None:
+        """Take the transactions of a committed block, by their hashes, out of the account."""
+        for name in names:
+            self.pool.release(name)
+        self.pool.sweep(height)

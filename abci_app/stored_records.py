@@ -1,0 +1,80 @@
+"""What the entries of a state are: the map that a path belongs to, its record, and whether both are canonical."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from enum import Enum
+from functools import cache
+from typing import Any, Final
+
+from contracts.kernel import codec, limits, replay
+from contracts.kernel.state import InvariantBroken, Map
+from contracts.registry import CONTRACTS
+
+_PART: Final = re.compile(r"[!-.0-~]+", re.ASCII)  # Of a key: printable, without a slash or a space.
+
+
+def map_of(path: bytes) -> Map[Any] | None:
+    """The declared map that a path belongs to, or None."""
+    parts = path.decode("ascii", "replace").split("/")
+    candidates = ("/".join(parts[:length]) for length in range(len(parts), 0, -1))
+    return next((_maps()[prefix] for prefix in candidates if prefix in _maps()), None)
+
+
+def fault_of(path: bytes, body: bytes, height: int) -> str | None:
+    """Why no block up to a height could have written this entry, or None."""
+    kind = map_of(path)
+    if kind is None:
+        return "no contract declares this path"
+    key = kind.key_of(path) if kind.key_names and path.isascii() else ()
+    if len(key) != len(kind.key_names) or not all(map(_PART.fullmatch, key)) or kind.path(key) != path:
+        return f"not a path of {kind.prefix}, whose key is ({', '.join(kind.key_names)})"
+    try:
+        record = kind.read(body)
+    except InvariantBroken as error:
+        return str(error)
+    if codec.encode(record) != body:
+        return f"not the canonical bytes of a {kind.record.__name__}"
+    if kind is replay.SEEN:
+        return _mark_fault(key, record, height)
+    return None
+
+
+def described(path: bytes, body: bytes | None) -> Any:
+    """A record as JSON knows it; what does not decode in hexadecimal; None for nothing."""
+    kind = map_of(path)
+    if body is None:
+        return None
+    try:
+        return body.hex() if kind is None else _plain(kind.read(body))
+    except InvariantBroken:
+        return body.hex()
+
+
+def _mark_fault(key: tuple[str, ...], mark: replay.Mark, height: int) -> str | None:
+    valid_until, transaction = key
+    if not re.fullmatch(r"[0-9]{10}", valid_until) or not re.fullmatch(r"[0-9a-f]{64}", transaction):
+        return "a replay mark is kept under a height and the hash of a transaction"
+    if not 0 < mark.height <= height:
+        return f"it was seen in block {mark.height}, the newest is {height}"
+    if not mark.height <= int(valid_until) <= mark.height + limits.TX_VALIDITY_BLOCKS:
+        return f"it was seen in block {mark.height}, too far from {int(valid_until)}, up to which it was valid"
+    return None
+
+
+@cache
+def _maps() -> dict[str, Map[Any]]:
+    declared = (each for contract in CONTRACTS for each in contract.state)
+    return {each.prefix: each for each in (replay.SEEN, *declared)}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Enum):
+        return _plain(value.value)
+    return value.hex() if isinstance(value, bytes) else value

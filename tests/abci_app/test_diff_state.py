@@ -1,0 +1,237 @@
+"""Two nodes are compared down to the first key, from their folders and over RPC."""
+
+import base64
+import json
+import threading
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from abci_app import queries, recovery
+from abci_app.diff_state import KeyDifference, NoCommonHeight, Since, compare
+from abci_app.history import record_of
+from abci_app.lmdb_store import LmdbStore
+from abci_app.memory_store import MemoryStore
+from abci_app.node_sources import FolderSource, NodeSource, SourceFailed, opened
+from abci_app.protocol import messages as m
+from abci_app.store import Version
+from contracts.kernel.state_tree import StateTree
+from contracts.transition import APP_VERSION, STORES, BlockContext
+
+CHAIN = "diff-test"
+
+
+class Node:
+    """A store that takes blocks of writes, as an application would."""
+
+    def __init__(self, store=None, chain=CHAIN, history_kept=1_000):
+        self.store = store or MemoryStore(history_kept)
+        self.tree, self.chain = StateTree(STORES), chain
+
+    def block(self, writes=None):
+        version = self.tree.stage(writes or {})
+        changed = version.root != self.store.app_hash
+        committed = Version(version.version, version.root, APP_VERSION)
+        notes = recovery.notes_of(BlockContext(self.chain, committed.height, 1), committed)
+        record = record_of(committed.height, version.store_roots()) if changed else None
+        self.store.commit(
+            committed.height, committed.app_hash, writes or {}, app_version=APP_VERSION, notes=notes, record=record
+        )
+        self.tree.adopt(version)
+
+    def source(self, name="A"):
+        with self.store.snapshot() as snapshot:
+            return FolderSource(name, snapshot)
+
+
+def pair(blocks, parted=()):
+    """Two nodes with the same blocks, and then each its own."""
+    a, b = Node(), Node()
+    for writes in blocks:
+        a.block(writes)
+        b.block(writes)
+    for ours, theirs in parted:
+        a.block(ours)
+        b.block(theirs)
+    return a, b
+
+
+def compared(a, b):
+    return compare(a.source("A"), b.source("B"))
+
+
+COMMON = [{b"identity/a": b"1", b"rounds/a": b"1"}, None, {b"rounds/b": b"1"}, None, None]
+
+
+def test_two_nodes_that_made_the_same_blocks_are_the_same():
+    found = compared(*pair(COMMON))
+    assert found.same
+    assert found.height == 5
+
+
+def test_the_first_height_the_contract_and_the_first_key_are_named_with_both_values():
+    parted = [(None, None), ({b"rounds/b": b"2"}, {b"rounds/b": b"3"}), (None, None), ({b"models/x": b"1"}, None)]
+    found = compared(*pair(COMMON, parted))
+    assert not found.same
+    assert found.since == [Since("rounds", 7, known=True), Since("models", 9, known=True)]
+    assert found.first == KeyDifference(b"models/x", b"1", None)
+    assert (found.changed, found.only_a, found.only_b) == (1, 1, 0)
+
+
+@pytest.mark.parametrize("ahead", [0, 1])
+def test_nodes_one_block_apart_are_compared_at_the_height_that_both_keep(ahead):
+    a, b = pair(COMMON, [({b"rounds/c": b"2"}, {b"rounds/d": b"3"})])
+    for node in (a, b)[:ahead]:
+        node.block({b"identity/a": b"9"})
+    found = compared(a, b)
+    assert found.height == 6
+    assert (found.only_a, found.only_b, found.changed) == (1, 1, 0)
+    assert found.first == KeyDifference(b"rounds/c", b"2", None)
+
+
+def test_a_node_far_ahead_shows_the_contract_and_the_height_and_says_why_no_key():
+    a, b = pair(COMMON, [({b"rounds/c": b"2"}, None)])
+    for _ in range(5):
+        a.block({b"identity/a": b"9"})
+        a.block({b"identity/a": b"8"})
+    found = compared(a, b)
+    assert (found.height, found.since, found.first) == (6, [Since("rounds", 6, known=True)], None)
+    assert "A keeps the heights 15 and 16" in found.not_compared
+
+
+def test_equal_hashes_speak_for_entries_that_cannot_be_compared_only_if_they_are_of_them():
+    a, b = pair(COMMON)
+    for _ in range(3):
+        a.block()
+    found = compared(a, b)
+    assert found.same
+    assert "A keeps the heights 7 and 8" in found.not_compared
+    b.store._current.state[b"rounds/b"] = b"bad"
+    with pytest.raises(recovery.Damaged, match="its contents hash to"):
+        compared(a, b)
+
+
+def test_equal_hashes_over_other_entries_are_a_difference():
+    """The hashes are records: damage to the entries of one node does not show in them."""
+    a, b = pair(COMMON)
+    b.store._current.state[b"rounds/b"] = b"bad"
+    found = compared(a, b)
+    assert (found.same, found.since) == (False, [])
+    assert found.first == KeyDifference(b"rounds/b", b"1", b"bad")
+
+
+def test_history_that_was_dropped_makes_the_height_a_bound():
+    blocks = [{b"rounds/a": b"%d" % height} for height in range(1, 9)]
+    a, b = Node(history_kept=3), Node()
+    for height, writes in enumerate(blocks, 1):
+        a.block(writes)
+        b.block(writes if height != 2 else {b"models/a": b"1"})
+    assert compared(a, b).since == [Since("models", 6, known=False)]
+
+
+def test_nodes_of_two_chains_or_without_a_common_height_cannot_be_compared():
+    a, _ = pair(COMMON)
+    other = Node(chain="other")
+    other.block({b"identity/a": b"1"})
+    with pytest.raises(NoCommonHeight, match="A is of the chain 'diff-test', B of 'other'"):
+        compared(a, other)
+    with pytest.raises(NoCommonHeight, match="at height 5, B at 0"):
+        compare(a.source("A"), NamedEmpty())
+    late = Node(history_kept=1)
+    for height in range(1, 9):
+        late.block({b"rounds/a": b"%d" % height})
+    with pytest.raises(NoCommonHeight, match="has not recorded height 5"):
+        compared(a, late)
+
+
+class NamedEmpty(FolderSource):
+    """A node that has committed nothing."""
+
+    def __init__(self):
+        with MemoryStore().snapshot() as snapshot:
+            super().__init__("B", snapshot)
+
+
+# RPC --------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def serving(node, answer=None):
+    """CometBFT's RPC over a node's application, as far as it is asked here."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            call = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            body = answer if answer is not None else json.dumps({"result": result(call)}).encode()
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    def result(call):
+        if call["method"] == "status":
+            return {"node_info": {"network": node.chain}}
+        params = call["params"]
+        request = m.RequestQuery(path=params["path"], data=bytes.fromhex(params["data"]), height=int(params["height"]))
+        told = queries.answer(request, node.store, node.tree)
+        value = base64.b64encode(told.value).decode()
+        return {"response": {"code": told.code, "log": told.log, "value": value, "height": str(told.height)}}
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_running_nodes_are_compared_over_rpc_as_folders_are():
+    many = {b"rounds/%04d" % number: b"1" for number in range(1_200)}
+    a, b = pair([*COMMON, many], [({b"rounds/0777": b"2"}, {b"rounds/0778": None}), (None, None)])
+    with serving(a) as ours, serving(b) as theirs:
+        found = compare(NodeSource(ours), NodeSource(theirs))
+    assert found == compared(a, b)
+    assert found.first == KeyDifference(b"rounds/0777", b"2", b"1")
+    assert (found.changed, found.only_a) == (1, 1)
+
+
+def test_a_folder_is_compared_with_a_running_node(tmp_path):
+    a, b = Node(LmdbStore.open(tmp_path / "ledger", 2**22)), Node()
+    for node in (a, b):
+        for writes in COMMON:
+            node.block(writes)
+    b.block({b"models/x": b"1"})
+    a.block()
+    a.store.close()
+    with serving(b) as theirs, ExitStack() as stack:
+        ours = stack.enter_context(opened(str(tmp_path)))
+        found = compare(ours, stack.enter_context(opened(theirs)))
+    assert (found.since, found.first) == ([Since("models", 6, known=True)], KeyDifference(b"models/x", None, b"1"))
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"error": {"message": "no"}}', b'{"result": 1}', b"\xff"])
+def test_a_node_that_answers_something_else_is_a_failure_with_its_address(body):
+    with serving(None, body) as address, pytest.raises(SourceFailed, match=address):
+        NodeSource(address)
+
+
+def test_a_node_that_is_not_there_is_a_failure():
+    with pytest.raises(SourceFailed, match=r"http://127\.0\.0\.1:1: ConnectionRefusedError"):
+        NodeSource("http://127.0.0.1:1")
+
+
+def test_a_node_that_moves_on_while_it_is_read_is_a_failure():
+    node = Node()
+    node.block({b"rounds/a": b"1"})
+    with serving(node) as address:
+        source = NodeSource(address)
+        for _ in range(3):
+            node.block()
+        with pytest.raises(SourceFailed, match="height 1 is not kept"):
+            list(source.entries(1, b"rounds/"))
