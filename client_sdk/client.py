@@ -1,8 +1,10 @@
 """The ledger as a member's program sees it: submit and know what became of it, read and know that it is true.
 
 ``submit`` signs once, journals nothing, and sends *the same bytes* until they are decided or can no longer be: a
-repeat cannot be decided twice, because the ledger remembers the signed structure. Reads go through ``verified``: a
-value is checked against a header that more than two thirds of the validators signed.
+repeat cannot be decided twice, because the ledger remembers the signed structure. Results, events and values come from
+a reader: ``verified`` checks each against a header that more than two thirds of the validators signed, ``trusting``
+takes a node's word. That nothing was decided (``NotDecided``), and a refusal before the transaction entered a block,
+are always a node's word: no block shows them.
 
 One client serves one asyncio loop. ``ledger`` wraps it for programs that are not asynchronous.
 """
@@ -17,15 +19,16 @@ from contracts.kernel import Event, Map, Message, codec, crypto, envelope, limit
 from contracts.kernel.state import Key
 from contracts.transition import Expired, Replayed
 
-from .refusals import events_of, refusal_of
-from .rpc import NodeError, NodeUnavailable, RpcClient
-from .verified import VerifiedReader
+from .light import CannotVerify, TrustExpired
+from .queries import DecidedTx, Reader
+from .refusals import PoolShareFull, events_of, refusal_of
+from .rpc import HeightUnavailable, NodeError, NodeUnavailable, RpcClient
 
 R = TypeVar("R")
 VALIDITY_BLOCKS = 100  # How long a transaction is worth sending again: 30 s under load, some minutes when idle.
 _POLL_SECONDS = 0.1
 _RESEND_SECONDS = 2.0
-_PATIENCE_SECONDS = 30.0  # How long a transaction outlasts nodes that do not answer.
+_PATIENCE_SECONDS = 30.0  # How long a transaction outlasts nodes that do not answer, or cannot prove what they say.
 _SCAN_PAGE = 200
 
 
@@ -55,7 +58,7 @@ class NotDecided(TimeoutError):
 
 @dataclass(frozen=True)
 class Receipt:
-    """An accepted transaction: where it was included and what happened."""
+    """An accepted transaction: where it was included and what happened, as proved as the client's reader proves."""
 
     hash: bytes
     height: int
@@ -80,16 +83,16 @@ class Signed:
 class LedgerClient:
     """Reads and writes one ledger through its nodes."""
 
-    def __init__(self, rpc: RpcClient, reader: VerifiedReader, chain_id: str, signer: Signer | None = None) -> None:
+    def __init__(self, rpc: RpcClient, reader: Reader, chain_id: str, signer: Signer | None = None) -> None:
         self.rpc = rpc
         self.reader = reader
         self.chain_id = chain_id
         self._signer = signer
 
     async def submit(self, message: Message) -> Receipt:
-        """Sign a message, send it and wait for its result.
+        """Sign a message, send it and wait for its proved result, which takes one block more than to be included.
 
-        Raises the ledger's typed refusal, NotDecided, NodeUnavailable, or LedgerBug.
+        Raises the ledger's typed refusal, NotDecided, NodeUnavailable, VerificationFailed, CannotVerify, or LedgerBug.
         """
         return await self.send(await self.sign(message))
 
@@ -112,32 +115,38 @@ class LedgerClient:
     async def send(self, signed: Signed) -> Receipt:
         """Send bytes until they are decided. A transaction that was decided before gives its first result.
 
-        Outlasts nodes that do not answer for a while. Raises as ``submit``.
+        Outlasts nodes that do not answer for a while, or not with a proof. Raises as ``submit``.
         """
         digest = crypto.sha256(signed.raw)  # CometBFT names a transaction by the hash of its bytes.
         loop = asyncio.get_running_loop()
         resend_at, give_up_at = 0.0, loop.time() + _PATIENCE_SECONDS
+        told = ""  # Why the node that was asked last does not let it wait.
         while True:
             try:
                 if loop.time() >= resend_at:
                     resend_at = loop.time() + _RESEND_SECONDS
-                    await self._broadcast(signed, digest)
+                    told = await self._broadcast(signed, digest)
                 # In this order: what is not found once its last height has passed never will be.
                 height = (await self.rpc.status()).height
-                found = await self.rpc.tx(digest)
-            except NodeUnavailable:
+                known = await self.rpc.tx(digest)
+                decided = None if known is None else await self.reader.transaction(digest)
+            except TrustExpired:
+                raise
+            except (NodeUnavailable, HeightUnavailable, CannotVerify):
                 if loop.time() >= give_up_at:
                     raise
             else:
                 give_up_at = loop.time() + _PATIENCE_SECONDS
-                if found is not None and found.code != Expired.code:
-                    return _receipt(digest, found.height, found.code, found.data)
+                if decided is not None and decided.result.code != Expired.code:
+                    return _receipt(digest, decided)
                 if height > signed.valid_until:
-                    raise NotDecided(f"transaction {digest.hex()} was not included by height {signed.valid_until}")
+                    raise NotDecided(
+                        f"transaction {digest.hex()} was not included by height {signed.valid_until}{told}"
+                    )
             await asyncio.sleep(_POLL_SECONDS)
 
     async def get(self, state: Map[R], key: Key = (), *, at_least: int = 0) -> R | None:
-        """The record at a key, proved against a signed header whose state is at least of a height; None if absent."""
+        """The record at a key after a block of at least this height, or None when there is none: both proved."""
         raw = await self.reader.value(state.path(key), at_least=at_least)
         return None if raw is None else state.read(raw)
 
@@ -159,32 +168,43 @@ class LedgerClient:
             after = page[-1][0]
 
     async def events(self, after: int) -> AsyncIterator[tuple[int, tuple[Event, ...]]]:
-        """Every later block's height with the events of its accepted transactions; no height is left out."""
-        async for height in self.rpc.new_blocks(after):
-            results = await self.rpc.block_results(height)
-            happened = [event for result in results if result.code == 0 for event in events_of(result.data)]
-            yield height, tuple(happened)
+        """Every later block's height with the events of its accepted transactions; no height is left out.
+
+        A block is told when the next one is there, which proves its results. Raises VerificationFailed, CannotVerify.
+        """
+        async for newest in self.rpc.new_blocks(after):
+            height = newest - 1
+            if height > after:
+                results = await self.reader.results(height)
+                happened = [event for result in results if result.code == 0 for event in events_of(result.data)]
+                yield height, tuple(happened)
 
     async def close(self) -> None:
         """Close connections."""
         await self.rpc.close()
 
-    async def _broadcast(self, signed: Signed, digest: bytes) -> None:
-        """Offer the bytes to a node. A refusal of CheckTx is final unless it says that the look-up knows better."""
+    async def _broadcast(self, signed: Signed, digest: bytes) -> str:
+        """Offer the bytes to a node, and say what keeps them out for now.
+
+        A refusal of CheckTx is final unless the look-up knows better, or it is only that the node's pool is full.
+        """
         try:
             checked = await self.rpc.broadcast_tx_sync(signed.raw)
         except (NodeError, NodeUnavailable):
-            return  # "already in cache", "mempool is full", no answer: keep asking what became of it.
+            return ""  # "already in cache", "mempool is full", no answer: keep asking what became of it.
         if checked.code == 0:
-            return
+            return ""
         refusal = refusal_of(checked.code, checked.data, checked.log)
         if isinstance(refusal, Replayed | Expired):
-            return  # Decided already, or it never will be: the next look-up tells which.
+            return ""  # Decided already, or it never will be: the next look-up tells which.
+        if isinstance(refusal, PoolShareFull):
+            return f": {refusal}"
         if await self.rpc.tx(digest) is None:
             raise refusal
+        return ""
 
 
-def _receipt(digest: bytes, height: int, code: int, data: bytes) -> Receipt:
-    if code != 0:
-        raise refusal_of(code, data)
-    return Receipt(digest, height, events_of(data))
+def _receipt(digest: bytes, decided: DecidedTx) -> Receipt:
+    if decided.result.code != 0:
+        raise refusal_of(decided.result.code, decided.result.data)
+    return Receipt(digest, decided.height, events_of(decided.result.data))

@@ -145,19 +145,25 @@ class Keyring:
 
     def signing(self, name: str) -> SigningKey:
         """The signing key of that name. Raises KeyNotFound."""
-        key = self._named(name)
+        key = self.named(name)
         if not isinstance(key, SigningKey):
             raise KeyNotFound(f"{name!r} in {self.path} decrypts payloads, it does not sign")
         return key
 
     def encryption(self, name: str) -> EncryptionKey:
         """The encryption key of that name. Raises KeyNotFound."""
-        key = self._named(name)
+        key = self.named(name)
         if not isinstance(key, EncryptionKey):
             raise KeyNotFound(f"{name!r} in {self.path} signs, it does not decrypt payloads")
         return key
 
-    def _named(self, name: str) -> Key:
+    @property
+    def identities(self) -> tuple[str, ...]:
+        """Every age identity in the keyring: payloads of a running round may be encrypted to the one before."""
+        return tuple(key.identity for key in self.keys if isinstance(key, EncryptionKey))
+
+    def named(self, name: str) -> Key:
+        """The key of that name, whatever it is for. Raises KeyNotFound."""
         for key in self.keys:
             if key.name == name:
                 return key

@@ -75,7 +75,9 @@ class Round:
 class Ledger:
     """One organisation's view of the ledger. Use it as a context manager, or ``close`` it."""
 
-    def __init__(self, target: str, key: str | None, passphrase_file: Path | None, organisation: str) -> None:
+    def __init__(
+        self, target: str, key: str | None, passphrase_file: Path | None, organisation: str, *, trust_node: bool = False
+    ) -> None:
         profile = find_profile(target, organisation)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fedledger", daemon=True)
@@ -83,7 +85,7 @@ class Ledger:
         self._exits = contextlib.AsyncExitStack()
         try:
             self.session: Session = self.run(
-                self._exits.enter_async_context(open_session(profile, key, passphrase_file))
+                self._exits.enter_async_context(open_session(profile, key, passphrase_file, trust_node=trust_node))
             )
         except BaseException:
             self._stop()
@@ -135,6 +137,15 @@ class Ledger:
     def submit(self, message: Message) -> Receipt:
         """Sign a message and wait until the ledger has decided it. Raises its typed refusal."""
         return self.run(self.client.submit(message))
+
+    def receipt(self, digest: bytes) -> bytes:
+        """A file that proves offline that a transaction was accepted (docs/receipts.md), by the transaction's hash.
+
+        Waits for the block after its own. Raises receipts.NoReceipt, receipts.ReceiptError.
+        """
+        from .receipts import encode, export
+
+        return encode(self.run(export.transaction(self.client, digest)))
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run one coroutine of the asynchronous core and wait for it. Ctrl-C, or whatever ends the wait, cancels it."""
@@ -193,14 +204,17 @@ class Ledger:
             self._loop.close()
 
 
-def connect(target: str = ":devnet:", *, key: str, passphrase_file: Path | None = None) -> Ledger:
+def connect(
+    target: str = ":devnet:", *, key: str, passphrase_file: Path | None = None, trust_node: bool = False
+) -> Ledger:
     """Open the ledger as ``organisation/key``, for example ``hospital-a/worker``.
 
-    ``target``: ``:devnet:``, a devnet's home, or a profile file. Raises keys.KeyringError, passphrase.PassphraseError,
-    devnet.errors.ProfileInvalid, rpc.NodeUnavailable.
+    ``target``: ``:devnet:``, a devnet's home, or a profile file. ``trust_node`` turns verification off: whatever the
+    node says is believed, which is only sensible for a node of your own. Raises keys.KeyringError,
+    passphrase.PassphraseError, devnet.errors.ProfileInvalid, rpc.NodeUnavailable.
     """
     organisation, name = keys.split_reference(key)
-    return Ledger(target, name, passphrase_file, organisation)
+    return Ledger(target, name, passphrase_file, organisation, trust_node=trust_node)
 
 
 async def _next(source: AsyncIterator[T]) -> T | None:

@@ -4,9 +4,12 @@ The refusal raised here is the very class the chain raised, with the facts the c
 ``data``, which the header's ``last_results_hash`` covers; logs and ABCI events are not covered and not used.
 """
 
+import inspect
+from typing import Final
+
 from contracts.kernel import Event, Rejected, codec
 from contracts.kernel.codec import Malformed
-from contracts.kernel.rules import name_of
+from contracts.kernel.rules import Fact, name_of, text
 from contracts.transition import INTERNAL_ERROR
 
 RESULT_BYTES_MAX = 1024 * 1024
@@ -32,20 +35,44 @@ class UnknownRefusal(Exception):
         self.code = code
 
 
+class PoolShareFull(Exception):
+    """As much of the organisation waits in this node's pool as the node allows; nothing was decided."""
+
+    code: Final = 100_001
+    name: Final = "POOL_SHARE_FULL"
+    fact_names: Final = ("organisation", "share", "waiting", "limit", "waiting_bytes", "limit_bytes")
+    hint = (
+        "Wait: the SDK sends the same bytes again. If it lasts, see which of your programs or keys floods the ledger."
+    )
+
+    def __init__(self, **facts: Fact) -> None:
+        super().__init__(facts)
+        self.facts = facts
+
+    def __str__(self) -> str:
+        return f"{self.name}({', '.join(f'{name}={text(value)}' for name, value in self.facts.items())})"
+
+
+NODE_REFUSALS: Final = {PoolShareFull.code: PoolShareFull}
+"""What a node says for itself, before any block: no rule of the ledger, and in no block's results."""
+
+
 def events_of(data: bytes) -> tuple[Event, ...]:
     """The typed events of an accepted transaction. Raises ResultMalformed."""
     try:
         plain = codec.decode_plain(data, most=RESULT_BYTES_MAX)
+        if type(plain) is not list:
+            raise ResultMalformed("events: must be a list")
         return tuple(codec.shape_of(Event.by_tag[tag]).unpack(fields, tag) for tag, fields in plain)
     except (Malformed, KeyError, TypeError, ValueError) as error:
         raise ResultMalformed(f"events: {error}") from error
 
 
 def refusal_of(code: int, data: bytes, log: str = "") -> Exception:
-    """The typed refusal behind a code, with its facts; to be raised by the caller."""
+    """The typed refusal behind a code, the ledger's or a node's own, with its facts; to be raised by the caller."""
     if code == INTERNAL_ERROR:
         return LedgerBug(log or "INTERNAL_ERROR")
-    kind = Rejected.by_code.get(code)
+    kind = Rejected.by_code.get(code) or NODE_REFUSALS.get(code)
     if kind is None:
         return UnknownRefusal(code)
     try:
@@ -60,5 +87,8 @@ def explain(code: int) -> tuple[str, str, str]:
     """Name, meaning and hint of a refusal code. Raises KeyError for a code nobody uses."""
     if code == INTERNAL_ERROR:
         return "INTERNAL_ERROR", "A rule of the ledger failed; the transaction changed nothing.", LedgerBug.hint
+    if code in NODE_REFUSALS:
+        own = NODE_REFUSALS[code]
+        return own.name, (inspect.getdoc(own) or "").splitlines()[0], own.hint
     kind = Rejected.by_code[code]
     return name_of(kind), kind.meaning(), kind.hint

@@ -25,6 +25,7 @@ from .payloads.block_folder import BlockFolder
 from .payloads.store import PayloadStore
 from .rpc import RpcClient
 from .training.journal import Journal
+from .trusting import TrustingReader
 from .verified import VerifiedReader
 
 DEVNET = ":devnet:"
@@ -53,11 +54,11 @@ class Session:
         return self.profile.organisation
 
     @property
-    def identity(self) -> str:
-        """The organisation's age identity, which decrypts payloads. Raises keys.KeyNotFound."""
+    def identities(self) -> tuple[str, ...]:
+        """The organisation's age identities, which decrypt payloads. Raises keys.KeyNotFound."""
         if self.keyring is None:
             raise keys.KeyNotFound("this session was opened without keys")
-        return self.keyring.encryption(ENCRYPTION).identity
+        return self.keyring.identities
 
 
 def find_profile(target: str, organisation: str) -> Profile:
@@ -78,26 +79,32 @@ def find_profile(target: str, organisation: str) -> Profile:
 
 @asynccontextmanager
 async def open_session(
-    profile: Profile, key: str | None, passphrase_file: Path | None = None
+    profile: Profile, key: str | None, passphrase_file: Path | None = None, *, trust_node: bool = False
 ) -> AsyncIterator[Session]:
-    """Open a session with one of the organisation's keys, or with none to read only.
+    """Open a session with one of the organisation's keys, or with none to read only. ``trust_node`` as ``open_client``.
 
     Raises keys.KeyringError, passphrase.PassphraseError, WrongGenesis, rpc.NodeUnavailable.
     """
     keyring = None if key is None else unlock(profile, passphrase_file)
     signer = keyring.signing(key) if keyring is not None and key is not None else None
     journal = Journal(profile.keyring.parent / "journal")
-    async with open_store(profile) as store, open_client(profile, signer) as client:
+    async with open_store(profile) as store, open_client(profile, signer, trust_node=trust_node) as client:
         yield Session(profile, client, store, keyring, journal)
 
 
 @asynccontextmanager
-async def open_client(profile: Profile, signer: Signer | None = None) -> AsyncIterator[LedgerClient]:
-    """Open only the ledger: what reads, votes and consents needs no payload store. Raises WrongGenesis."""
-    trusted = trust_genesis(_genesis(profile))
+async def open_client(
+    profile: Profile, signer: Signer | None = None, *, trust_node: bool = False
+) -> AsyncIterator[LedgerClient]:
+    """Open only the ledger: what reads, votes and consents needs no payload store. Raises WrongGenesis.
+
+    ``trust_node`` believes whatever the node says, without headers, signatures and proofs.
+    """
+    trusted = trust_genesis(genesis_document(profile))
     checkpoints = CheckpointFile(profile.keyring.parent / "checkpoint.json")
     rpc = RpcClient(profile.rpc)
-    client = LedgerClient(rpc, VerifiedReader(rpc, trusted, checkpoints=checkpoints), profile.chain_id, signer)
+    reader = TrustingReader(rpc, trusted) if trust_node else VerifiedReader(rpc, trusted, checkpoints=checkpoints)
+    client = LedgerClient(rpc, reader, profile.chain_id, signer)
     try:
         yield client
     finally:
@@ -123,7 +130,8 @@ def unlock(profile: Profile, passphrase_file: Path | None = None) -> Keyring:
     return keys.open_keyring(profile.keyring, passphrase)
 
 
-def _genesis(profile: Profile) -> dict[str, object]:
+def genesis_document(profile: Profile) -> dict[str, object]:
+    """The genesis document that a profile trusts. Raises WrongGenesis."""
     raw = profile.genesis.read_bytes()
     if crypto.sha256(raw).hex() != profile.genesis_sha256:
         raise WrongGenesis(f"{profile.genesis} has the SHA-256 {crypto.sha256(raw).hex()}")

@@ -59,6 +59,11 @@ class TrustedHeaders:
         self._one_at_a_time = asyncio.Lock()
 
     @property
+    def root(self) -> TrustedState:
+        """What trust began with."""
+        return self._root
+
+    @property
     def newest(self) -> TrustedState:
         """The highest state verified so far, or the root of trust."""
         return self._newest

@@ -94,14 +94,18 @@ class Answer:
         return self._value
 
     def hexadecimal(self, lengths: Collection[int]) -> bytes:
-        """Bytes in hexadecimal; ``lengths`` are the numbers of bytes allowed."""
-        try:
-            value = binascii.unhexlify(self.text(2 * max(lengths)))
-        except ValueError:
-            self._refuse("expected is hexadecimal")
+        """Bytes in hexadecimal; ``lengths`` are the numbers of bytes allowed, a few."""
+        value = self.any_hexadecimal(max(lengths))
         if len(value) not in lengths:
             self._refuse(f"expected are {' or '.join(map(str, sorted(lengths)))} bytes, it has {len(value)}")
         return value
+
+    def any_hexadecimal(self, most: int) -> bytes:
+        """At most ``most`` bytes in hexadecimal."""
+        try:
+            return binascii.unhexlify(self.text(2 * most))
+        except ValueError:
+            self._refuse("expected is hexadecimal")
 
     def base64(self, most: int) -> bytes:
         """At most ``most`` bytes in base64, with padding and nothing else around or within."""

@@ -1,7 +1,7 @@
 """The real client over the in-memory chain: no sockets, no consensus, no waiting, the same rules and bytes.
 
 ``LocalNode`` is what ``RpcClient`` is to a program: a transaction that passes CheckTx becomes a block of its own, at
-once. ``LocalReader`` is its ``VerifiedReader``; proofs have tests of their own. So everything above the RPC runs as it
+once. ``LocalReader`` is its reader; proofs have tests of their own. So everything above the RPC runs as it
 does against CometBFT::
 
     node = LocalNode(chain)
@@ -17,6 +17,7 @@ from typing import Any
 
 from client_sdk.client import LedgerClient, Signer
 from client_sdk.light.headers import TxResult
+from client_sdk.queries import DecidedTx
 from client_sdk.rpc import Checked, FoundTx, HeightPruned, Status, TxInCache
 from contracts import transition
 from contracts.kernel import crypto
@@ -37,7 +38,7 @@ class LocalNode:
 
     def client(self, signer: Signer | None = None) -> LedgerClient:
         """A client of this node that signs with a key, or only reads."""
-        return LedgerClient(self, LocalReader(self.chain), self.chain.chain_id, signer)  # type: ignore[arg-type]
+        return LedgerClient(self, LocalReader(self), self.chain.chain_id, signer)  # type: ignore[arg-type]
 
     def let_pass(self, milliseconds: int) -> None:
         """An empty block, this much later than the last one."""
@@ -101,9 +102,14 @@ class LocalNode:
 
 @dataclass
 class LocalReader:
-    """Committed state as it is."""
+    """Committed state and decided transactions as they are."""
 
-    chain: Chain
+    node: LocalNode
+
+    @property
+    def chain(self) -> Chain:
+        """The node's chain."""
+        return self.node.chain
 
     async def value(self, path: bytes, *, at_least: int = 0) -> bytes | None:
         assert at_least <= self.chain.height, "a state that is not there yet would be waited for"
@@ -114,6 +120,13 @@ class LocalReader:
 
     async def scan(self, prefix: bytes, after: bytes | None, limit: int) -> list[tuple[bytes, bytes]]:
         return list(self.chain.view.scan(prefix, after, limit))
+
+    async def results(self, height: int) -> tuple[TxResult, ...]:
+        return await self.node.block_results(height)
+
+    async def transaction(self, digest: bytes) -> DecidedTx | None:
+        found = await self.node.tx(digest)
+        return None if found is None else DecidedTx(found.raw, found.height, found.index, found.result)
 
 
 def _proven(result: Result) -> TxResult:

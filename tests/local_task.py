@@ -31,14 +31,14 @@ from contracts.governance import OpenTask
 from contracts.identity import AddKey
 from contracts.rounds import OpenRound
 from contracts.terms import Terms, Update
-from contracts.transition import Founder, Genesis
+from contracts.transition import Founder
 from learning.entropy import EntropySource
 from learning.inputs import Standardisation
 from learning.local_training import LocalUpdate
 from learning.tensors import Int32
 from services.aggregator.gather import Gatherer
 from tests import consortium
-from tests.chain import CHAIN_ID, Chain, Member
+from tests.chain import Chain, Member
 from tests.consortium import DATASET, HOSPITALS, LAB, LIMIT, MEMBERS, ROLES, TASK
 from tests.local_ledger import LocalNode
 
@@ -96,7 +96,7 @@ def _opened() -> Chain:
         for member in MEMBERS
         for key in [member.human.enrolment()]
     )
-    chain = Chain(Genesis(CHAIN_ID, founders))
+    chain = Chain(consortium.genesis(*founders, operators=consortium.OPERATORS))
     consortium.succeed(chain, *((member, AddKey(member.worker.enrolment())) for member in MEMBERS))
     consortium.succeed(chain, *((hospital, consortium.register_dataset()) for hospital in HOSPITALS))
     consortium.pass_proposal(chain, OpenTask(terms))
@@ -131,7 +131,7 @@ class World:
 
     def gatherer(self, member: Member, store: PayloadStore | None = None) -> Gatherer:
         """What an aggregator or a verifier recomputes with."""
-        return Gatherer(self.node.client(member.worker), store or self.store, self.task, identities()[member.name])
+        return Gatherer(self.node.client(member.worker), store or self.store, self.task, (identities()[member.name],))
 
     def trainer(self, member: Member, entropy: EntropySource | None = None) -> "CountingTrainer":
         """A hospital's trainer on its own records."""

@@ -16,8 +16,9 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status. Entry point of the console script."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    debug = _take_debug(given)
+    debug, believe = _take_debug(given), _take(given, "--trust-node", "FEDLEDGER_TRUST_NODE")
     from .app import PROGRAM, app, command
+    from .trust import chosen
 
     if f"_{PROGRAM.upper()}_COMPLETE" in os.environ:
         app(prog_name=PROGRAM)  # The shell asks for completions; Typer answers and exits.
@@ -25,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # An ASCII terminal shows ε as \u03b5.
     try:
-        return _run(command(), PROGRAM, given, debug=debug)
+        with chosen(believe):
+            return _run(command(), PROGRAM, given, debug=debug)
     except BrokenPipeError:
         # Whoever read us has seen enough (`| head`). Nothing may be written any more, also not at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -49,15 +51,20 @@ def _run(command: Any, program: str, arguments: list[str], *, debug: bool) -> in
 
 def _take_debug(arguments: list[str]) -> bool:
     """Take ``--debug`` out of the arguments, wherever it stands, and begin to log."""
-    asked = "--debug" in arguments[: arguments.index("--") if "--" in arguments else None]
-    if asked:
-        arguments.remove("--debug")
-    if not asked and not os.environ.get("FEDLEDGER_DEBUG"):
+    if not _take(arguments, "--debug", "FEDLEDGER_DEBUG"):
         return False
     import logging
 
     logging.basicConfig(level=logging.DEBUG, stream=sys.stderr, format="%(asctime)s %(name)s: %(message)s")
     return True
+
+
+def _take(arguments: list[str], option: str, variable: str) -> bool:
+    """Take a flag out of the arguments, wherever it stands; whether it was there, or is set in the environment."""
+    asked = option in arguments[: arguments.index("--") if "--" in arguments else None]
+    if asked:
+        arguments.remove(option)
+    return asked or bool(os.environ.get(variable))
 
 
 def _failed(error: BaseException, arguments: list[str], *, debug: bool) -> int:

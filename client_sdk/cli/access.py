@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from .errors import CliError, leaving
 from .options import DEVNET
-from .output import Format, working
+from .output import Format, note, working
+from .trust import OPTION, WARNING, node_is_believed, node_would_be_believed
 
 if TYPE_CHECKING:
     from client_sdk.client import LedgerClient, Receipt
@@ -40,12 +41,13 @@ class Access:
         """Read the ledger; no key is needed. Raises as ``client_sdk.session.open_client``."""
         from client_sdk.session import open_client
 
-        return self._run(open_client(self.profile()), work, "reading the ledger")
+        return self._run(open_client(self.profile(), trust_node=_believed()), work, "reading the ledger")
 
     def act(self, key: str, work: "Callable[[LedgerClient, Keyring], Awaitable[T]]") -> T:
         """Act with a key of the organisation; ``key`` is its name unless ``--as`` has one."""
         from client_sdk.session import open_client, unlock
 
+        _require_verification()
         organisation, name = self.actor(key)
         profile = self.profile(organisation)
         keyring = unlock(profile, self.passphrase_file)
@@ -57,7 +59,8 @@ class Access:
         from client_sdk.session import open_session
 
         if key is None:
-            return self._run(open_session(self.profile(), None), work, text)
+            return self._run(open_session(self.profile(), None, trust_node=_believed()), work, text)
+        _require_verification()
         organisation, name = self.actor(key)
         return self._run(open_session(self.profile(organisation), name, self.passphrase_file), work, text)
 
@@ -128,6 +131,19 @@ async def submit(client: "LedgerClient", message: "Message") -> "Receipt":
     digest = crypto.sha256(signed.raw).hex()
     with leaving(f"The transaction is sent and may still be decided: fedledger tx show {digest}"):
         return await client.send(signed)
+
+
+def _believed() -> bool:
+    """Whether to believe the node; if so, a person is told."""
+    believed = node_is_believed()
+    if believed:
+        note(WARNING)
+    return believed
+
+
+def _require_verification() -> None:
+    if node_would_be_believed():
+        raise CliError("USAGE", f"this command signs, and nothing is signed with {OPTION}", f"Leave {OPTION} out.")
 
 
 def _members(layout: "Layout") -> list[str]:

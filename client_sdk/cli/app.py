@@ -12,8 +12,9 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from .commands import Noun
+from .commands import Noun, Verb
 from .output import note
+from .trust import OPTION, VARIABLE
 
 ENTRY_POINTS: Final = "fedledger.cli"
 PROGRAM: Final = "fedledger"
@@ -22,7 +23,8 @@ NOUNS: Final[Mapping[str, str]] = {
     "devnet": "Run a whole network on this machine, for development and demonstrations.",
     "key": "Make, show, enrol and revoke keys.",
     "org": "Enrol organisations and show them.",
-    "proposal": "What the members vote on: admissions, tasks, rollbacks.",
+    "proposal": "What the members vote on: admissions, tasks, rollbacks, validators.",
+    "validator": "Whose nodes decide blocks: list, admit, remove.",
     "dataset": "Register datasets and show them.",
     "task": "Create, show and join training tasks.",
     "budget": "Privacy budgets: what was spent, what a round would cost.",
@@ -30,6 +32,8 @@ NOUNS: Final[Mapping[str, str]] = {
     "round": "Follow the rounds of a task.",
     "model": "Versions of a model: history, download, rollback.",
     "tx": "Look up transactions.",
+    "receipt": "Proofs of what the ledger accepted, as files that are checked offline.",
+    "node": "What a single node has stored: check it, compare two.",
     "explain": "Say what an error code means and what to do.",
     "doctor": "Check this machine, the nodes and your keys.",
 }
@@ -91,7 +95,8 @@ app = typer.Typer(cls=Root, rich_markup_mode=None, pretty_exceptions_enable=Fals
 
 
 @app.callback(
-    epilog="Exit status: 0 done, 1 refused or failed, 2 no connection or no access, 3 timeout, 4 wrong usage, 5 a bug."
+    epilog="Exit status: 0 done, 1 refused or failed, 2 no connection or no access, 3 timeout, 4 wrong usage, 5 a bug; "
+    "6 to 8 are of receipts (receipt verify --help), 9 and 10 of nodes (node fsck --help)."
 )
 def root(
     show_version: Annotated[
@@ -99,6 +104,12 @@ def root(
     ] = False,
     _debug: Annotated[
         bool, typer.Option("--debug", envvar="FEDLEDGER_DEBUG", help="Show tracebacks and the program's log.")
+    ] = False,
+    _trust_node: Annotated[
+        bool,
+        typer.Option(
+            OPTION, envvar=VARIABLE, help="Believe the node: read without verification, and say so. Nothing is signed."
+        ),
     ] = False,
 ) -> None:
     """Govern federated learning between organisations on a ledger that none of them controls.
@@ -145,9 +156,12 @@ def _built(name: str) -> Any:
 
 
 def _loaded(entry: Any) -> Any:
-    """The verbs behind an entry point, or None and a remark."""
+    """The verbs behind an entry point, or None and a remark. Plain ones are of a package that cannot import ours."""
     try:
-        return typer.main.get_command(entry.load())
+        application = entry.load()
+        for command in application.registered_commands:
+            command.cls = command.cls if issubclass(command.cls or object, Verb) else Verb
+        return typer.main.get_command(application)
     except Exception as error:  # noqa: BLE001 - another package's fault costs its own verbs only.
         note(f"{PROGRAM}: the commands of {entry.value!r} cannot be loaded: {type(error).__name__}: {error}")
         return None

@@ -9,6 +9,11 @@ This is the only place where exceptions become exit statuses:
 3    no answer in time
 4    wrong arguments, or a wrong file named by them
 5    a bug
+6    a receipt whose parts contradict each other: the message names the part
+7    a file that is no receipt
+8    a receipt that does not lead back to what is trusted
+9    a node's store that is damaged
+10   two nodes whose states differ
 130  interrupted with Ctrl-C; the message says what was left
 ===  =========================================================================
 
@@ -36,11 +41,21 @@ class Exit(IntEnum):
     TIMEOUT = 3
     USAGE = 4
     BUG = 5
+    RECEIPT_INVALID = 6
+    RECEIPT_UNREADABLE = 7
+    RECEIPT_NOT_TRUSTED = 8
+    STORE_DAMAGED = 9
+    STATES_DIFFER = 10
     INTERRUPTED = 130
 
 
 # The nearest class in an exception's line of descent decides.
 STATUSES: Final[Mapping[str, Exit]] = {
+    "abci_app.cli.NodeExtraMissing": Exit.NO_ACCESS,
+    "abci_app.diff_state.NoCommonHeight": Exit.REFUSED,
+    "abci_app.node_sources.SourceFailed": Exit.NO_ACCESS,
+    "abci_app.recovery.Damaged": Exit.NO_ACCESS,
+    "abci_app.store.StoreError": Exit.NO_ACCESS,
     "contracts.kernel.rules.Rejected": Exit.REFUSED,
     "contracts.kernel.codec.Malformed": Exit.USAGE,
     "client_sdk.checkpoints.CheckpointInvalid": Exit.NO_ACCESS,
@@ -61,6 +76,10 @@ STATUSES: Final[Mapping[str, Exit]] = {
     "client_sdk.payloads.errors.PayloadError": Exit.REFUSED,
     "client_sdk.payloads.errors.StoreUnavailable": Exit.NO_ACCESS,
     "client_sdk.private_files.PrivateFileError": Exit.NO_ACCESS,
+    "client_sdk.receipts.errors.NoReceipt": Exit.REFUSED,
+    "client_sdk.receipts.errors.ReceiptInvalid": Exit.RECEIPT_INVALID,
+    "client_sdk.receipts.errors.ReceiptNotTrusted": Exit.RECEIPT_NOT_TRUSTED,
+    "client_sdk.receipts.errors.ReceiptUnreadable": Exit.RECEIPT_UNREADABLE,
     "client_sdk.refusals.LedgerBug": Exit.BUG,
     "client_sdk.refusals.ResultMalformed": Exit.REFUSED,
     "client_sdk.refusals.UnknownRefusal": Exit.REFUSED,
@@ -104,11 +123,13 @@ BUG_HINT: Final = "This is a bug in fedledger: run it again with --debug and rep
 # Failures that only the command line knows: exit status and meaning.
 OWN: Final[Mapping[str, tuple[Exit, str]]] = {
     "FILE_EXISTS": (Exit.USAGE, "A file of that name is there already, and nothing is overwritten unasked."),
+    "GENESIS_UNREADABLE": (Exit.USAGE, "The file is no genesis document of CometBFT."),
     "INTERRUPTED": (Exit.INTERRUPTED, "Ctrl-C. The message says what was left behind."),
     "NOBODY_ACTS": (Exit.USAGE, "The command signs, and nobody was named to sign."),
     "NOTHING_TO_DO": (Exit.REFUSED, "The ledger is not at the step that the command would take."),
     "NOTHING_TO_PROPOSE": (Exit.REFUSED, "Too few contributions of the round are good enough to aggregate."),
     "NO_APPLICATION": (Exit.USAGE, "The file is no application for membership, or another organisation's."),
+    "NO_TRUST_ROOT": (Exit.USAGE, "A receipt is checked against exactly one thing that is trusted."),
     "NO_CONSENT": (Exit.USAGE, "Nobody consented, so nothing was sent."),
     "NO_SUCH_MODEL": (Exit.USAGE, "The module or the function that was named cannot be imported."),
     "RECORDS_UNREADABLE": (Exit.USAGE, "The file holds no records of a form that is read."),
@@ -182,9 +203,8 @@ def failure_of(error: BaseException) -> Failure:
         return Failure("USAGE", _usage_message(error), _usage_hint(error), status)
     if status is Exit.INTERRUPTED:
         return Failure("INTERRUPTED", "interrupted", hint, status)
-    return Failure(
-        error_code(type(error)), _message(error), hint or (BUG_HINT if status is Exit.BUG else OTHER_HINT), status
-    )
+    shown = hint or (BUG_HINT if status is Exit.BUG else OTHER_HINT)
+    return Failure(error_code(type(error)), _message(error), shown, status, facts=getattr(error, "facts", {}))
 
 
 @contextmanager

@@ -72,7 +72,9 @@ def _refusals() -> list[dict[str, Any]]:
                 code, name, meaning, hint, f"contract {owners[code]}" if code in owners else "every transaction", status
             )
         )
-    return listed
+    # What a node says for itself is waited out: what is left of it is a transaction that ran out of time.
+    own = [_row(code, *refusals.explain(code), "a node's pool", Exit.TIMEOUT) for code in refusals.NODE_REFUSALS]
+    return [*listed, *own]
 
 
 def _ships(kind: type) -> bool:

@@ -75,36 +75,39 @@ def show(
 
 @verb(app, "enrol", example="key enrol worker-2 --as hospital-a/human")
 def enrol(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A signing key in your keyring.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A key in your keyring.")],
     who: options.Who = "",
     ledger: options.Ledger = options.DEVNET,
     passphrase_file: options.PassphraseFile = None,
     output: options.Output = Format.TXT,
 ) -> None:
-    """Enrol another key of your organisation, signed by a human key."""
+    """Enrol another key of your organisation, signed by a human key.
+
+    An encryption key takes the place of the one before: from then on others encrypt payloads to it. Keep the old one
+    in the keyring for what is under way.
+    """
     from client_sdk.client import LedgerClient, Receipt
-    from contracts.identity import AddKey
+    from client_sdk.keys import SigningKey
+    from contracts.identity import AddKey, ChangeRecipient
 
     opened = Access(ledger, who, passphrase_file, output)
     organisation, _ = opened.actor(access.HUMAN)
 
-    async def work(client: LedgerClient, ring: "Keyring") -> tuple["SigningKey", Receipt]:
-        key = ring.signing(name)
-        return key, await access.submit(client, AddKey(new_key(client.chain_id, organisation, key)))
+    async def work(client: LedgerClient, ring: "Keyring") -> tuple["Key", Receipt]:
+        key = ring.named(name)
+        if isinstance(key, SigningKey):
+            return key, await access.submit(client, AddKey(new_key(client.chain_id, organisation, key)))
+        return key, await access.submit(client, ChangeRecipient(key.recipient))
 
     key, receipt = opened.act(access.HUMAN, work)
+    if isinstance(key, SigningKey):
+        public, purpose, said = key.did, str(key.purpose), f"is enrolled as a {key.purpose} key,"
+    else:
+        public, purpose, said = key.recipient, ENCRYPTION, "is what others encrypt payloads to,"
     emit(
         output,
-        {
-            "key": key.did,
-            "name": key.name,
-            "purpose": key.purpose,
-            "height": receipt.height,
-            "transaction": receipt.hash,
-        },
-        Line(
-            f"{organisation}/{key.name} ({key.did}) is enrolled as a {key.purpose} key, from block {receipt.height} on."
-        ),
+        {"key": public, "name": key.name, "purpose": purpose, "height": receipt.height, "transaction": receipt.hash},
+        Line(f"{organisation}/{key.name} ({public}) {said} from block {receipt.height} on."),
     )
 
 

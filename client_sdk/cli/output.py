@@ -1,7 +1,8 @@
 """What a command prints: tables and fields for people, one JSON envelope or a stream of JSON lines for programs.
 
 Standard output holds the result and nothing else; progress, warnings and refusals for people go to standard error. The
-envelope is ``{"schema_version": 1, "status": "ok", "data": …}``; a failure's is in ``errors``. Records appear in JSON
+envelope is ``{"schema_version": 1, "status": "ok", "data": …}``; a failure's is in ``errors``. What was read on a
+node's word (``trust``) has ``"verified": false`` there, or on each line. Records appear in JSON
 as they are on the ledger: bytes in hexadecimal, ε in 10⁻⁹, times in milliseconds (``docs/protocol.md``).
 
 Rich is loaded only when something is drawn.
@@ -16,6 +17,8 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TextIO
+
+from .trust import unverified
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -63,10 +66,10 @@ def emit(output: Format, data: Any, *blocks: Block) -> None:
     if output is Format.TXT:
         _print(blocks)
     elif output is Format.JSON:
-        write_json(sys.stdout, {"schema_version": SCHEMA_VERSION, "status": "ok", "data": plain(data)})
+        write_json(sys.stdout, {"schema_version": SCHEMA_VERSION, "status": "ok", **_mark(), "data": plain(data)})
     else:
         for item in data if isinstance(data, (list, tuple)) else (data,):
-            write_json(sys.stdout, plain(item))
+            _write_line(item)
 
 
 class Stream:
@@ -82,7 +85,7 @@ class Stream:
             sys.stdout.write(f"{printable(text)}\n")
             sys.stdout.flush()
         elif self._output is Format.JSONL:
-            write_json(sys.stdout, plain(data))
+            _write_line(data)
         else:
             self._items.append(data)
 
@@ -146,6 +149,15 @@ def write_json(file: TextIO, document: Any) -> None:
     """One line of JSON."""
     file.write(json.dumps(document, ensure_ascii=False) + "\n")
     file.flush()
+
+
+def _write_line(item: Any) -> None:
+    shown = plain(item)
+    write_json(sys.stdout, {**_mark(), **shown} if isinstance(shown, dict) else shown)
+
+
+def _mark() -> dict[str, bool]:
+    return {"verified": False} if unverified() else {}
 
 
 def printable(text: object) -> str:

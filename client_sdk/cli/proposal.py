@@ -119,7 +119,7 @@ def _show_all(output: Format, proposals: list[tuple[int, "Proposal"]]) -> None:
 
 
 def _show_one(output: Format, number: int, proposal: "Proposal") -> None:
-    from contracts.governance import AdmitOrganisation, OpenTask, RollBackModel
+    from contracts.governance import AdmitOrganisation, AdmitValidator, OpenTask, RollBackModel
 
     from . import units
     from .terms import described
@@ -146,11 +146,16 @@ def _show_one(output: Format, number: int, proposal: "Proposal") -> None:
         fields |= described(action.terms)
     elif isinstance(action, RollBackModel):
         fields |= {"reason": action.reason}
+    elif isinstance(action, AdmitValidator):
+        fields |= {
+            "key": f"{action.validator.public.hex()} (it proved that it holds it)",
+            "in the place of": "nobody" if action.replaces is None else action.replaces.hex(),
+        }
     emit(output, {"proposal": number, **plain(proposal)}, Fields(fields))
 
 
 def _subject(action: Any) -> str:
-    from contracts.governance import AdmitOrganisation, OpenTask, RollBackModel
+    from contracts.governance import AdmitOrganisation, AdmitValidator, OpenTask, RemoveValidator, RollBackModel
 
     match action:
         case AdmitOrganisation():
@@ -159,5 +164,9 @@ def _subject(action: Any) -> str:
             return f"open task {action.terms.task}"
         case RollBackModel():
             return f"roll {action.model} back to version {action.version}"
+        case AdmitValidator():
+            return f"admit a validator of {action.validator.operator}"
+        case RemoveValidator():
+            return f"remove the validator {action.validator.hex()}"
         case _:
             return type(action).__name__

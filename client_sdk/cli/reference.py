@@ -27,10 +27,20 @@ Everything else goes to standard error. Exit status:
 | 3 | no answer in time |
 | 4 | wrong arguments, or a wrong file named by them |
 | 5 | a bug |
+| 6 | a receipt whose parts contradict each other: the message, and `facts.part`, name the part |
+| 7 | a file that is no receipt |
+| 8 | a receipt that does not lead back to what is trusted |
+| 9 | a node's store that is damaged |
+| 10 | two nodes whose states differ |
 | 130 | interrupted with Ctrl-C |
 
 Environment: `FEDLEDGER_LEDGER`, `FEDLEDGER_AS` and `FEDLEDGER_PASSPHRASE_FILE` stand for `--ledger`, `--as` and
 `--passphrase-file`; `FEDLEDGER_HOME` is where a devnet lives; `FEDLEDGER_DEBUG` is `--debug`; `NO_COLOR` is obeyed.
+
+What is read is verified against the validators' signatures, also that nothing is there. Names in a list are not: a node
+can leave some out; nor is the time of the newest block, nor what tells `round watch` when to stop. `--trust-node`,
+anywhere on the line, or `FEDLEDGER_TRUST_NODE` turns verification off: a warning goes to standard error, and each JSON
+document or line has `"verified": false`. Commands that sign refuse it.
 """
 
 

@@ -1,5 +1,6 @@
 """``fedledger tx``: one transaction, what it said, and what the ledger decided."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,10 +10,12 @@ from .access import Access
 from .commands import noun, verb
 from .errors import CliError, failure_of
 from .output import Fields, Format, Line, Rows, emit, plain
+from .trust import unverified
 
 if TYPE_CHECKING:
     from client_sdk.client import LedgerClient
-    from client_sdk.verified import VerifiedTx
+    from client_sdk.queries import DecidedTx
+    from contracts.kernel import Event
 
 app = noun()
 
@@ -28,7 +31,7 @@ def show(
 
     Both are proved: that it is in its block, and its result, by headers that the validators signed.
     """
-    described, blocks = Access(ledger, who, output=output).read(lambda client: _described(client, _digest(digest)))
+    described, blocks = Access(ledger, who, output=output).read(lambda client: _described(client, digest_of(digest)))
     emit(output, described, *blocks)
 
 
@@ -37,7 +40,7 @@ async def _described(client: "LedgerClient", digest: bytes) -> tuple[dict[str, A
     from contracts.kernel import crypto
     from contracts.transition import message_of, parse
 
-    found = await _proved(client, digest)
+    found = await _found(client, digest)
     result = found.result
     envelope = parse(found.raw)
     message = message_of(envelope)
@@ -55,26 +58,23 @@ async def _described(client: "LedgerClient", digest: bytes) -> tuple[dict[str, A
     head = Fields(
         {
             "transaction": digest,
-            "in block": f"{found.height}, number {found.index} (proved)",
+            "in block": f"{found.height}, number {found.index}{'' if unverified() else ' (proved)'}",
             "signed by": f"{crypto.did_key(envelope.key)} of {signer or 'nobody known'}",
             "asked": envelope.tag,
-            **{f"  {name}": value for name, value in _flat(plain(message))},
+            **{f"  {name}": value for name, value in flat(plain(message))},
             "was": "accepted" if result.code == 0 else f"refused with code {result.code}",
         }
     )
     if result.code == 0:
         events = events_of(result.data)
         described["events"] = [{"event": event.tag, **plain(event)} for event in events]
-        rows = [
-            (event.tag, ", ".join(f"{k} {units.event_fact(k, v)}" for k, v in vars(event).items())) for event in events
-        ]
-        return described, [head, Rows(("event", "facts"), rows, empty="Nothing happened.")]
+        return described, [head, Rows(("event", "facts"), event_rows(events), empty="Nothing happened.")]
     failure = failure_of(refusal_of(result.code, result.data, result.log))
     described["refusal"] = failure.envelope()
     return described, [head, Line(f"\n{failure.text()}")]
 
 
-async def _proved(client: "LedgerClient", digest: bytes) -> "VerifiedTx":
+async def _found(client: "LedgerClient", digest: bytes) -> "DecidedTx":
     found = await client.reader.transaction(digest)
     if found is None:
         hint = (
@@ -91,7 +91,8 @@ async def _signer(client: "LedgerClient", public: bytes) -> str | None:
     return None if key is None else key.organisation
 
 
-def _digest(text: str) -> bytes:
+def digest_of(text: str) -> bytes:
+    """A transaction's hash as it is typed. Raises CliError."""
     try:
         digest = bytes.fromhex(text)
     except ValueError:
@@ -102,15 +103,20 @@ def _digest(text: str) -> bytes:
     return digest
 
 
-def _flat(fields: dict[str, Any], within: str = "") -> list[tuple[str, str]]:
+def event_rows(events: "Iterable[Event]") -> list[tuple[str, str]]:
+    """Each event, and its facts in their units."""
+    return [(event.tag, ", ".join(f"{k} {units.event_fact(k, v)}" for k, v in vars(event).items())) for event in events]
+
+
+def flat(fields: dict[str, Any], within: str = "") -> list[tuple[str, str]]:
     """Nested fields under dotted names, each cut to a line."""
-    flat: list[tuple[str, str]] = []
+    listed: list[tuple[str, str]] = []
     for name, value in fields.items():
         if isinstance(value, dict):
-            flat += _flat(value, f"{within}{name}.")
+            listed += flat(value, f"{within}{name}.")
         else:
-            flat.append((f"{within}{name}", _short(value)))
-    return flat
+            listed.append((f"{within}{name}", _short(value)))
+    return listed
 
 
 def _short(value: Any) -> str:

@@ -14,7 +14,8 @@ from .manifest import Timeouts
 from .toml_text import render
 
 _RATE_BYTES: Final = 20 << 20  # Per connection and second: a LAN's, not the 5 MB/s meant for public networks.
-_MEMPOOL_TXS: Final = 5_000
+MEMPOOL_TXS: Final = 43_008  # All shares of 256 members in the application's account of the pool: see ADR 0008.
+MEMPOOL_BYTES: Final = 48 << 20
 _LOG_LEVEL: Final = "main:info,blocksync:info,statesync:info,*:error"  # "info" writes 1 kB for every block.
 
 
@@ -77,12 +78,12 @@ def config_text(node: NodeSettings, pace: Pace) -> str:
         "p2p": _p2p(node),
         "mempool": {
             "type": "flood",
-            "recheck": True,
+            "recheck": True,  # The application's account of the pool is kept by it.
             "broadcast": True,
-            "size": _MEMPOOL_TXS,
-            "max_txs_bytes": _MEMPOOL_TXS * limits.TX_BYTES,
+            "size": MEMPOOL_TXS,
+            "max_txs_bytes": MEMPOOL_BYTES,
             "max_tx_bytes": limits.TX_BYTES,
-            "cache_size": 2 * _MEMPOOL_TXS,
+            "cache_size": 2 * MEMPOOL_TXS,
             "keep-invalid-txs-in-cache": False,  # A refusal may be for now only: reservation first, then commit.
         },
         "statesync": {"enable": False},

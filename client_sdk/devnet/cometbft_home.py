@@ -15,14 +15,17 @@ from pathlib import Path
 from typing import Final
 
 from client_sdk.private_files import create_private, make_private_directory
-from contracts.kernel import crypto
+from client_sdk.validator_keys import PRIVATE_TYPE, PUBLIC_TYPE, address_of, admission
+from contracts.kernel import crypto, limits
+from contracts.validators import NewValidator
 
 from .errors import StateUnreadable
 
 APP_STATE_KEY: Final = "fedledger"
-BLOCK_BYTES_MAX: Final = 4 << 20
+# Larger than any pool, so that CometBFT offers a proposer all that waits: it cuts the rest off by age, not by lane.
+# How large a block may really be is the application's to say (limits.BLOCK_BYTES), in proposing and in checking.
+BLOCK_BYTES_MAX: Final = 52 << 20
 EVIDENCE_BYTES_MAX: Final = 1 << 20
-POWER: Final = 10
 _WEEK_SECONDS: Final = 7 * 24 * 3600
 _EVIDENCE_BLOCKS: Final = 4 * _WEEK_SECONDS  # Evidence expires when it is older than this and than a week.
 
@@ -42,10 +45,14 @@ class ValidatorKeys:
         """The validator's public key, 32 bytes."""
         return crypto.public_key(self.signing_seed)
 
+    def admission(self, chain_id: str, operator: str) -> NewValidator:
+        """The validator as the ledger admits it, with the proof that its operator holds the key."""
+        return admission(self.signing_seed, operator, chain_id)
+
     @property
     def address(self) -> str:
         """The validator's address, as blocks name it."""
-        return _address(self.public).upper()
+        return address_of(self.public)
 
     @property
     def node_id(self) -> str:
@@ -66,10 +73,10 @@ def create_home(home: Path, keys: ValidatorKeys, genesis: bytes) -> None:
     config, data = home / "config", home / "data"
     signer = {
         "address": keys.address,
-        "pub_key": _typed("PubKeyEd25519", keys.public),
-        "priv_key": _typed("PrivKeyEd25519", keys.signing_seed + keys.public),
+        "pub_key": _typed(PUBLIC_TYPE, keys.public),
+        "priv_key": _typed(PRIVATE_TYPE, keys.signing_seed + keys.public),
     }
-    node = {"priv_key": _typed("PrivKeyEd25519", keys.node_seed + crypto.public_key(keys.node_seed))}
+    node = {"priv_key": _typed(PRIVATE_TYPE, keys.node_seed + crypto.public_key(keys.node_seed))}
     make_private_directory(home)
     create_private(config / "priv_validator_key.json", _json(signer))
     create_private(config / "node_key.json", _json(node))
@@ -104,8 +111,8 @@ def genesis_document(
             "validators": [
                 {
                     "address": keys.address,
-                    "pub_key": _typed("PubKeyEd25519", keys.public),
-                    "power": str(POWER),
+                    "pub_key": _typed(PUBLIC_TYPE, keys.public),
+                    "power": str(limits.VALIDATOR_POWER),
                     "name": keys.name,
                 }
                 for keys in validators
@@ -133,7 +140,7 @@ def _consensus_params() -> dict[str, dict[str, object]]:
 
 
 def _typed(kind: str, raw: bytes) -> dict[str, str]:
-    return {"type": f"tendermint/{kind}", "value": base64.b64encode(raw).decode("ascii")}
+    return {"type": kind, "value": base64.b64encode(raw).decode("ascii")}
 
 
 def _address(public: bytes) -> str:

@@ -82,14 +82,18 @@ def _make(layout: Layout, manifest: Manifest) -> None:
     passphrase = age_passphrase.new_passphrase()
     create_private(layout.passphrase, f"{passphrase}\n".encode("ascii"))
     rings = {member.name: _create_member(layout, member, passphrase) for member in manifest.organisations}
+    validators = [cometbft_home.new_validator_keys(name) for name in manifest.validators]
+    operator_of = dict(zip(manifest.validators, manifest.operators, strict=True))
+    seated = [one for one in validators if operator_of[one.name] not in manifest.stand_by]
     application_genesis = codec.encode(
         transition.Genesis(
-            chain_id, tuple(_founder(member, rings[member.name], chain_id) for member in manifest.founders)
+            chain_id,
+            tuple(_founder(member, rings[member.name], chain_id) for member in manifest.founders),
+            tuple(one.admission(chain_id, operator_of[one.name]) for one in seated),
         )
     )
     transition.genesis(application_genesis, chain_id)  # Better refused here than by four halting nodes.
-    validators = [cometbft_home.new_validator_keys(name) for name in manifest.validators]
-    document = cometbft_home.genesis_document(chain_id, datetime.now(UTC), validators, application_genesis)
+    document = cometbft_home.genesis_document(chain_id, datetime.now(UTC), seated, application_genesis)
     create_private(layout.genesis, document)
     for validator in validators:
         cometbft_home.create_home(layout.node(validator.name), validator, document)

@@ -1,11 +1,10 @@
-"""What a devnet consists of: its chain, its payload store, its organisations and who of them runs a validator.
+"""What a devnet consists of: its chain, its payload store, its organisations and who of them runs a node.
 
 Read strictly from TOML (``chain_config/devnet.toml`` is the standard one): an unknown, missing or wrong field
 is refused by name and file. Written back, so that a home knows what it was made from.
 """
 
 import dataclasses
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -13,6 +12,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from client_sdk import strict_toml
+from client_sdk.strict_toml import TomlInvalid
 from contracts.kernel import codec, limits
 from contracts.kernel.types import Role, Slug
 
@@ -22,7 +23,6 @@ from .toml_text import render
 VALIDATORS_MAX: Final = 16
 KUBO_NODES_MAX: Final = 8
 ORGANISATIONS_MAX: Final = 64
-_MANIFEST_BYTES_MAX: Final = 256 << 10
 _CHAIN_SUFFIX_CHARS: Final = 9  # "-" and eight hexadecimal digits, so that no two devnets share a chain id.
 _NANO: Final = 10**9
 
@@ -63,7 +63,10 @@ class Organisation:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A devnet's parts. ``operators[i]`` is the organisation that runs ``validator-(i+1)``."""
+    """A devnet's parts. ``operators[i]`` is the organisation that runs ``validator-(i+1)``.
+
+    The operators in ``stand_by`` run a node that decides nothing until the members admit it.
+    """
 
     chain_name: str
     application: Application
@@ -72,6 +75,7 @@ class Manifest:
     kubo_count: int
     operators: tuple[str, ...]
     organisations: tuple[Organisation, ...]
+    stand_by: tuple[str, ...] = ()
 
     @property
     def founders(self) -> tuple[Organisation, ...]:
@@ -108,27 +112,21 @@ def load_manifest(path: Path) -> Manifest:
     """Read a manifest. Raises ManifestInvalid, also when there is no such file."""
     try:
         with path.open("rb") as file:
-            raw = file.read(_MANIFEST_BYTES_MAX + 1)
+            raw = file.read(strict_toml.BYTES_MAX + 1)
     except OSError as error:
         raise ManifestInvalid(str(path), "the file", f"cannot be read ({error.strerror})") from error
-    if len(raw) > _MANIFEST_BYTES_MAX:
-        raise ManifestInvalid(str(path), "the file", f"has more than {_MANIFEST_BYTES_MAX} bytes")
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ManifestInvalid(str(path), "the file", "is not UTF-8 text") from error
-    return parse_manifest(text, str(path))
+    return parse_manifest(raw, str(path))
 
 
-def parse_manifest(text: str, source: str) -> Manifest:
-    """Read a manifest's text; ``source`` is what errors call it. Raises ManifestInvalid."""
+def parse_manifest(document: bytes | str, source: str) -> Manifest:
+    """Read a manifest; ``source`` is what errors call it. Raises ManifestInvalid."""
     try:
-        document = tomllib.loads(text, parse_float=Decimal)
-    except tomllib.TOMLDecodeError as error:
-        raise ManifestInvalid(source, "the file", f"is not TOML: {error}") from error
-    top = _Fields(source, "", document)
+        table = strict_toml.parse(document, parse_float=Decimal)
+    except TomlInvalid as error:
+        raise ManifestInvalid(source, "the file", str(error)) from error
+    top = _Fields(source, "", table)
     chain, storage = top.table("chain"), top.table("storage")
-    operators = tuple(_operator(fields) for fields in top.tables("validator", VALIDATORS_MAX))
+    nodes = tuple(_node(fields) for fields in top.tables("validator", VALIDATORS_MAX))
     organisations = tuple(_organisation(fields) for fields in top.tables("organisation", ORGANISATIONS_MAX))
     top.end()
     manifest = Manifest(
@@ -137,8 +135,9 @@ def parse_manifest(text: str, source: str) -> Manifest:
         timeouts=chain.choice("timeouts", Timeouts),
         store=(store := storage.choice("kind", StoreKind)),
         kubo_count=storage.integer("nodes", 1, KUBO_NODES_MAX) if store is StoreKind.KUBO else 0,
-        operators=operators,
+        operators=tuple(operator for operator, _ in nodes),
         organisations=organisations,
+        stand_by=tuple(operator for operator, is_seated in nodes if not is_seated),
     )
     chain.end()
     storage.end()
@@ -158,7 +157,9 @@ def manifest_text(manifest: Manifest) -> str:
             "timeouts": manifest.timeouts.value,
         },
         "storage": storage,
-        "validator": [{"operator": operator} for operator in manifest.operators],
+        "validator": [
+            {"operator": operator, "genesis": operator not in manifest.stand_by} for operator in manifest.operators
+        ],
         "organisation": [
             {
                 "name": member.name,
@@ -243,10 +244,12 @@ def _chain_name(chain: _Fields) -> str:
     return name
 
 
-def _operator(fields: _Fields) -> str:
+def _node(fields: _Fields) -> tuple[str, bool]:
+    """Who runs a node, and whether it is a validator from the first block."""
     operator = fields.slug("operator")
+    is_seated: bool = fields.take("genesis", bool, "true or false")
     fields.end()
-    return operator
+    return operator, is_seated
 
 
 def _organisation(fields: _Fields) -> Organisation:
@@ -285,7 +288,11 @@ def _require_consistent(manifest: Manifest, source: str) -> None:
         field, member = f"validator[{number}].operator", members.get(operator)
         if member is None:
             raise ManifestInvalid(source, field, f"{operator!r} is no organisation of this manifest")
-        if not member.is_founder or Role.OPERATOR not in member.roles:
-            raise ManifestInvalid(source, field, f"{operator!r} must be a founder with the role 'operator'")
+        if Role.OPERATOR not in member.roles:
+            raise ManifestInvalid(source, field, f"{operator!r} must have the role 'operator'")
+        if not member.is_founder and operator not in manifest.stand_by:
+            raise ManifestInvalid(source, field, f"{operator!r} must be a founder: it decides the first block")
         if operator in manifest.operators[: number - 1]:
             raise ManifestInvalid(source, field, f"{operator!r} runs another validator already")
+    if len(manifest.stand_by) == len(manifest.operators):
+        raise ManifestInvalid(source, "validator", "none of them is in the genesis")

@@ -5,18 +5,16 @@ relative to its own folder.
 """
 
 import os
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+from client_sdk import strict_toml
 from client_sdk.private_files import replace_private
 
 from .errors import ProfileInvalid
 from .manifest import StoreKind
 from .toml_text import render
-
-_PROFILE_BYTES_MAX: Final = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +63,8 @@ def load_profile(path: Path) -> Profile:
     """Read a profile. Raises ProfileInvalid, also when there is none."""
     try:
         with path.open("rb") as file:
-            raw = file.read(_PROFILE_BYTES_MAX + 1)
-        if len(raw) > _PROFILE_BYTES_MAX:
-            raise ProfileInvalid(f"{path}: more than {_PROFILE_BYTES_MAX} bytes")
-        document = tomllib.loads(raw.decode("utf-8"))
-        return _profile(path.parent.absolute(), document)
+            raw = file.read(strict_toml.BYTES_MAX + 1)
+        return _profile(path.parent.absolute(), strict_toml.parse(raw))
     except OSError as error:
         raise ProfileInvalid(f"{path} cannot be read: {error.strerror}") from error
     except KeyError as error:

@@ -10,6 +10,7 @@ from .headers import Commit, CommitSignature, Flag, Genesis, Header, SignedHeade
 from .proofs import (
     Inclusion,
     prove_result,
+    verify_absence,
     verify_result,
     verify_results,
     verify_transaction,
@@ -48,6 +49,7 @@ __all__ = [
     "prove_result",
     "trust_checkpoint",
     "trust_genesis",
+    "verify_absence",
     "verify_header",
     "verify_previous",
     "verify_result",

@@ -1,4 +1,4 @@
-"""What a verified header proves: values of the state, transactions of its block, results of the block before.
+"""What a verified header proves: values of the state and gaps in it, its transactions, results of the block before.
 
 A header carries the app hash and the results hash of the *previous* height: a value or a result of height H is proved
 by header H+1, a transaction of H by header H itself. Every function returns nothing and raises VerificationFailed.
@@ -7,7 +7,7 @@ by header H+1, a transaction of H by header H itself. Every function returns not
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from contracts.kernel import merkle
+from contracts.kernel import absence, merkle
 from contracts.kernel.crypto import sha256
 from contracts.kernel.merkle import ProofInvalid, ProofOp
 
@@ -38,6 +38,15 @@ def verify_value(
         merkle.verify(root, stores, path, body, merkle.Proof.decode(operators))
     except (ProofInvalid, ValueError) as error:
         raise VerificationFailed(f"value at {path!r}", str(error)) from error
+
+
+def verify_absence(state: TrustedState, stores: Sequence[str], path: bytes, operators: Sequence[ProofOp]) -> None:
+    """Nothing was at a path at height ``state.height - 1``: see ``contracts.kernel.absence``."""
+    root = state.verified_header.app_hash
+    try:
+        absence.verify_absence(root, stores, path, absence.AbsenceProof.decode(operators))
+    except (ProofInvalid, ValueError) as error:
+        raise VerificationFailed(f"absence at {path!r}", str(error)) from error
 
 
 def verify_transactions(state: TrustedState, transactions: Sequence[bytes]) -> None:

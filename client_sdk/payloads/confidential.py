@@ -76,17 +76,17 @@ def encrypt(payload: bytes, recipients: Sequence[str]) -> bytes:
     return pyrage.encrypt(payload, [_recipient(text) for text in recipients])
 
 
-def decrypt(ciphertext: bytes, identity: str, *, max_bytes: int) -> bytes:
-    """Decrypt with one identity, to at most ``max_bytes`` bytes.
+def decrypt(ciphertext: bytes, *identities: str, max_bytes: int) -> bytes:
+    """Decrypt with whichever identity fits, to at most ``max_bytes`` bytes.
 
-    Raises NotARecipient, CiphertextCorrupt, PlaintextTooLarge, InvalidRecipient (the identity is not one).
+    Raises NotARecipient, CiphertextCorrupt, PlaintextTooLarge, InvalidRecipient (an identity is not one).
     """
-    key = _identity(identity)
+    keys = [_identity(identity) for identity in identities]
     size = plaintext_bytes(ciphertext)
     if size > max_bytes:
         raise PlaintextTooLarge(size, max_bytes)
     try:
-        return pyrage.decrypt(ciphertext, [key])
+        return pyrage.decrypt(ciphertext, keys)
     except pyrage.DecryptError as error:
         if str(error) == "No matching keys found":
             raise NotARecipient from None

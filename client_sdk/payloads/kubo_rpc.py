@@ -89,7 +89,7 @@ class KuboRpc:
                     raise StoreUnavailable(self.url, f"{command} answered more than {ANSWER_BYTES_MAX} bytes")
         try:
             objects = [json.loads(line) for line in answer.splitlines() if line.strip()]
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise StoreUnavailable(self.url, f"{command} answered something that is not JSON") from error
         if not all(isinstance(item, dict) for item in objects):
             raise StoreUnavailable(self.url, f"{command} answered JSON that is not an object")
@@ -155,7 +155,7 @@ class KuboRpc:
             raise StoreUnavailable(self.url, f"{command}: HTTP {answer.status}, no Kubo RPC", hint=hint)
         try:
             message = str(json.loads(text)["Message"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             message = text[:200]
         raise RpcRefused(self.url, command, message)
 

@@ -177,7 +177,7 @@ def read_checked(result: Answer) -> Checked:
     """The answer to ``broadcast_tx_sync``."""
     return Checked(
         code=result["code"].integer(0, UINT32_MAX),
-        data=result["data"].hexadecimal(range(_DATA_BYTES + 1)),
+        data=result["data"].any_hexadecimal(_DATA_BYTES),
         log=result["log"].text(_LOG_CHARS),
         hash=result["hash"].hexadecimal(DIGEST),
     )

@@ -4,11 +4,12 @@ Every field of ``contracts.terms.Terms`` appears under its own name; ``inputs``,
 relative to the file. Nothing has a default: what members vote on is what the file says.
 """
 
-import tomllib
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from client_sdk import strict_toml
+from client_sdk.strict_toml import TomlInvalid
 from contracts.kernel import codec
 from contracts.terms import Artefact, Terms
 from learning.refusals import PayloadRefused
@@ -17,7 +18,6 @@ from . import artefacts
 from .artefacts import ArtefactRefused
 
 ARTEFACTS = ("inputs", "initial", "canary")
-_FILE_BYTES_MAX = 256 * 1024
 
 
 class TermsFileInvalid(ValueError):
@@ -55,17 +55,20 @@ def build(document: dict[str, Any], described: dict[str, Artefact], *, source: s
     return terms
 
 
+def parse(raw: bytes, source: str) -> dict[str, Any]:
+    """A file's plain fields; ``source`` is what errors call it. Raises TermsFileInvalid."""
+    try:
+        return strict_toml.parse(raw)
+    except TomlInvalid as error:
+        raise TermsFileInvalid(f"{source} {error}") from error
+
+
 def _document(path: Path) -> dict[str, Any]:
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise TermsFileInvalid(f"{path} cannot be read: {error.strerror}") from error
-    if len(raw) > _FILE_BYTES_MAX:
-        raise TermsFileInvalid(f"{path} has more than {_FILE_BYTES_MAX} bytes")
-    try:
-        return tomllib.loads(raw.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise TermsFileInvalid(f"{path} is not TOML: {error}") from error
+    return parse(raw, str(path))
 
 
 def _require_usable(path: Path, terms: Terms, data: dict[str, bytes]) -> None:

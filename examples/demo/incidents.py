@@ -162,11 +162,13 @@ class Incidents:
         await self.consortium.act(name, fresh)
         await self.consortium.act(name, JoinTask(task.name, "fresh-name", task.digest))
         self.view.tell(f"{name} enrols a second key and registers a second dataset name", "odd")
+        # Begun before the round is: its first phase is short, and what the watcher tells is a block old.
+        reserved = asyncio.create_task(asyncio.to_thread(self._reserve_anew, name, number + 1))
         self._release()
         await self.watcher.until(lambda: self.watcher.is_open(number + 1))
         if number + 1 == self.plan.last:
             self._hold()  # No round comes after it.
-        await asyncio.to_thread(self._reserve_anew, name, number + 1)
+        await reserved
 
     def _reserve_anew(self, name: str, number: int) -> None:
         with fl.connect(str(self.home), key=f"{name}/worker-2") as ledger:

@@ -34,7 +34,7 @@ async def main() -> int:
     profile = find_profile(options.home, options.organisation)
     async with open_session(profile, "worker") as session:
         task = await open_task(session.client, session.store, options.task)
-        gatherer = Gatherer(session.client, session.store, task, session.identity)
+        gatherer = Gatherer(session.client, session.store, task, session.identities)
         name = session.organisation
         searching = _probe(task.inputs) if options.probe else None
         jobs = [Verifier(gatherer, name, say=_said("verifier"), probe=searching).run()]

@@ -166,6 +166,7 @@ async def _network(options: Options, manifest: Manifest, view: View) -> AsyncIte
         finished = True
     finally:
         if not (options.keep and finished):
+            view.stage("stopping the network")
             await asyncio.to_thread(lifecycle.down, home)
             if temporary:
                 shutil.rmtree(home.parent, ignore_errors=True)

@@ -176,7 +176,7 @@ async def _gatherer(session: "Session", name: str) -> "Gatherer":
     from .gather import Gatherer
 
     task = await open_task(session.client, session.store, name)
-    return Gatherer(session.client, session.store, task, session.identity)
+    return Gatherer(session.client, session.store, task, session.identities)
 
 
 async def _closed_round(session: "Session", task: str) -> int:

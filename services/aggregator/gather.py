@@ -33,12 +33,12 @@ _BETWEEN_ATTEMPTS_SECONDS = 0.5
 
 @dataclass
 class Gatherer:
-    """Recomputes candidates of one task for one organisation, with its own reads, payloads and identity."""
+    """Recomputes candidates of one task for one organisation, with its own reads, payloads and identities."""
 
     client: LedgerClient
     store: PayloadStore
     task: TaskView
-    identity: str  # This organisation's age identity.
+    identities: tuple[str, ...]  # This organisation's age identities.
     _canary: CanarySet | None = field(default=None, init=False)
 
     async def recompute(self, number: int) -> Recomputed:
@@ -98,7 +98,7 @@ class Gatherer:
         terms, layout = self.task.terms, self.task.inputs.layout
         manifest = artefacts.update_manifest(terms.task, number, b"\0" * 32, terms.update.scale_bits)
         try:
-            plaintext = confidential.decrypt(ciphertext, self.identity, max_bytes=encoded_size(manifest, layout))
+            plaintext = confidential.decrypt(ciphertext, *self.identities, max_bytes=encoded_size(manifest, layout))
         except NotARecipient:
             return Fetched(None, Verdict.REFUSED, "not encrypted to the recipients")
         except (CiphertextCorrupt, PayloadTooLarge):

@@ -52,7 +52,7 @@ class Node:
 
 @asynccontextmanager
 async def running(folder: Path, count: int = 1, application: str = "kvstore", edit_genesis=None):
-    """``count`` validators of equal power that have made a first block. ``edit_genesis`` maps the file's text."""
+    """``count`` validators of equal power that have made a first block. ``edit_genesis`` is called with each home."""
     nodes = _homes(folder, count, application, edit_genesis)
     try:
         peers = [f"{_node_id(node)}@127.0.0.1:{node.p2p_port}" for node in nodes]
@@ -101,8 +101,7 @@ def _homes(folder: Path, count: int, application: str, edit_genesis) -> list[Nod
             text = re.sub(rf"^{name} = .*$", f'{name} = "{value}"', text, flags=re.MULTILINE)
         config.write_text(text)
         if edit_genesis is not None:
-            genesis = home / "config" / "genesis.json"
-            genesis.write_text(edit_genesis(genesis.read_text()))
+            edit_genesis(home)
     return nodes
 
 

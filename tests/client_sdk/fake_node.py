@@ -183,14 +183,19 @@ class ChainNode(FakeNode):
         path = store.encode() + b"/" + key
         height = self.height - 1 if params["prove"] else self.height
         response = {"code": 0, "log": "", "key": b64(key), "value": None, "proofOps": None, "height": str(height)}
-        body = self.bodies[height].get(path)
-        if body is not None:
-            response["value"] = b64(merkle.commit_value(path, body))
-            if params["prove"]:
-                operators = self.states[height].prove(path).encode()
-                ops = [{"type": one.type, "key": b64(one.key), "data": b64(one.data)} for one in operators]
-                response["proofOps"] = {"ops": ops}
+        bodies = self.bodies[height]
+        if path in bodies:
+            response["value"] = b64(merkle.commit_value(path, bodies[path]))
+        if params["prove"]:
+            response["proofOps"] = self.proof(path, height)
         return {"response": response}
+
+    def proof(self, path: bytes, height: int) -> dict[str, Any]:
+        """Of what is at a path, or that nothing is, in CometBFT's JSON."""
+        state, bodies = self.states[height], self.bodies[height]
+        proof = state.prove(path) if path in bodies else state.prove_absence(path, bodies.get)
+        ops = [{"type": one.type, "key": b64(one.key), "data": b64(one.data)} for one in proof.encode()]
+        return {"ops": ops}
 
 
 def b64(raw: bytes) -> str:

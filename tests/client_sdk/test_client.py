@@ -10,8 +10,10 @@ import pytest
 
 from client_sdk import client as client_module
 from client_sdk.client import VALIDITY_BLOCKS, LedgerClient, NoSigner, NotDecided, Receipt, Signed
-from client_sdk.light.headers import TxResult
-from client_sdk.rpc import Checked, FoundTx, NodeError, NodeUnavailable, TxInCache
+from client_sdk.light import CannotVerify, TrustExpired, TxResult, VerificationFailed
+from client_sdk.queries import DecidedTx
+from client_sdk.refusals import PoolShareFull
+from client_sdk.rpc import Checked, FoundTx, HeightUnavailable, NodeError, NodeUnavailable, TxInCache
 from contracts import identity, privacy_budget, rounds, transition
 from contracts.contributions import Reserved
 from contracts.identity import KeyIsRevoked
@@ -47,7 +49,8 @@ def refused(refusal: type[Any], **facts: Any) -> Checked:
 class ScriptedNode:
     """An RPC that follows a script: ``offers`` answers broadcasts, one after the other, the last one for ever.
 
-    Each look for the transaction is a block later. It is included in block ``included_at`` with ``result``.
+    Each look for the transaction is a block later. It is included in block ``included_at`` with ``result``. As a reader
+    it proves ``proved``, by default the same; ``proofs`` answers attempts to prove, one after the other, before that.
     """
 
     offers: list[Checked | Exception]
@@ -56,6 +59,8 @@ class ScriptedNode:
     looks: dict[int, Exception] = field(default_factory=dict)
     height: int = 10
     sent: list[bytes] = field(default_factory=list)
+    proved: tuple[int, bytes] | None = None
+    proofs: list[Exception | None] = field(default_factory=list)
 
     async def status(self) -> Any:
         return SimpleNamespace(height=self.height)
@@ -75,9 +80,18 @@ class ScriptedNode:
             return None
         return FoundTx(digest, self.included_at, 0, self.sent[0], TxResult(*self.result), None)
 
+    async def transaction(self, digest: bytes) -> DecidedTx | None:
+        if self.proofs:
+            answer = self.proofs.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+        assert self.included_at is not None
+        return DecidedTx(self.sent[0], self.included_at, 0, TxResult(*(self.proved or self.result)))
+
 
 def send(node: ScriptedNode, valid_until: int = 50) -> Receipt:
-    ledger = LedgerClient(node, None, "chain", None)  # type: ignore[arg-type]
+    ledger = LedgerClient(node, node, "chain", None)  # type: ignore[arg-type]
     receipt = asyncio.run(ledger.send(Signed(b"the signed bytes", valid_until)))
     assert set(node.sent) == {b"the signed bytes"}, "other bytes were sent"
     return receipt
@@ -102,11 +116,64 @@ def test_a_refusal_of_checktx_is_raised_at_once_with_its_type_and_facts() -> Non
     assert len(node.sent) == 1
 
 
+def test_a_full_share_of_a_nodes_pool_is_waited_out_with_the_same_bytes() -> None:
+    full = Checked(PoolShareFull.code, codec.encode_plain({"waiting": 128, "limit": 128}), "", b"")
+    node = ScriptedNode([full, full, ACCEPTED], included_at=16)
+    assert send(node).height == 16
+    assert len(node.sent) >= 3
+    assert {*node.sent} == {b"the signed bytes"}
+
+
+def test_who_waits_in_vain_for_a_share_of_the_pool_is_told_so() -> None:
+    full = Checked(PoolShareFull.code, codec.encode_plain({"waiting": 128, "limit": 128}), "", b"")
+    with pytest.raises(NotDecided, match=r"by height \d+: POOL_SHARE_FULL\(.*waiting=128"):
+        send(ScriptedNode([full]))
+
+
 def test_a_refusal_in_a_block_is_raised_with_its_type_and_facts() -> None:
     facts = codec.encode_plain({"round": 1, "status": "closed"})
     with pytest.raises(RoundNotOpen) as caught:
         send(ScriptedNode([ACCEPTED], included_at=12, result=(RoundNotOpen.code, facts)))
     assert caught.value.facts == {"round": 1, "status": "closed"}
+
+
+def test_the_proved_result_counts_and_not_what_the_node_says_of_it() -> None:
+    facts = codec.encode_plain({"round": 1, "status": "closed"})
+    with pytest.raises(RoundNotOpen):
+        send(ScriptedNode([ACCEPTED], included_at=12, proved=(RoundNotOpen.code, facts)))
+    said_to_be_refused = ScriptedNode([ACCEPTED], included_at=12, result=(RoundNotOpen.code, facts))
+    said_to_be_refused.proved = (0, EVENT_DATA)
+    assert send(said_to_be_refused).events == (EVENT,)
+    said_to_have_expired = ScriptedNode([ACCEPTED], included_at=12, result=(Expired.code, codec.encode_plain({})))
+    said_to_have_expired.proved = (0, EVENT_DATA)
+    assert send(said_to_have_expired).height == 12
+
+
+def test_a_result_that_is_proved_false_is_never_a_receipt() -> None:
+    lie = VerificationFailed("results of block 12", "the 1 given do not hash to what the next header says")
+    with pytest.raises(VerificationFailed, match="do not hash"):
+        send(ScriptedNode([ACCEPTED], included_at=12, proofs=[lie]))
+
+
+def test_a_proof_that_is_not_there_yet_is_asked_for_again() -> None:
+    behind = HeightUnavailable(-32603, "Internal error", "height 13 must be less than or equal to …")
+    stalled = CannotVerify("header 13", "it is not there yet")
+    node = ScriptedNode([ACCEPTED], included_at=12, proofs=[behind, stalled, DOWN, None])
+    assert send(node).height == 12
+    assert node.proofs == []
+
+
+def test_a_proof_that_never_comes_is_no_receipt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "_PATIENCE_SECONDS", 0.0)
+    with pytest.raises(CannotVerify):
+        send(ScriptedNode([ACCEPTED], included_at=12, proofs=[CannotVerify("header 13", "it is not there")] * 9))
+
+
+def test_expired_trust_is_said_at_once() -> None:
+    node = ScriptedNode([ACCEPTED], included_at=12, proofs=[TrustExpired("header 13", "too old")] * 2)
+    with pytest.raises(TrustExpired):
+        send(node)
+    assert len(node.proofs) == 1
 
 
 def test_bytes_that_the_node_has_seen_before_are_waited_for() -> None:
@@ -277,10 +344,11 @@ def test_events_come_with_every_height_and_only_from_accepted_transactions() -> 
         node.let_pass(300)
         node.chain.block((HOSPITAL_A, consortium.reserve()))  # Refused in its block.
         await worker.submit(consortium.commit())
+        node.let_pass(300)  # The block that proves what the one before it did.
         found = []
         async for height, events in node.client().events(start):
             found.append((height - start, tuple(type(event).__name__ for event in events)))
-            if height == node.chain.height:
+            if height == node.chain.height - 1:
                 break
         return found
 

@@ -41,6 +41,7 @@ class Door:
     world: World
     opened: int = 0
     closed: int = 0
+    trusting: bool = False
 
     def signer(self, organisation: str, key: str | None) -> Signer | None:
         return (
@@ -48,8 +49,11 @@ class Door:
         )
 
     @asynccontextmanager
-    async def open_session(self, profile: Any, key: str | None, _passphrase: Path | None = None) -> AsyncIterator[Any]:
+    async def open_session(
+        self, profile: Any, key: str | None, _passphrase: Path | None = None, *, trust_node: bool = False
+    ) -> AsyncIterator[Any]:
         self.opened += 1
+        self.trusting = trust_node
         taking_part = self.world.participant(Member(profile.organisation))
         try:
             yield SimpleNamespace(
@@ -246,7 +250,7 @@ def test_a_ledger_that_cannot_be_opened_leaves_no_thread(door: Door, monkeypatch
         connect("here", key="no-key-at-all")
 
     @asynccontextmanager
-    async def refused(*_: Any) -> AsyncIterator[Any]:
+    async def refused(*_: Any, **__: Any) -> AsyncIterator[Any]:
         raise keys.WrongPassphrase("wrong")
         yield
 
@@ -262,6 +266,14 @@ def test_a_loop_over_rounds_can_be_left_without_a_trace(door: Door, recwarn: pyt
         for _ in ledger.rounds(ledger.task(TASK), DATASET):
             break
     assert not [warning for warning in recwarn if issubclass(warning.category, (ResourceWarning, RuntimeWarning))]
+
+
+def test_verification_is_only_turned_off_by_name(door: Door) -> None:
+    for trusting in (False, True):
+        with connect("here", key="hospital-a/worker", trust_node=trusting):
+            assert door.trusting is trusting
+    with connect("here", key="hospital-a/worker"):
+        assert door.trusting is False
 
 
 def test_a_ledger_without_a_key_reads_and_refuses_to_write(door: Door) -> None:

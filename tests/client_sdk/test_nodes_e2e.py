@@ -1,12 +1,9 @@
 """The RPC client, the light client and verified reads against real CometBFT nodes, kvstore's and the ledger's."""
 
 import asyncio
-import base64
 import json
-import sys
 import time
-from contextlib import aclosing, asynccontextmanager
-from pathlib import Path
+from contextlib import aclosing
 
 import pytest
 
@@ -20,6 +17,7 @@ from contracts.identity import AddKey, KeyAdded, UnknownKey
 from contracts.kernel.crypto import sha256
 from tests import consortium
 from tests.client_sdk import comet
+from tests.real_ledger import ledger
 
 pytestmark = pytest.mark.e2e
 
@@ -93,34 +91,9 @@ def test_four_validators_are_followed_while_the_nodes_asked_die_one_after_the_ot
 # The ledger itself ------------------------------------------------------------------------------
 
 
-def ledger_genesis(text: str) -> str:
-    document = json.loads(text)
-    document["chain_id"] = consortium.CHAIN_ID
-    document["app_state"] = {"fedledger": base64.b64encode(consortium.founded().genesis).decode()}
-    return json.dumps(document)
-
-
-@asynccontextmanager
-async def ledger(folder: Path):
-    """One validator of the real ledger: its genesis document and its RPC client."""
-    address = f"unix://{folder}/abci.sock"
-    command = [sys.executable, "-m", "abci_app", "--home", str(folder / "app"), "--address", address]
-    with (folder / "app.log").open("wb") as log:
-        application = await asyncio.create_subprocess_exec(*command, cwd=comet.ROOT, stdout=log, stderr=log)
-    try:
-        async with (
-            comet.running(folder / "net", application=address, edit_genesis=ledger_genesis) as [node],
-            RpcClient([node.address]) as rpc,
-        ):
-            yield json.loads((node.home / "config" / "genesis.json").read_text()), rpc
-    finally:
-        application.terminate()
-        await application.wait()
-
-
 def test_a_real_ledgers_values_transactions_and_results_are_proved(tmp_path):
     async def scenario():
-        async with ledger(tmp_path) as (genesis, rpc):
+        async with ledger(tmp_path) as (genesis, node), RpcClient([node.address]) as rpc:
             checkpoints = CheckpointFile(tmp_path / "trust" / "checkpoint.json")
             reader = VerifiedReader(rpc, light.trust_genesis(genesis), checkpoints=checkpoints)
             member = consortium.HOSPITAL_A
@@ -130,14 +103,13 @@ def test_a_real_ledgers_values_transactions_and_results_are_proved(tmp_path):
             receipt = await client.submit(AddKey(member.worker.enrolment()))
             assert receipt.event(KeyAdded)
             enrolled = await reader.read(identity.KEYS.path(member.worker.public), at_least=receipt.height)
-            assert enrolled.proven
             assert enrolled.body is not None
             assert identity.KEYS.read(enrolled.body).organisation == member.name
             found = await reader.transaction(receipt.hash)
             assert found is not None
             assert (found.height, found.result.code) == (receipt.height, 0)
             absent = await reader.read(identity.KEYS.path(consortium.HOSPITAL_B.worker.public))
-            assert (absent.body, absent.proven) == (None, False)
+            assert (absent.body, absent.state.height) == (None, absent.height + 1)
             assert [path for path, _ in await reader.scan(b"identity/organisations/", None, 500)]
             assert reader.headers.newest.height > receipt.height
             saved = checkpoints.load(light.trust_genesis(genesis))

@@ -2,7 +2,15 @@
 
 import pytest
 
-from client_sdk.refusals import LedgerBug, ResultMalformed, UnknownRefusal, events_of, explain, refusal_of
+from client_sdk.refusals import (
+    LedgerBug,
+    PoolShareFull,
+    ResultMalformed,
+    UnknownRefusal,
+    events_of,
+    explain,
+    refusal_of,
+)
 from contracts.kernel import Rejected, codec
 from contracts.privacy_budget import BudgetExceeded
 from contracts.transition import INTERNAL_ERROR
@@ -34,6 +42,17 @@ def test_every_code_of_the_ledger_has_its_type_and_an_explanation(code: int) -> 
     assert name == Rejected.by_code[code]().name
     assert meaning
     assert hint
+
+
+def test_a_nodes_own_refusal_is_no_code_of_the_ledger_and_is_explained() -> None:
+    full = refusal_of(PoolShareFull.code, codec.encode_plain({"organisation": "hospital-a", "waiting": 128}))
+    assert isinstance(full, PoolShareFull)
+    assert str(full) == "POOL_SHARE_FULL(waiting=128, organisation=hospital-a)"
+    assert PoolShareFull.code not in Rejected.by_code
+    name, meaning, hint = explain(PoolShareFull.code)
+    assert name == "POOL_SHARE_FULL"
+    assert "waits in this node's pool" in meaning
+    assert "sends the same bytes again" in hint
 
 
 def test_a_failed_rule_is_the_ledger_s_bug_and_says_what_its_log_says() -> None:
@@ -71,6 +90,7 @@ def test_a_refusal_with_facts_that_no_ledger_gives_is_still_that_refusal(data: b
 @pytest.mark.parametrize(
     "plain",
     [
+        {},
         {"a": 1},
         3,
         [1],

@@ -16,6 +16,8 @@ from client_sdk.devnet.profile import Profile, write_profile
 from client_sdk.payloads.block_folder import BlockFolder
 from client_sdk.payloads.kubo import KuboStore
 from client_sdk.session import DEVNET, Session, WrongGenesis, find_profile, open_session, open_store
+from client_sdk.trusting import TrustingReader
+from client_sdk.verified import VerifiedReader
 from contracts.kernel import crypto
 from contracts.kernel.types import Purpose
 from tests.client_sdk.header_chain import FOUR
@@ -116,21 +118,30 @@ def test_nobody_acts_for_another_organisation_by_naming_its_profile(home: Path) 
 # Opening ----------------------------------------------------------------------------------------
 
 
-def test_a_session_signs_with_the_named_key_and_decrypts_with_the_organisation_s_identity(home: Path) -> None:
+def test_a_session_signs_with_the_named_key_and_decrypts_with_the_organisation_s_identities(home: Path) -> None:
     session = opened(find_profile(str(home), ORGANISATION), "worker")
     assert session.keyring is not None
     assert session.client._signer == session.keyring.signing("worker")
-    assert session.identity == session.keyring.encryption("encryption").identity
+    assert session.identities == (session.keyring.encryption("encryption").identity,)
     assert (session.organisation, session.client.chain_id) == (ORGANISATION, "fedledger-test")
     assert isinstance(session.store, BlockFolder)
 
 
-def test_a_session_without_a_key_opens_no_keyring_and_has_no_identity(home: Path) -> None:
+def test_a_session_verifies_unless_it_is_told_to_trust_the_node(home: Path) -> None:
+    async def reader_of(**options: bool) -> object:
+        async with open_session(find_profile(str(home), ORGANISATION), None, **options) as session:
+            return session.client.reader
+
+    assert isinstance(asyncio.run(reader_of()), VerifiedReader)
+    assert isinstance(asyncio.run(reader_of(trust_node=True)), TrustingReader)
+
+
+def test_a_session_without_a_key_opens_no_keyring_and_has_no_identities(home: Path) -> None:
     profile = replace(find_profile(str(home), ORGANISATION), passphrase=home / "no-such-file")
     session = opened(profile, None)
     assert session.keyring is None
     with pytest.raises(keys.KeyNotFound):
-        _ = session.identity
+        _ = session.identities
 
 
 def test_a_key_that_the_keyring_does_not_hold_is_refused_by_name(home: Path) -> None:

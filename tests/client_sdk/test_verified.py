@@ -1,68 +1,33 @@
 """Verified reads through a node on a real socket that tells the truth, then one lie at a time."""
 
 import asyncio
-import json
-from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
 
 from client_sdk import light
-from client_sdk.checkpoints import CheckpointFile, CheckpointInvalid
-from client_sdk.light import CannotVerify, TrustExpired, VerificationFailed
-from client_sdk.light.documents import read_header
-from client_sdk.private_files import ExposedFile
+from client_sdk.light import CannotVerify, VerificationFailed
+from client_sdk.queries import QueryRefused
 from client_sdk.rpc import AnswerMalformed, RpcClient
-from client_sdk.trusted_headers import STATES_KEPT, TrustedHeaders
-from client_sdk.verified import QueryRefused, VerifiedReader
-from client_sdk.wire import Answer
+from client_sdk.trusting import TrustingReader
 from contracts.kernel import codec, merkle
+from contracts.kernel.absence import OPERATOR, Gap
 from contracts.kernel.crypto import sha256
-from contracts.kernel.state_tree import StateTree
-from tests.client_sdk.fake_node import ChainNode, b64, header_json
-from tests.client_sdk.header_chain import BLOCK_NS, FOUR, START_NS, HeaderChain, Members, forge
-
-STORES = ("replay", "identity", "rounds")
-PATH, OTHER = b"identity/organisations/hospital-a", b"identity/organisations/hospital-b"
-OLD, NEW = b"\x01", b"\x02"
-TXS = (b"one", b"two")
-RESULTS = (light.TxResult(0, b"done"), light.TxResult(201, b"refused"))
-NOW = START_NS + 1_000 * BLOCK_NS
-
-
-def run(coroutine):
-    asyncio.run(asyncio.wait_for(coroutine, 20))
-
-
-def small_ledger() -> ChainNode:
-    """Five blocks: the entry is written by block 2, changed by block 3 (which has transactions), then nothing."""
-    tree, chain = StateTree(STORES, keep=9), HeaderChain()
-    node = ChainNode(chain, {0: tree.latest})
-    node.bodies[0] = {}
-    for height, writes in enumerate(({}, {PATH: OLD, OTHER: OLD}, {PATH: NEW}, {}, {}), 1):
-        tree.apply(writes)
-        node.states[height] = tree.latest
-        node.bodies[height] = {**node.bodies[height - 1], **writes}
-        txs, results = (TXS, RESULTS) if height == 3 else ((), ())
-        chain.add(txs, results, app_hash=tree.root)
-    return node
-
-
-@asynccontextmanager
-async def reading(node: ChainNode | None = None, **options):
-    async with node or small_ledger() as started, RpcClient([started.address]) as rpc:
-        reader = VerifiedReader(rpc, light.trust_genesis(started.chain.genesis), stores=STORES)
-        reader.headers = following(rpc, started.chain, **options)
-        yield started, reader
-
-
-def following(rpc: RpcClient, chain: HeaderChain, now_ns: int = NOW, **options) -> TrustedHeaders:
-    return TrustedHeaders(rpc, light.trust_genesis(chain.genesis), clock=lambda: now_ns, **options)
-
-
-def asked(node: ChainNode, method: str) -> list[int]:
-    return [int(params["height"]) for name, params in node.calls if name == method]
-
+from tests.client_sdk.fake_node import ChainNode, b64
+from tests.client_sdk.small_ledger import (
+    KEY,
+    MISSING,
+    NEW,
+    OLD,
+    OTHER,
+    PATH,
+    RESULTS,
+    TXS,
+    asked,
+    reading,
+    run,
+    small_ledger,
+)
 
 # Values -----------------------------------------------------------------------------------------
 
@@ -71,9 +36,7 @@ def test_a_value_is_proved_by_the_header_after_its_height():
     async def scenario():
         async with reading() as (_, reader):
             value = await reader.read(PATH)
-            assert (value.body, value.height, value.proven) == (NEW, 4, True)
-            assert value.state is not None
-            assert value.state.height == 5
+            assert (value.body, value.height, value.state.height) == (NEW, 4, 5)
             assert await reader.value(PATH) == NEW
             assert await reader.unverified(PATH) == NEW
 
@@ -119,12 +82,25 @@ def test_a_state_that_never_comes_cannot_be_verified(monkeypatch):
     run(scenario())
 
 
-def test_absence_is_marked_as_unproven():
+def test_absence_is_proved_by_a_header_too():
     async def scenario():
         async with reading() as (_, reader):
-            value = await reader.read(PATH + b"-missing")
-            assert (value.body, value.proven, value.state) == (None, False, None)
-            assert await reader.unverified(PATH + b"-missing") is None
+            value = await reader.read(MISSING)
+            assert (value.body, value.height, value.state.height) == (None, 4, 5)
+            assert await reader.value(MISSING) is None
+            assert await reader.unverified(MISSING) is None
+
+    run(scenario())
+
+
+def test_what_was_not_there_yet_is_proved_absent_at_its_own_height():
+    async def scenario():
+        node = small_ledger()
+        node.newest = 2
+        async with reading(node) as (_, reader):
+            assert (await reader.read(PATH)).body is None
+            node.newest = 3
+            assert (await reader.read(PATH)).body == OLD
 
     run(scenario())
 
@@ -135,13 +111,8 @@ def lie(node: ChainNode, **changes) -> None:
     node.methods["abci_query"] = lambda params: {"response": {**truth(params)["response"], **changes}}
 
 
-def proof_of(node: ChainNode, path: bytes, height: int) -> dict:
-    ops = node.states[height].prove(path).encode()
-    return {"ops": [{"type": one.type, "key": b64(one.key), "data": b64(one.data)} for one in ops]}
-
-
 def lies(node: ChainNode) -> dict[str, dict]:
-    true_ops = proof_of(node, PATH, 4)["ops"]
+    true_ops = node.proof(PATH, 4)["ops"]
     return {
         "another value": {"value": b64(merkle.commit_value(PATH, OLD))},
         "another path's value": {"value": b64(merkle.commit_value(OTHER, NEW))},
@@ -149,19 +120,19 @@ def lies(node: ChainNode) -> dict[str, dict]:
         "another height": {"height": "2"},
         "an older value as if it were new": {
             "value": b64(merkle.commit_value(PATH, OLD)),
-            "proofOps": proof_of(node, PATH, 2),
+            "proofOps": node.proof(PATH, 2),
         },
         "another key": {
             "key": b64(OTHER.partition(b"/")[2]),
             "value": b64(merkle.commit_value(OTHER, OLD)),
-            "proofOps": proof_of(node, OTHER, 4),
+            "proofOps": node.proof(OTHER, 4),
         },
         "that there is nothing, for another key": {
             "key": b64(OTHER.partition(b"/")[2]),
             "value": None,
             "proofOps": None,
         },
-        "another key's proof": {"proofOps": proof_of(node, OTHER, 4)},
+        "another key's proof": {"proofOps": node.proof(OTHER, 4)},
         "no proof": {"proofOps": None},
         "an extra operator": {"proofOps": {"ops": [true_ops[0], *true_ops]}},
     }
@@ -179,14 +150,82 @@ def test_a_lie_about_a_value_is_refused(name):
     run(scenario())
 
 
+def denials(node: ChainNode) -> dict[str, dict]:
+    """Ways to say that there is nothing at PATH."""
+    nothing = {"value": None}
+    true_ops, (_, *upper) = node.proof(MISSING, 4)["ops"], node.proof(PATH, 4)["ops"]
+    empty = {"type": OPERATOR, "key": b64(KEY), "data": b64(codec.encode(Gap(0, 0, None, None)))}
+    return {
+        "without a proof": {**nothing, "proofOps": None},
+        "with the proof of its value": nothing,
+        "with a proof that another key is absent": {**nothing, "proofOps": {"ops": true_ops}},
+        "with that proof under its own key": {
+            **nothing,
+            "proofOps": {"ops": [{**true_ops[0], "key": b64(KEY)}, *true_ops[1:]]},
+        },
+        "with an empty bucket": {**nothing, "proofOps": {"ops": [empty, *upper]}},
+        "with a proof from before it was written": {**nothing, "proofOps": node.proof(PATH, 1)},
+        "of an empty value instead of none": {"value": "", "proofOps": {"ops": [empty, *upper]}},
+    }
+
+
+@pytest.mark.parametrize("name", list(denials(small_ledger())))
+def test_a_denied_entry_is_refused(name):
+    async def scenario():
+        async with reading() as (node, reader):
+            lie(node, **denials(node)[name])
+            with pytest.raises(VerificationFailed) as caught:
+                await reader.value(PATH)
+            assert caught.value.what.startswith("absence at")
+
+    run(scenario())
+
+
+def test_a_value_where_nothing_is_is_refused():
+    async def scenario():
+        async with reading() as (node, reader):
+            for operators in (node.proof(MISSING, 4), node.proof(PATH, 4), None):
+                lie(node, value=b64(merkle.commit_value(MISSING, NEW)), proofOps=operators)
+                with pytest.raises(VerificationFailed):
+                    await reader.value(MISSING)
+
+    run(scenario())
+
+
+def test_a_reader_that_trusts_the_node_believes_what_a_verified_reader_refuses(monkeypatch):
+    monkeypatch.setattr("client_sdk.trusting.WAIT_SECONDS", 0.0)
+
+    async def scenario():
+        async with reading() as (node, verified), RpcClient([node.address]) as rpc:
+            trusting = TrustingReader(rpc, light.trust_genesis(node.chain.genesis))
+            assert await trusting.value(PATH, at_least=5) == NEW
+            assert await trusting.value(MISSING) is None
+            with pytest.raises(CannotVerify, match="block 99"):
+                await trusting.value(PATH, at_least=99)
+            assert await trusting.results(5) == (), "no later header is waited for"
+            found = await trusting.transaction(sha256(TXS[1]))
+            assert found is not None
+            assert (found.height, found.index, found.result) == (3, 1, RESULTS[1])
+            assert await trusting.transaction(sha256(b"unknown")) is None
+            lie(node, value=b64(merkle.commit_value(PATH, OLD)))
+            assert await trusting.value(PATH) == OLD
+            lie(node, value=None)
+            assert await trusting.value(PATH) is None
+            assert asked(node, "commit") == []
+            with pytest.raises(VerificationFailed):
+                await verified.value(PATH)
+
+    run(scenario())
+
+
 def test_an_old_value_at_its_own_height_is_true_but_not_new_enough(monkeypatch):
     monkeypatch.setattr("client_sdk.verified.WAIT_SECONDS", 0.0)
 
     async def scenario():
         async with reading() as (node, reader):
-            lie(node, height="2", value=b64(merkle.commit_value(PATH, OLD)), proofOps=proof_of(node, PATH, 2))
+            lie(node, height="2", value=b64(merkle.commit_value(PATH, OLD)), proofOps=node.proof(PATH, 2))
             old = await reader.read(PATH)
-            assert (old.body, old.height, old.proven) == (OLD, 2, True)
+            assert (old.body, old.height, old.state.height) == (OLD, 2, 3)
             with pytest.raises(CannotVerify):
                 await reader.read(PATH, at_least=3)
 
@@ -285,189 +324,3 @@ def test_a_transaction_said_to_be_in_another_block_is_refused():
                 await reader.transaction(sha256(TXS[0]))
 
     run(scenario())
-
-
-# Headers ----------------------------------------------------------------------------------------
-
-
-def changing_chain() -> HeaderChain:
-    """Forty blocks; every fourth one brings a newcomer for the longest-serving validator."""
-    names = [f"v{number}" for number in range(14)]
-
-    def those(first: int) -> Members:
-        return Members.of(**dict.fromkeys(names[first : first + 4], 10))
-
-    chain = HeaderChain(those(0), those(0))
-    for height in range(1, 41):
-        chain.add(after_next=those(height // 4))
-    return chain
-
-
-def test_a_distant_header_is_reached_by_way_of_few_others():
-    async def scenario():
-        async with ChainNode(changing_chain()) as node, RpcClient([node.address]) as rpc:
-            headers = following(rpc, node.chain)
-            assert (await headers.at(40)).header_hash == node.chain.header(40).hash
-            assert len(asked(node, "commit")) < 20
-            assert headers.newest.height == 40
-
-    run(scenario())
-
-
-def test_known_validators_and_headers_are_not_fetched_again():
-    async def scenario():
-        async with reading() as (node, reader):
-            await asyncio.gather(*(reader.headers.at(height) for height in (2, 3, 3, 5, 5)))
-            assert sorted(asked(node, "commit")) == [2, 3, 5]
-            assert asked(node, "validators") == []
-
-    run(scenario())
-
-
-def test_an_earlier_header_is_verified_forwards_while_trust_lasts_and_backwards_after():
-    async def scenario():
-        async with ChainNode(HeaderChain().grow(9)) as node, RpcClient([node.address]) as rpc:
-            clock = NOW
-            headers = TrustedHeaders(
-                rpc, light.trust_genesis(node.chain.genesis), clock=lambda: clock, trusting_period_ns=NOW - START_NS + 1
-            )
-            await headers.at(8)
-            assert (await headers.at(3)).height == 3
-            assert asked(node, "commit") == [8, 3]
-            clock = node.chain.header(8).time_ns + NOW - START_NS + 1
-            assert (await headers.at(6)).header_hash == node.chain.header(6).hash
-            assert asked(node, "commit") == [8, 3, 7, 6]
-            with pytest.raises(TrustExpired):
-                await headers.at(9)
-
-    run(scenario())
-
-
-def test_a_forged_past_is_refused_when_walking_back():
-    async def scenario():
-        async with ChainNode(HeaderChain().grow(5)) as node, RpcClient([node.address]) as rpc:
-            state = light.trust_checkpoint(
-                node.chain.chain_id, 5, node.chain.header(5).hash, node.chain.signed(5), FOUR.set
-            )
-            node.chain.blocks[4] = (forge(replace(node.chain.header(4), app_hash=b"\1" * 32), FOUR), FOUR)
-            headers = TrustedHeaders(rpc, state, clock=lambda: NOW)
-            with pytest.raises(VerificationFailed, match="follows"):
-                await headers.at(4)
-
-    run(scenario())
-
-
-def test_a_header_that_is_not_there_yet_is_waited_for_and_one_that_is_gone_is_not():
-    async def scenario():
-        async with reading() as (node, reader):
-            node.newest = 2
-            coming = asyncio.create_task(reader.headers.at(3))
-            await asyncio.sleep(0.15)
-            assert not coming.done()
-            node.newest = 5
-            assert (await coming).height == 3
-            node.lowest = 3
-            with pytest.raises(CannotVerify, match="lowest height is 3"):
-                await reader.headers.at(2)
-            assert asked(node, "commit").count(2) == 1
-
-    run(scenario())
-
-
-def test_a_man_in_the_middle_with_keys_of_his_own_is_refused():
-    async def scenario():
-        strangers = Members.of(mal=10, ned=10, ola=10, pat=10)
-        theirs = ChainNode(HeaderChain(strangers, strangers).grow(5))
-        async with theirs as node, RpcClient([node.address]) as rpc:
-            headers = following(rpc, HeaderChain().grow(1))
-            with pytest.raises(VerificationFailed, match="announced"):
-                await headers.at(5)
-
-    run(scenario())
-
-
-def test_what_is_remembered_is_bounded():
-    async def scenario():
-        async with ChainNode(HeaderChain().grow(STATES_KEPT + 20)) as node, RpcClient([node.address]) as rpc:
-            headers = following(rpc, node.chain)
-            for height in range(1, STATES_KEPT + 21):
-                await headers.at(height)
-            node.calls.clear()
-            await headers.at(STATES_KEPT + 20)
-            await headers.at(100)
-            assert node.calls == []
-            await headers.at(3)
-            assert asked(node, "commit") == [3]
-
-    run(scenario())
-
-
-# Checkpoints ------------------------------------------------------------------------------------
-
-
-def test_a_checkpoint_outlives_the_program_and_the_trusting_period_of_the_genesis(tmp_path):
-    checkpoints = CheckpointFile(tmp_path / "trust" / "checkpoint.json")
-    late = START_NS + light.TRUSTING_PERIOD_NS + 4 * BLOCK_NS
-
-    async def scenario():
-        async with small_ledger() as node, RpcClient([node.address]) as rpc:
-            await following(rpc, node.chain, checkpoints=checkpoints).at(5)
-            node.calls.clear()
-            resumed = following(rpc, node.chain, now_ns=late - BLOCK_NS, checkpoints=checkpoints)
-            assert (await resumed.at(5)).height == 5
-            assert asked(node, "commit") == [5]
-            with pytest.raises(TrustExpired):
-                await following(rpc, node.chain, now_ns=late).at(5)
-
-    run(scenario())
-
-
-def test_a_chain_that_denies_the_checkpoint_is_refused(tmp_path):
-    checkpoints = CheckpointFile(tmp_path / "trust" / "checkpoint.json")
-
-    async def scenario():
-        async with small_ledger() as node, RpcClient([node.address]) as rpc:
-            await following(rpc, node.chain, checkpoints=checkpoints).at(5)
-            node.chain.blocks[5] = (forge(replace(node.chain.header(5), app_hash=b"\1" * 32), FOUR), FOUR)
-            with pytest.raises(VerificationFailed, match="checkpoint"):
-                await following(rpc, node.chain, checkpoints=checkpoints).at(5)
-
-    run(scenario())
-
-
-def test_a_checkpoint_of_another_genesis_is_ignored_and_one_that_was_pruned_too(tmp_path):
-    checkpoints = CheckpointFile(tmp_path / "trust" / "checkpoint.json")
-
-    async def scenario():
-        async with small_ledger() as node, RpcClient([node.address]) as rpc:
-            await following(rpc, node.chain, checkpoints=checkpoints).at(4)
-            node.lowest = 5
-            assert (await following(rpc, node.chain, checkpoints=checkpoints).at(5)).height == 5
-        others = Members.of(eve=10, fay=10)
-        async with ChainNode(HeaderChain(others, others).grow(6)) as node, RpcClient([node.address]) as rpc:
-            assert (await following(rpc, node.chain, checkpoints=checkpoints).at(6)).height == 6
-
-    run(scenario())
-
-
-def test_a_checkpoint_that_others_could_write_or_that_is_none_is_refused(tmp_path):
-    path = tmp_path / "trust" / "checkpoint.json"
-    root = light.trust_genesis(HeaderChain().genesis)
-    CheckpointFile(path).save(root, root)
-    assert json.loads(path.read_text())["chain_id"] == root.chain_id
-    with pytest.raises(CheckpointInvalid, match=r"checkpoint\.height"):
-        CheckpointFile(path).load(root)
-    path.write_text("{")
-    with pytest.raises(CheckpointInvalid):
-        CheckpointFile(path).load(root)
-    path.chmod(0o666)
-    with pytest.raises(ExposedFile):
-        CheckpointFile(path).load(root)
-    assert CheckpointFile(tmp_path / "trust" / "none.json").load(root) is None
-
-
-def test_a_header_in_json_is_the_header():
-    """The fake node's JSON loses nothing: otherwise the tests above would prove less than they say."""
-    chain = HeaderChain().grow(2)
-    read = read_header(Answer(header_json(chain.header(2)), "header"))
-    assert read.hash == chain.header(2).hash

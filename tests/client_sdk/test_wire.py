@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -49,6 +50,17 @@ def test_integers_are_read_from_numbers_and_from_text_within_bounds(number):
 @pytest.mark.parametrize("written", ["01", "+1", " 1", "1 ", "1_0", "0x1", "", "-0", "١", 1.0, True, None, [], {}])
 def test_what_only_looks_like_an_integer_is_refused(written):
     refused("height", lambda: Answer(written, "height").integer(-9, 99))
+
+
+def test_hexadecimal_of_any_length_is_bounded_and_read_at_once():
+    """The bound is megabytes: it was once counted through, at 200 ms for every transaction sent."""
+    began = time.process_time()
+    for _ in range(20):
+        assert Answer("AbFF", "data").any_hexadecimal(4 << 20) == b"\xab\xff"
+    assert time.process_time() - began < 0.5
+    assert Answer("", "data").any_hexadecimal(0) == b""
+    for wrong in ("AbFF00", "A", "xy", 7):
+        refused("data", lambda wrong=wrong: Answer(wrong, "data").any_hexadecimal(2))
 
 
 def test_hexadecimal_must_have_one_of_the_lengths():

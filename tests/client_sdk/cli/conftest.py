@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ Run = Callable[..., Ran]
 
 @pytest.fixture(autouse=True)
 def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("LEDGER", "AS", "PASSPHRASE_FILE", "DEBUG"):
+    for name in ("LEDGER", "AS", "PASSPHRASE_FILE", "DEBUG", "TRUST_NODE"):
         monkeypatch.delenv(f"FEDLEDGER_{name}", raising=False)
     monkeypatch.setenv("FEDLEDGER_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("COLUMNS", "80")
@@ -72,11 +72,15 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 @dataclass
 class Members:
-    """Profiles of the consortium's members on one in-memory chain. The key files are real, sealed cheaply."""
+    """Profiles of the consortium's members on one in-memory chain. The key files are real, sealed cheaply.
+
+    ``believed`` says of each opened ledger whether the node was to be trusted.
+    """
 
     folder: Path
     node: LocalNode
     world: local_task.World | None
+    believed: list[bool] = field(default_factory=list)
 
     @property
     def chain(self) -> Chain:
@@ -132,11 +136,15 @@ def members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Me
         found = Members(tmp_path / "members", node, world)
 
         @asynccontextmanager
-        async def open_client(profile: Profile, signer: Any = None) -> Any:
+        async def open_client(profile: Profile, signer: Any = None, *, trust_node: bool = False) -> Any:
+            found.believed.append(trust_node)
             yield node.client(signer)
 
         @asynccontextmanager
-        async def open_session(profile: Profile, key: str | None, passphrase_file: Path | None = None) -> Any:
+        async def open_session(
+            profile: Profile, key: str | None, passphrase_file: Path | None = None, *, trust_node: bool = False
+        ) -> Any:
+            found.believed.append(trust_node)
             ring = session.unlock(profile, passphrase_file) if key else None
             client = node.client(ring.signing(key) if ring and key else None)
             assert world is not None, "this command needs payloads"

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from client_sdk.light import trust_genesis
+from client_sdk.receipts import GenesisTrust, ReceiptError, decode, verify
 from tests.client_sdk.cli import small_task
 from tests.client_sdk.cli.small_task import DATA_CLASS, MODEL, TASK
 
@@ -150,3 +152,26 @@ def stop(running):
     deadline = time.monotonic() + 20
     for process in running:
         process.communicate(timeout=max(1.0, deadline - time.monotonic()))
+
+
+def test_a_receipt_outlives_the_network(shell, tmp_path):
+    """The last test: it takes the network down."""
+    file, bad, genesis = tmp_path / "tx.cose", tmp_path / "bad.cose", tmp_path / "genesis.json"
+    decided = shell.data(f"dataset register more --class {DATA_CLASS} --epsilon-limit 1 --as hospital-a")["transaction"]
+    shell(f"receipt export tx {decided} --out {file}")
+    assert "FILE_EXISTS" in shell(f"receipt export tx {decided} --out {file}", status=4).stderr
+    assert "NO_RECEIPT" in shell(f"receipt export tx {'00' * 32} --out {bad}", status=1).stderr
+    genesis.write_bytes((shell.folder / "devnet" / "genesis.json").read_bytes())
+    shell("devnet down")
+    proven = shell.data(f"receipt verify {file} --genesis {genesis}")
+    assert (proven["hash"], proven["message"]) == (decided, "identity/register-dataset")
+    assert 3 * proven["signed_block"]["power"] > 2 * proven["signed_block"]["of"]
+    raw, trust = file.read_bytes(), GenesisTrust(trust_genesis(json.loads(genesis.read_text())))
+    for place in range(len(raw)):
+        with pytest.raises(ReceiptError):
+            verify(decode(raw[:place] + bytes((raw[place] ^ 1,)) + raw[place + 1 :]), trust)
+    bad.write_bytes(raw[:-1] + bytes((raw[-1] ^ 1,)))
+    assert "RECEIPT_INVALID: statement" in shell(f"receipt verify {bad} --genesis {genesis}", status=6).stderr
+    shell(f"receipt verify {genesis} --genesis {genesis}", status=7)
+    stranger = f"--validators-hash {'00' * 32}"
+    assert "RECEIPT_NOT_TRUSTED" in shell(f"receipt verify {file} {stranger}", status=8).stderr

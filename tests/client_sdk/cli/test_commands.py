@@ -167,6 +167,16 @@ def test_a_key_is_made_enrolled_and_revoked(run, members):
     assert "REVOCATION_MOVES_LATER" in again.err
 
 
+def test_a_new_encryption_key_becomes_what_others_encrypt_to(run, members):
+    who = members(consortium.equipped())
+    options = (*who.of(HOSPITAL_A), "--format", "json")
+    made = run("key", "create", "hospital-a/encryption-2", "--purpose", "encryption", *options).data
+    enrolled = run("key", "enrol", "encryption-2", *options).data
+    assert enrolled["purpose"] == "encryption"
+    assert enrolled["key"] == made["keys"][0]["public"]
+    assert run("org", "show", "hospital-a", *options).data["recipient"] == enrolled["key"]
+
+
 def test_a_key_name_that_is_taken_is_not_overwritten(run, members):
     who = members(consortium.founded())
     ran = run("key", "create", "hospital-a/worker", *who.of(HOSPITAL_A))
@@ -278,12 +288,13 @@ def test_a_watch_tells_every_event_from_a_height_on(run, members):
     start = who.chain.height
     for member, message in ((LAB, OpenRound(TASK)), *((each, consortium.reserve()) for each in HOSPITALS)):
         asyncio.run(who.node.client(member.worker).submit(message))
+    who.node.let_pass(300)  # The block that proves the last of them.
     watch = ("round", "watch", TASK, "--since", start, "--timeout", "0.3", *who.of(LAB))
     ran = run(*watch, "--format", "jsonl")
     *happened, end = map(json.loads, ran.out.splitlines())
     assert (ran.status, end["error_code"]) == (3, "TIMEOUT_ERROR"), "the round goes on, so only the time ended it"
     assert [each["event"] for each in happened] == ["rounds/round-opened"] + ["contributions/reserved"] * len(HOSPITALS)
-    assert [each["height"] for each in happened] == list(range(start + 1, who.chain.height + 1))
+    assert [each["height"] for each in happened] == list(range(start + 1, who.chain.height))
     assert "reserve_by 2023-11-" in run(*watch).out
 
 

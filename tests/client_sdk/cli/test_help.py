@@ -58,6 +58,7 @@ def test_the_promised_commands_are_there():
         "round": "list watch",
         "model": "history show fetch rollback",
         "tx": "show",
+        "receipt": "export verify",
     }
     wanted = {f"fedledger {noun} {verb}" for noun, each in promised.items() for verb in each.split()}
     assert wanted | {"fedledger explain", "fedledger doctor"} <= verbs().keys()

@@ -15,6 +15,7 @@ kind = "local"
 
 [[validator]]
 operator = "lab-1"
+genesis = true
 
 [[organisation]]
 name = "lab-1"
@@ -28,6 +29,25 @@ roles = ["data-owner"]
 epsilon_cap = 2.5
 founder = false
 """
+
+
+STAND_BY = (
+    ONE_VALIDATOR.replace(
+        "[[organisation]]", '[[validator]]\noperator = "lab-2"\ngenesis = false\n\n[[organisation]]', 1
+    )
+    + """
+[[organisation]]
+name = "lab-2"
+roles = ["operator"]
+epsilon_cap = 0
+founder = false
+"""
+)
+
+
+def with_stand_by() -> Manifest:
+    """One validator, and a node that stands by."""
+    return parse_manifest(STAND_BY, "stand-by.toml")
 
 
 def one_validator(application: Application = Application.FEDLEDGER) -> Manifest:

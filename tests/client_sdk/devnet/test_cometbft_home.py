@@ -10,7 +10,7 @@ import pytest
 
 from client_sdk.devnet import cometbft_home
 from client_sdk.devnet.errors import StateUnreadable
-from contracts.kernel import crypto
+from contracts.kernel import crypto, limits
 
 KEYS = cometbft_home.new_validator_keys("validator-1")
 BEGAN = datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC)
@@ -62,7 +62,7 @@ def test_the_application_finds_its_own_genesis_in_the_app_state():
 
 def test_blocks_are_bounded_and_only_ed25519_validates():
     params = document()["consensus_params"]
-    assert int(params["block"]["max_bytes"]) == 4 * 1024 * 1024
+    assert int(params["block"]["max_bytes"]) > limits.BLOCK_BYTES  # Who cuts by lane must be shown all that waits.
     assert int(params["evidence"]["max_bytes"]) < int(params["block"]["max_bytes"])
     assert params["validator"]["pub_key_types"] == ["ed25519"]
     assert params["authority"] == {"authority": ""}

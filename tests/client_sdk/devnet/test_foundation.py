@@ -16,9 +16,9 @@ from client_sdk.devnet.layout import Layout
 from client_sdk.devnet.manifest import Application
 from client_sdk.passphrase import read_passphrase
 from contracts import identity, transition
-from contracts.kernel import codec
+from contracts.kernel import codec, limits
 from contracts.kernel.types import Purpose
-from tests.client_sdk.devnet.networks import one_validator, standard
+from tests.client_sdk.devnet.networks import one_validator, standard, with_stand_by
 
 
 @pytest.fixture
@@ -52,6 +52,23 @@ def test_a_founders_first_key_and_recipient_are_those_in_its_keyring(layout):
     ring = opened(layout, "lab-1")
     assert founder.key.public == ring.signing("human").public
     assert founder.recipient == ring.encryption("encryption").recipient
+
+
+def test_only_the_genesis_validators_decide_the_first_block_and_they_are_the_ledgers_too(layout):
+    foundation.prepare(layout, with_stand_by())
+    raw, _ = application_genesis(layout)
+    (seated,) = codec.decode(transition.Genesis, raw, most=1 << 20).validators
+    (stated,) = json.loads(layout.genesis.read_bytes())["validators"]
+    assert seated.operator == "lab-1"
+    assert stated["power"] == str(limits.VALIDATOR_POWER)
+    keys_of = [
+        json.loads(key_file(layout, name).read_bytes())["pub_key"]["value"] for name in ("validator-1", "validator-2")
+    ]
+    assert base64.b64encode(seated.public).decode() == stated["pub_key"]["value"] == keys_of[0] != keys_of[1]
+
+
+def key_file(layout, name):
+    return layout.node(name) / "config" / "priv_validator_key.json"
 
 
 def test_every_member_has_a_keyring_that_the_shared_passphrase_opens(layout):

@@ -8,7 +8,7 @@ from client_sdk.devnet.errors import ManifestInvalid
 from client_sdk.devnet.layout import shipped_manifest
 from client_sdk.devnet.manifest import StoreKind, Timeouts, load_manifest, manifest_text, parse_manifest
 from contracts.kernel.types import Role
-from tests.client_sdk.devnet.networks import ONE_VALIDATOR, one_validator, standard
+from tests.client_sdk.devnet.networks import ONE_VALIDATOR, STAND_BY, one_validator, standard, with_stand_by
 
 
 def test_the_standard_devnet_is_the_consortium_of_the_demo():
@@ -24,7 +24,7 @@ def test_the_standard_devnet_is_the_consortium_of_the_demo():
     assert roles["auditor"] == {Role.AUDITOR, Role.VERIFIER}
 
 
-@pytest.mark.parametrize("manifest", [one_validator(), standard(), standard(store=StoreKind.KUBO)])
+@pytest.mark.parametrize("manifest", [one_validator(), with_stand_by(), standard(), standard(store=StoreKind.KUBO)])
 def test_a_manifest_that_was_written_reads_back_the_same(manifest):
     assert parse_manifest(manifest_text(manifest), "written") == manifest
 
@@ -58,7 +58,13 @@ def test_epsilon_is_read_exactly():
         ('kind = "local"', 'kind = "kubo"\nnodes = true', "storage.nodes"),
         ('operator = "lab-1"', 'operator = "lab-9"', "validator[1].operator"),
         ('operator = "lab-1"', 'operator = "hospital-a"', "validator[1].operator"),
-        ('operator = "lab-1"', 'operator = "lab-1"\n[[validator]]\noperator = "lab-1"', "validator[2].operator"),
+        (
+            "genesis = true",
+            'genesis = true\n[[validator]]\noperator = "lab-1"\ngenesis = true',
+            "validator[2].operator",
+        ),
+        ("genesis = true", "", "validator[1].genesis"),
+        ("genesis = true", "genesis = 1", "validator[1].genesis"),
         ('operator = "lab-1"', 'operator = "lab-1"\npower = 3', "validator[1].power"),
         ("[[validator]]", "[[validators]]", "validator"),
         ('["data-owner"]', '["owner"]', "organisation[2].roles"),
@@ -87,9 +93,26 @@ def test_a_wrong_field_is_refused_by_its_name_and_file(old, new, field):
 
 
 def test_a_validator_needs_a_founder_with_the_role_of_an_operator():
-    for old, new in ((', "operator"', ""), ("founder = true", "founder = false")):
-        with pytest.raises(ManifestInvalid, match="must be a founder with the role 'operator'"):
+    for old, new, why in (
+        (', "operator"', "", "must have the role 'operator'"),
+        ("founder = true", "founder = false", "must be a founder"),
+    ):
+        with pytest.raises(ManifestInvalid, match=why):
             parse_manifest(ONE_VALIDATOR.replace(old, new, 1), "x")
+
+
+def test_a_stand_by_s_operator_may_be_admitted_later_and_needs_the_role_all_the_same():
+    manifest = with_stand_by()
+    assert (manifest.operators, manifest.stand_by) == (("lab-1", "lab-2"), ("lab-2",))
+    assert manifest.validators == ("validator-1", "validator-2")
+    with pytest.raises(ManifestInvalid, match="must have the role 'operator'") as refusal:
+        parse_manifest(STAND_BY.replace('roles = ["operator"]', 'roles = ["auditor"]'), "x")
+    assert refusal.value.field == "validator[2].operator"
+
+
+def test_somebody_decides_the_first_block():
+    with pytest.raises(ManifestInvalid, match="none of them is in the genesis"):
+        parse_manifest(ONE_VALIDATOR.replace("genesis = true", "genesis = false"), "x")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from client_sdk.training import terms_file
+from client_sdk import strict_toml
 from client_sdk.training.terms_file import ARTEFACTS, TermsFileInvalid, build, load
 from contracts.kernel import codec
 from contracts.terms import Terms
@@ -110,9 +110,9 @@ def test_a_file_that_is_not_there_not_text_not_toml_or_too_large_is_refused_by_n
     path = tmp_path / "task.toml"
     for content, says in (
         (None, "cannot be read"),
-        (b"\xff\xfe", "not TOML"),
+        (b"\xff\xfe", "not UTF-8"),
         (b"= 3", "not TOML"),
-        (b"#" * (terms_file._FILE_BYTES_MAX + 1), "more than"),
+        (b"#" * (strict_toml.BYTES_MAX + 1), "more than"),
     ):
         if content is not None:
             path.write_bytes(content)

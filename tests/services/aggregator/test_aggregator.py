@@ -276,7 +276,7 @@ def faulty_gatherer(world: World, member: Member, where: str, method: str, error
     faulty = Faulty(honest.client if where == "client" else honest.store, method, error)
     client: LedgerClient = faulty if where == "client" else honest.client  # type: ignore[assignment]
     store = faulty if where == "store" else honest.store
-    return Gatherer(client, store, world.task, honest.identity), faulty  # type: ignore[arg-type]
+    return Gatherer(client, store, world.task, honest.identities), faulty  # type: ignore[arg-type]
 
 
 FAULTS = [

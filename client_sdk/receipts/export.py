@@ -1,0 +1,178 @@
+"""Making receipts: what is asked of a node, the fewest blocks that lead to it, and a check before it is handed out.
+
+The node is not trusted: what it answered is put together and verified from the root of trust as anybody else will.
+"""
+
+from collections.abc import Sequence
+from typing import Final, TypeAlias
+
+from client_sdk import queries
+from client_sdk.client import LedgerClient
+from client_sdk.light import (
+    OverlapTooSmall,
+    SignedHeader,
+    TrustedState,
+    ValidatorSet,
+    prove_result,
+    verify_header,
+)
+from client_sdk.refusals import events_of, refusal_of
+from client_sdk.rpc import AnswerMalformed, RpcClient
+from contracts import contributions, identity, lineage, privacy_budget
+from contracts.contributions import Committed
+from contracts.identity import UnknownDataset, UnknownOrganisation
+from contracts.kernel import crypto, merkle
+from contracts.kernel.merkle import ProofInvalid
+from contracts.models import UnknownVersion
+
+from .errors import NoReceipt
+from .form import decode, encode
+from .parts import Acceptance, Holding, Proof, Receipt, SignedBlock, Way
+from .trust import GenesisTrust
+from .verify import verify
+
+_Fetched: TypeAlias = tuple[SignedHeader, ValidatorSet]
+_NO_PERIOD_NS: Final = 2**80
+
+
+# What there are receipts for --------------------------------------------------------------------
+
+
+async def transaction(client: LedgerClient, digest: bytes) -> Receipt:
+    """The receipt of an accepted transaction, by the SHA-256 of its bytes; waits for the block after its own.
+
+    Raises NoReceipt, ReceiptError, and what the client raises.
+    """
+    found = await client.rpc.tx(digest, prove=True)
+    if found is None:
+        raise NoReceipt(f"no transaction {digest.hex()} was decided here")
+    if found.code != 0:
+        refusal = refusal_of(found.code, found.data, found.log)
+        raise NoReceipt(f"transaction {digest.hex()} was refused with code {found.code}: {refusal}")
+    if found.place is None:
+        raise AnswerMalformed("tx.proof", "it is missing")
+    results = await client.reader.results(found.height)
+    if found.index >= len(results):
+        raise AnswerMalformed("tx.index", f"it is {found.index}, the block has {len(results)} results")
+    place = prove_result(results, found.index)
+    header = (await client.rpc.commit(found.height)).header
+    way = Way.of(found.place.total, found.place.index, found.place.aunts)
+    proof = Acceptance(found.raw, header, way, results[found.index], place.aunts)
+    return await _anchored(client, proof, found.height + 1)
+
+
+async def contribution(client: LedgerClient, task: str, number: int, organisation: str, dataset: str) -> Receipt:
+    """The receipt of the transaction that committed a dataset's contribution to a round. Raises as ``transaction``."""
+    key = (task, number, organisation, dataset)
+    commitment = await client.get(contributions.COMMITMENTS, key)
+    if commitment is None:
+        raise NoReceipt(f"{organisation}/{dataset} has no contribution in round {number} of {task}")
+    block = await client.rpc.block(commitment.height)
+    results = await client.reader.results(commitment.height)
+    for raw, result in zip(block.txs, results, strict=False):
+        if result.code == 0 and any(_commits(event, key) for event in events_of(result.data)):
+            return await transaction(client, crypto.sha256(raw))
+    raise NoReceipt(f"the node does not show the transaction that made it in block {commitment.height}")
+
+
+async def budget(client: LedgerClient, organisation: str, dataset: str = "") -> Receipt:
+    """The receipt of a privacy account as it is now: of a dataset, or of the whole organisation.
+
+    An account that nothing was charged to has no record. Raises UnknownOrganisation, UnknownDataset; as ``record``.
+    """
+    if await client.get(identity.ORGANISATIONS, organisation) is None:
+        raise UnknownOrganisation(organisation=organisation)
+    if not dataset:
+        return await record(client, privacy_budget.ORGANISATION_ACCOUNTS.path(organisation))
+    if await client.get(identity.DATASETS, (organisation, dataset)) is None:
+        raise UnknownDataset(organisation=organisation, dataset=dataset)
+    return await record(client, privacy_budget.DATASET_ACCOUNTS.path((organisation, dataset)))
+
+
+async def version(client: LedgerClient, model: str, number: int) -> Receipt:
+    """The receipt of a model version as it is now: its bytes' digest, parent, judgements, votes and status.
+
+    Raises UnknownVersion; as ``record``.
+    """
+    if await client.get(lineage.VERSIONS, (model, number)) is None:
+        raise UnknownVersion(model=model, version=number)
+    return await record(client, lineage.VERSIONS.path((model, number)))
+
+
+async def record(client: LedgerClient, path: bytes) -> Receipt:
+    """The receipt of what is at a path of the state, as new as a node can prove.
+
+    Raises NoReceipt when nothing is; ReceiptError, and what the client raises.
+    """
+    if await client.reader.value(path) is None:  # This also waits until the chain is old enough for any proof.
+        raise NoReceipt(f"nothing is recorded at {path.decode('ascii', 'replace')}")
+    answer = await queries.ask(client.rpc, path, prove=True)
+    body = queries.opened(path, answer.value)
+    try:
+        entry, bucket, contract = merkle.Proof.decode(answer.proof_ops).steps
+        way = Way.of(entry.total, entry.index, entry.aunts)
+    except ProofInvalid as error:
+        raise AnswerMalformed("abci_query.proof", str(error)) from error
+    proof = Holding(path, body, way, bucket.aunts, contract.aunts)
+    return await _anchored(client, proof, answer.height + 1)
+
+
+def _commits(event: object, key: tuple[str, int, str, str]) -> bool:
+    return isinstance(event, Committed) and (event.task, event.round, event.organisation, event.dataset) == key
+
+
+# The blocks that lead to it ---------------------------------------------------------------------
+
+
+async def _anchored(client: LedgerClient, proof: Proof, height: int) -> Receipt:
+    """Lead from the root of trust to the block that proves it, and check the whole as its readers will."""
+    root = client.reader.headers.root
+    await client.reader.headers.at(height)  # Waits for it.
+    blocks = [SignedBlock.kept(*each) for each in await _chain(client.rpc, root, height)]
+    receipt = Receipt.about(proof, blocks)
+    verify(decode(encode(receipt)), GenesisTrust(root))
+    return receipt
+
+
+async def _chain(rpc: RpcClient, root: TrustedState, height: int) -> list[_Fetched]:
+    """Blocks by which skipping verification leads from the root to a height; of those fetched, the fewest."""
+    passed: list[_Fetched] = []
+    ahead, state = [await _fetch(rpc, height)], root
+    while ahead:
+        try:
+            state = _step(state, ahead[-1])
+        except OverlapTooSmall:
+            ahead.append(await _fetch(rpc, (state.height + ahead[-1][0].header.height) // 2))
+            continue
+        passed.append(ahead.pop())
+    return _fewest(root, passed)
+
+
+def _fewest(root: TrustedState, passed: Sequence[_Fetched]) -> list[_Fetched]:
+    """Leave out blocks that can be stepped over: bisection goes by the middle, not by where the set changed."""
+    kept: list[_Fetched] = []
+    state, start = root, 0
+    while start < len(passed):
+        furthest = next(place for place in reversed(range(start, len(passed))) if _reaches(state, passed[place]))
+        state = _step(state, passed[furthest])
+        kept.append(passed[furthest])
+        start = furthest + 1
+    return kept
+
+
+def _reaches(state: TrustedState, block: _Fetched) -> bool:
+    try:
+        _step(state, block)
+    except OverlapTooSmall:
+        return False
+    return True
+
+
+def _step(state: TrustedState, block: _Fetched) -> TrustedState:
+    signed, validators = block
+    now_ns = signed.header.time_ns  # The node's own clock does not matter: a receipt is read at any time.
+    return verify_header(state, signed, validators, now_ns=now_ns, trusting_period_ns=_NO_PERIOD_NS)
+
+
+async def _fetch(rpc: RpcClient, height: int) -> _Fetched:
+    return await rpc.commit(height), await rpc.validators(height)
