@@ -1,7 +1,7 @@
 """The simulation from the command line: one seed in full, or many with a report::
 
     python -m tests.simulation --seed 17
-    python -m tests.simulation --seeds 10000 --jobs 2 --report simulation.json
+    python -m tests.simulation --seeds 10000 --jobs 2 --planted --report simulation.json
 
 A seed that fails says how to see it again, and does so in the same way.
 """
@@ -76,11 +76,25 @@ def _many(options: argparse.Namespace) -> int:
         "counts": {name: count for name, count in sorted(totals.items()) if ": " not in name},
         "seconds": round(time.monotonic() - began, 1),
     }
+    if options.planted:
+        summary["planted"] = {name: _first_to_notice(plant, options) for name, plant in planted.PLANTS.items()}
     text = json.dumps(summary, indent=2)
     print(text)
     if options.report:
         options.report.write_text(text + "\n", encoding="utf-8")
     return 1 if failures else 0
+
+
+def _first_to_notice(plant: planted.Plant, options: argparse.Namespace) -> dict[str, Any]:
+    """The first seed that fails with a bug in it; none for a bug that one interpreter alone cannot notice."""
+    found = {"what": plant.what, "noticed by": plant.noticed_by, "seed": None}
+    if plant.noticed_by == planted.ANOTHER_INTERPRETER:
+        return found
+    with plant.installed():
+        for seed in range(options.first, options.first + options.seeds):
+            if isinstance(_attempt((seed, options.replicas, options.blocks)), SeedFailed):
+                return {**found, "seed": seed}
+    raise SystemExit(f"no seed noticed: {plant.what}")
 
 
 def _group(totals: Counter[str], prefix: str) -> dict[str, int]:
@@ -115,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--replicas", type=int, default=REPLICAS, help="replicas in a cluster (default %(default)s)")
     parser.add_argument("--blocks", type=int, help="heights in a run (default: the seed's choice)")
     parser.add_argument("--report", type=Path, help="also write the summary to this file")
+    parser.add_argument("--planted", action="store_true", help="report also which seed notices each planted bug first")
     parser.add_argument("--plant", choices=tuple(planted.PLANTS), help="plant this bug first")
     return parser
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 
 from abci_app.protocol import blocks as b
 from abci_app.protocol import messages as m
+from contracts.kernel import limits
 from contracts.transition import Genesis
+from tests.cometbft_blocks import UpdateRefused, Validator, changed, ordered
 
 NANOSECONDS = 1_000_000  # In a millisecond.
 _BEYOND = 654_321  # CometBFT's times have nanoseconds, which the rules must not see.
@@ -54,7 +56,13 @@ class Agreement:
     blocks: list[Block] = field(default_factory=list)
     app_hashes: list[bytes] = field(default_factory=list)  # By height; 0 is the genesis.
     results: list[tuple[m.ExecTxResult, ...]] = field(default_factory=list)
+    validators: list[tuple[Validator, ...]] = field(default_factory=list)
+    """By height, the set that CometBFT has been told of; it decides blocks from two heights later on."""
     _outcomes: list[tuple[bytes, ...]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        founding = (Validator(one.public, limits.VALIDATOR_POWER) for one in self.genesis.validators)
+        self.validators.append(ordered(founding))
 
     @property
     def height(self) -> int:
@@ -76,6 +84,7 @@ class Agreement:
         return m.RequestInitChain(
             time=timestamp(self.genesis_time_ms),
             chain_id=self.genesis.chain_id,
+            validators=[one.update() for one in self.validators[0]],
             app_state_bytes=json.dumps({"fedledger": stated}).encode(),
             initial_height=1,
         )
@@ -99,10 +108,26 @@ class Agreement:
         for number, (one, other) in enumerate(zip(self._outcomes[block.height - 1], outcome, strict=True)):
             if one != other:
                 raise Violation("agreement", f"height {block.height}, transaction {number}: {one!r} and {other!r}")
+        self._told(block.height, answer)
         agreed = self.app_hashes[block.height]
         if answer.app_hash != agreed:
             found = f"{agreed.hex()} and {answer.app_hash.hex()}"
             raise Violation("agreement", f"height {block.height}: the app hashes {found}")
+
+    def deciding(self, height: int) -> tuple[Validator, ...]:
+        """The set whose votes make a block of this height final."""
+        return self.validators[max(0, height - 2)]
+
+    def _told(self, height: int, answer: m.ResponseFinalizeBlock) -> None:
+        """Hold a replica's validator updates to CometBFT's rules and to the others'. Raises Violation."""
+        try:
+            following = changed(self.validators[height - 1], answer.validator_updates)
+        except UpdateRefused as error:
+            raise Violation("validator updates", f"height {height}: {error}") from error
+        if height == len(self.validators):
+            self.validators.append(following)
+        if self.validators[height] != following:
+            raise Violation("validator updates", f"height {height}: replicas tell of different sets")
 
     def digest(self, height: int) -> str:
         """A height in one line: what it held and what it led to."""

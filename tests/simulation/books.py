@@ -20,8 +20,9 @@ from contracts import (
     reputation,
     rounds,
     transition,
+    validators,
 )
-from contracts.governance import AdmitOrganisation, OpenTask, ProposalDecided
+from contracts.governance import AdmitOrganisation, AdmitValidator, OpenTask, ProposalDecided, RemoveValidator
 from contracts.kernel import Event, Message, Rejected, codec, replay
 from contracts.kernel.envelope import Envelope
 from contracts.lineage import Status, VersionDecided
@@ -68,7 +69,8 @@ class Books:
         self.opened: dict[tuple[str, int], int] = {}  # (task, round) → the block time it was opened at.
         self.proposals: list[Any] = []
         self.accepted: dict[bytes, None] = {}  # Identities of transactions with a code-0 result.
-        self._exist(identity.MEMBERSHIP.path())
+        self.validators = {one.public: one.operator for one in genesis.validators}
+        self._exist(identity.MEMBERSHIP.path(), validators.SET.path())
         for founder in genesis.founders:
             self._enrol(founder.organisation, founder.key.public, founder.epsilon_cap)
 
@@ -184,6 +186,12 @@ class Books:
         match action:
             case AdmitOrganisation():
                 self._enrol(action.organisation, action.key.public, action.epsilon_cap)
+            case AdmitValidator():
+                if action.replaces is not None:
+                    del self.validators[action.replaces]
+                self.validators[action.validator.public] = action.validator.operator
+            case RemoveValidator():
+                del self.validators[action.validator]
             case OpenTask():
                 terms = action.terms
                 self.rounds[terms.task] = 0

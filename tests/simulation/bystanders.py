@@ -1,8 +1,8 @@
 """Whoever uses a node's other connections while blocks are decided: readers, watchers, senders.
 
 Between any two consensus calls they ask for values with and without proof, for runs of paths, for Info, and offer
-transactions. What they are answered is held to what consensus agreed on: a value proved for a height must verify under
-the app hash that the *next* header carries, and an absence must be one.
+transactions. What they are answered is held to what consensus agreed on: a value or an absence proved for a height must
+verify under the app hash that the *next* header carries.
 """
 
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from random import Random
 
 from abci_app.protocol import messages as m
 from contracts.kernel import codec, merkle
+from contracts.kernel.absence import AbsenceProof, verify_absence
 from contracts.transition import STORES
 
 from .agreement import Agreement, Violation
@@ -60,13 +61,17 @@ class Bystanders:
         expected = self._states[height].get(path)
         if answer.value != (b"" if expected is None else merkle.commit_value(path, expected)):
             raise Violation("query", f"{path!r} at height {height} is answered as {answer.value!r}")
-        if prove and expected is not None:
+        if prove:
             self._verify(path, expected, height, answer)
 
-    def _verify(self, path: bytes, body: bytes, height: int, answer: m.ResponseQuery) -> None:
+    def _verify(self, path: bytes, body: bytes | None, height: int, answer: m.ResponseQuery) -> None:
         operators = [merkle.ProofOp(op.type, op.key, op.data) for op in answer.proof_ops.ops]
+        root = self._agreement.app_hashes[height]
         try:
-            merkle.verify(self._agreement.app_hashes[height], STORES, path, body, merkle.Proof.decode(operators))
+            if body is None:
+                verify_absence(root, STORES, path, AbsenceProof.decode(operators))
+            else:
+                merkle.verify(root, STORES, path, body, merkle.Proof.decode(operators))
         except merkle.ProofInvalid as error:
             raise Violation("proof", f"{path!r} at height {height}: {error}") from error
 

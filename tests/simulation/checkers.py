@@ -8,10 +8,11 @@ they execute a block (``agreement``) and where their stores are compared (``clus
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from contracts import contributions, identity, lineage, privacy_budget, reputation, rounds
+from contracts import contributions, identity, lineage, privacy_budget, reputation, rounds, validators
 from contracts.kernel.state_tree import StateTree
 from contracts.rounds import Progress
 from contracts.transition import STORES
+from tests.cometbft_blocks import Validator
 
 from .agreement import Block, Violation
 from .books import Books
@@ -32,6 +33,8 @@ class Moment:
     hash_before: bytes
     app_hash: bytes
     books: Books
+    told: tuple[Validator, ...]
+    """The validators that CometBFT was told of, up to this block."""
 
     def entries(self, prefix: str) -> Iterator[tuple[bytes, bytes]]:
         """The entries under a path, in no order that matters."""
@@ -125,6 +128,19 @@ def rounds_and_seats_agree_with_contributions(now: Moment) -> None:
             _hold((reserved, committed) == step, f"{name} {number}: the seat of {seat.organisation} disagrees")
 
 
+def the_validators_are_those_that_cometbft_was_told_of(now: Moment) -> None:
+    """The set in state is the one that was voted for, and CometBFT has it; nobody in it can stop the chain alone."""
+    seated = validators.SET.at(now.state).validators
+    operators = {one.public: one.operator for one in seated}
+    _hold(operators == now.books.validators, f"{len(operators)} validators, voted for are {len(now.books.validators)}")
+    told = {one.pub_key: one.power for one in now.told}
+    _hold({one.public: one.power for one in seated} == told, f"CometBFT was told of {len(told)} validators")
+    _hold(len(operators) == len(seated) > 0, "a key is in the set twice, or nobody is")
+    held = validators.powers(seated)
+    most = max(held.values())
+    _hold(3 * most < sum(held.values()), f"an organisation holds {most} of {sum(held.values())}")
+
+
 def reputation_stays_within_its_bounds(now: Moment) -> None:
     """A score never leaves its range, and a weight never its floor and cap."""
     for _, body in now.entries("reputation/scores"):
@@ -149,6 +165,7 @@ CHECKERS: tuple[Callable[[Moment], None], ...] = (
     nothing_counts_from_a_revoked_key,
     at_most_one_version_is_promoted,
     rounds_and_seats_agree_with_contributions,
+    the_validators_are_those_that_cometbft_was_told_of,
     reputation_stays_within_its_bounds,
     the_app_hash_is_the_root_of_what_is_stored,
 )

@@ -9,11 +9,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from abci_app.pool import POOL_SHARE_FULL
+
 from .agreement import Agreement, Block, Violation
 from .bystanders import Bystanders
 from .faults import IN_A_HEIGHT, IN_A_REPLAY, IN_THE_APPLICATION, Crash, CrashPoint, Disk
 from .hostile import REJECTED, Ploy
-from .members import GENESIS_TIME_MS, genesis, stream
+from .members import GENESIS_TIME_MS, NODES, genesis, stream
 from .replica import Replica
 from .workload import Workload
 
@@ -95,16 +97,23 @@ class Cluster:
             others = [one for one in up if one is not entry and code == 0 and self.rng.random() < 0.6]
             for other in others:
                 again = self._try(other, lambda one, tx=raw: one.check_tx(tx))  # type: ignore[misc]
-                if again is not None and again != code:
+                if again not in (None, code, POOL_SHARE_FULL):  # How full a pool is, is a node's own affair.
                     raise Violation("check-tx", f"replicas {entry.number} and {other.number} say {code} and {again}")
 
     # --- rounds ---
 
     def _decide(self, height: int, time_ms: int) -> Block:
-        """Rounds of proposals until one is decided; after the last round an empty block is."""
-        first = self.rng.randrange(len(self.replicas))
+        """Rounds of proposals until one is decided; after the last round an empty block is.
+
+        Only validators propose. Every node judges a proposal, as in CometBFT, where a full node follows the rounds too.
+        When no validator is among the replicas any more, somebody elsewhere decides empty blocks.
+        """
+        proposers = self._proposers(height)
+        if not proposers:
+            return Block(height, time_ms, len(NODES), ())
+        first = self.rng.randrange(len(proposers))
         for number in range(ROUNDS_MAX):
-            block, ploy = self._propose(self.replicas[(first + number) % len(self.replicas)], height, time_ms)
+            block, ploy = self._propose(proposers[(first + number) % len(proposers)], height, time_ms)
             if block is None:
                 self.counts["rounds without a proposal"] += 1
                 continue
@@ -112,7 +121,12 @@ class Cluster:
             if accepted and self.rng.random() < 0.92:
                 return block
             self.counts["rounds lost"] += 1
-        return Block(height, time_ms, first, ())
+        return Block(height, time_ms, proposers[first].number, ())
+
+    def _proposers(self, height: int) -> list[Replica]:
+        """The replicas whose validator decides this height."""
+        deciding = dict.fromkeys(one.pub_key for one in self.agreement.deciding(height))
+        return [one for one in self.replicas if one.number < len(NODES) and NODES[one.number].public in deciding]
 
     def _propose(self, replica: Replica, height: int, time_ms: int) -> tuple[Block | None, Ploy | None]:
         """A proposal, unless its proposer is down or dies of it; and the ploy in it."""

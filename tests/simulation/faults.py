@@ -14,7 +14,7 @@ from typing import Protocol
 
 from abci_app.lmdb_store import LmdbStore
 from abci_app.memory_store import MemoryStore
-from abci_app.store import Snapshot, Store, Version
+from abci_app.store import Recorded, Snapshot, Store, Version
 
 _MAP_BYTES = 4 * 2**20
 
@@ -111,20 +111,27 @@ class FaultyStore(Store):
         *,
         app_version: int,
         notes: Mapping[bytes, bytes] | None = None,
+        record: bytes | None = None,
     ) -> None:
         """Commit to the store behind, unless the fuse says otherwise."""
         self._fuse.reach(CrashPoint.COMMITTING)
         if self._fuse.point is CrashPoint.TORN:
             writes = _TornWrites(writes, self._fuse)
-        self.inner.commit(height, app_hash, writes, app_version=app_version, notes=notes)
+        self.inner.commit(height, app_hash, writes, app_version=app_version, notes=notes, record=record)
         self._fuse.reach(CrashPoint.DURABLE)
 
     def close(self) -> None:
         """Close the store behind."""
         self.inner.close()
 
-    def _write(self, version: Version, writes: Mapping[bytes, bytes | None], notes: Mapping[bytes, bytes]) -> None:
-        self.inner._write(version, writes, notes)
+    def _write(
+        self,
+        version: Version,
+        writes: Mapping[bytes, bytes | None],
+        notes: Mapping[bytes, bytes],
+        record: bytes | None,
+    ) -> None:
+        self.inner._write(version, writes, notes, record)
 
 
 class _FaultySnapshot(Snapshot):
@@ -150,8 +157,14 @@ class _FaultySnapshot(Snapshot):
     def undo(self) -> Iterator[tuple[bytes, bytes | None]]:
         return self._inner.undo()
 
-    def note(self, name: bytes) -> bytes | None:
-        return self._inner.note(name)
+    def notes(self) -> dict[bytes, bytes]:
+        return self._inner.notes()
+
+    def recorded(self, height: int) -> Recorded | None:
+        return self._inner.recorded(height)
+
+    def history(self) -> Iterator[Recorded]:
+        return self._inner.history()
 
 
 class _TornWrites(dict[bytes, bytes | None]):

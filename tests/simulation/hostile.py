@@ -10,8 +10,8 @@ from enum import StrEnum
 from random import Random
 from typing import Any
 
-from abci_app import proposals
-from contracts import rounds, transition
+from abci_app.proposals import Standings
+from contracts import rounds
 from contracts.contributions import NoiseSource, Publish, Reserve
 from contracts.governance import Propose, RollBackModel, Vote
 from contracts.identity import AddKey, RegisterDataset, RevokeKey
@@ -19,6 +19,7 @@ from contracts.kernel import Lane, Message, Rejected, View, limits
 from contracts.kernel.types import Purpose
 from contracts.models import RaiseAlarm, ReportStolenKey, VoteVersion
 from contracts.rounds import CloseRound, JoinTask, OpenRound
+from contracts.transition import Transaction
 from tests.chain import Member
 from tests.consortium import DATA_CLASS, DATASET, DELTA_INVERSE, LIMIT, digest
 
@@ -36,13 +37,15 @@ class Ploy(StrEnum):
     OVERSIZE = "oversize"  # One transaction over the limit.
     WRONG_LANES = "wrong lanes"  # Good transactions, last lane first.
     OVER_QUOTA = "over quota"  # One sender beyond its share of a block.
+    OVER_SIZE = "over size"  # More bytes than a block may have.
+    FALSE_LANE = "false lane"  # What nobody may sign, in front as a revocation.
     REPLAYS = "replays"  # What was decided already, and everything twice.
     REFUSED = "refused"  # What CheckTx refused, also out of its time.
     SHUFFLED = "shuffled"  # A lane in another order than it came.
     EMPTY = "empty"  # Nothing, though there is something.
 
 
-REJECTED = (Ploy.GARBAGE, Ploy.OVERSIZE, Ploy.OVER_QUOTA)
+REJECTED = (Ploy.GARBAGE, Ploy.OVERSIZE, Ploy.OVER_QUOTA, Ploy.OVER_SIZE, Ploy.FALSE_LANE)
 """Ploys that every honest replica must see through, whatever its state."""
 
 
@@ -183,15 +186,31 @@ class Attacker:
         one = self.clerk.seal(self.rng.choice((HOSPITALS[0], STRANGER)), Publish("none", 1, DATASET))
         return [one] * (limits.BLOCK_TXS_PER_ORGANISATION + 1)
 
-    def _replays(self, _view: View, txs: list[bytes]) -> list[bytes]:
-        return self._in_lanes([*txs, *txs, *self._some(self.seen)])
+    def _over_size(self, _view: View, _txs: list[bytes]) -> list[bytes]:
+        padding = bytes(limits.TX_BYTES - 1_000)
+        padded = [self.clerk.seal_plain(who, "padding", padding, "workload") for who in (STRANGER, *HOSPITALS[:1])]
+        return padded * (limits.BLOCK_BYTES // len(padded) // len(padding) + 1)
 
-    def _refused(self, _view: View, txs: list[bytes]) -> list[bytes]:
-        return self._in_lanes([*txs, *self._some(self.refused)])
+    def _false_lane(self, _view: View, _txs: list[bytes]) -> list[bytes]:
+        revoke = RevokeKey(HOSPITALS[0].worker.public)
+        false = (
+            self.clerk.seal(STRANGER, revoke),
+            self.clerk.seal(HOSPITALS[0].worker, revoke),  # A workload key revokes nothing.
+            self.clerk.seal(LABS[0], Reserve("none", 1, DATASET)),  # A lab has no data.
+            self.clerk.seal_plain(HOSPITALS[0], RevokeKey.tag, {"public": "no key"}, "human"),
+        )
+        vote = self.clerk.seal(HOSPITALS[0], Vote(1, approve=True))
+        return [self.rng.choice(false), vote]
 
-    def _shuffled(self, _view: View, txs: list[bytes]) -> list[bytes]:
+    def _replays(self, view: View, txs: list[bytes]) -> list[bytes]:
+        return self._in_lanes(view, [*txs, *txs, *self._some(self.seen)])
+
+    def _refused(self, view: View, txs: list[bytes]) -> list[bytes]:
+        return self._in_lanes(view, [*txs, *self._some(self.refused)])
+
+    def _shuffled(self, view: View, txs: list[bytes]) -> list[bytes]:
         self.rng.shuffle(txs)
-        return self._in_lanes(txs)
+        return self._in_lanes(view, txs)
 
     def _empty(self, _view: View, _txs: list[bytes]) -> list[bytes]:
         return []
@@ -200,13 +219,15 @@ class Attacker:
         recent = kept[-2 * VALID_BLOCKS :]
         return self.rng.sample(recent, min(len(recent), 6))
 
-    def _in_lanes(self, txs: list[bytes]) -> list[bytes]:
-        return sorted((tx for tx in txs if lane(tx) is not None), key=lambda tx: lane(tx) or 0)
+    def _in_lanes(self, view: View, txs: list[bytes]) -> list[bytes]:
+        standings = Standings(view, self.clerk.height + 1)
+        lanes = {tx: lane_of(standings, tx) for tx in txs}
+        return sorted((tx for tx in txs if lanes[tx] is not None), key=lambda tx: lanes[tx] or 0)
 
 
-def lane(raw: bytes) -> Lane | None:
-    """The lane of a transaction, or None for bytes that are no envelope."""
+def lane_of(standings: Standings, raw: bytes) -> Lane | None:
+    """The lane that a transaction counts for, or None for bytes that are no envelope."""
     try:
-        return proposals.lane_of(transition.parse(raw))
+        return standings.of(Transaction(raw)).lane
     except Rejected:
         return None

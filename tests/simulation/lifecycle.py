@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from contracts import governance, identity, lineage, privacy_budget, rounds
 from contracts.contributions import Commit, NoiseSource, Publish, Reserve
-from contracts.governance import AdmitOrganisation, OpenTask, Propose, Vote
+from contracts.governance import AdmitOrganisation, AdmitValidator, OpenTask, Propose, RemoveValidator, Vote
 from contracts.identity import AddKey, RegisterDataset
 from contracts.kernel import Message, View
 from contracts.kernel.types import Purpose
@@ -142,8 +142,8 @@ class Lifecycle:
 
     def _votes(self, view: View, now: int) -> Due:
         for number, proposal in open_proposals(view):
-            if now >= proposal.expires_at:
-                continue
+            if now >= proposal.expires_at or isinstance(proposal.action, (AdmitValidator, RemoveValidator)):
+                continue  # Expired, or a matter of the elections.
             for member in EVERYBODY:
                 organisation = identity.ORGANISATIONS.get(view, member.name)
                 voted = member.name in (*proposal.approvals, *proposal.rejections)

@@ -11,6 +11,7 @@ from contracts.kernel import Message, codec, crypto, envelope
 from contracts.kernel.types import Role
 from contracts.terms import Estimator, EstimatorKind, MechanismKind
 from contracts.transition import Genesis
+from tests import consortium
 from tests.chain import Member, Signer
 from tests.consortium import (
     AUDITOR,
@@ -22,6 +23,7 @@ from tests.consortium import (
     LIMIT,
     MECHANISM,
     NEWCOMER,
+    OPERATORS,
     ROLES,
     STAND_BY,
     TERMS,
@@ -35,6 +37,7 @@ EVERYBODY = (*FOUNDERS, *LATECOMERS)
 HOSPITALS = (HOSPITAL_A, HOSPITAL_B, HOSPITAL_C, HOSPITAL_D)
 LABS = (LAB, STAND_BY)
 VERIFIERS = (HOSPITAL_A, HOSPITAL_B, HOSPITAL_C, LAB, STAND_BY)
+NODES = tuple(member.validator for member in (*OPERATORS, HOSPITAL_C, HOSPITAL_D))  # Of the replicas, by number.
 ROLES_OF = {**ROLES, NEWCOMER: (Role.DATA_OWNER,)}
 GENESIS_TIME_MS = 1_700_000_000_000
 GENESIS_CAP = LIMIT + LIMIT // 2
@@ -66,13 +69,14 @@ TERMS_OF = {terms.task: terms for terms in (PLAIN_TERMS, SAMPLED_TERMS)}
 
 
 def genesis() -> Genesis:
-    """The founders, each with one human key."""
-    return Genesis(
-        CHAIN_ID,
-        tuple(
+    """The founders, each with one human key; four of them run a validator."""
+    return consortium.genesis(
+        *(
             replace(founder(member, ROLES_OF[member], GENESIS_CAP), key=member.human.enrolment(CHAIN_ID))
             for member in FOUNDERS
         ),
+        operators=OPERATORS,
+        chain_id=CHAIN_ID,
     )
 
 

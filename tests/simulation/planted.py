@@ -15,15 +15,17 @@ from abci_app import proposals
 from abci_app.app import LedgerApplication
 from abci_app.memory_store import MemoryStore
 from abci_app.protocol import messages as m
+from abci_app.protocol.blocks import PublicKey
 from abci_app.store import Version
-from contracts import contributions, identity, privacy_budget, rounds
+from contracts import contributions, identity, privacy_budget, rounds, validators
 from contracts.contributions import Commit, Publish
-from contracts.kernel import Context, Outcome, View, replay
+from contracts.kernel import Context, Lane, Message, Outcome, View, replay
 from contracts.kernel.state_tree import StateTree, StateVersion
 from contracts.privacy_budget import Account
 from contracts.registry import HANDLERS
 from contracts.rounds import OpenRound, Seat
 from contracts.terms import Terms
+from contracts.transition import Transaction
 
 Patches: TypeAlias = Iterator[Any]
 ANOTHER_INTERPRETER = "another interpreter"
@@ -75,10 +77,8 @@ def _forgotten_write() -> Patches:
 def _forgotten_removal() -> Patches:
     honest = MemoryStore._write
 
-    def write(
-        self: MemoryStore, version: Version, writes: dict[bytes, bytes | None], notes: dict[bytes, bytes]
-    ) -> None:
-        honest(self, version, {path: body for path, body in writes.items() if body is not None}, notes)
+    def write(self: MemoryStore, version: Version, writes: dict[bytes, bytes | None], *rest: Any) -> None:
+        honest(self, version, {path: body for path, body in writes.items() if body is not None}, *rest)
 
     yield patch.object(MemoryStore, "_write", write)
 
@@ -152,6 +152,36 @@ def _lanes_unsorted() -> Patches:
     yield patch.object(proposals, "choose", lambda *arguments: honest(*arguments)[::-1])
 
 
+def _lanes_for_the_asking() -> Patches:
+    def declared(transaction: Transaction, _signer: object) -> Lane:
+        kind = Message.by_tag.get(transaction.envelope.tag)
+        return max(Lane) if kind is None else kind.lane
+
+    yield patch.object(proposals, "_lane", declared)
+
+
+def _validators_told_step_by_step() -> Patches:
+    honest = LedgerApplication.finalize_block
+
+    def finalize(self: LedgerApplication, request: m.RequestFinalizeBlock) -> m.ResponseFinalizeBlock:
+        """An update for every admission and removal, in their order."""
+        response = honest(self, request)
+        del response.validator_updates[:]
+        for event in (event for result in response.tx_results for event in result.events):
+            power = {"validators/validator-admitted": 10, "validators/validator-removed": 0}.get(event.type)
+            if power is not None:
+                key = next(bytes.fromhex(one.value) for one in event.attributes if one.key == "public")
+                response.validator_updates.add(pub_key=PublicKey(ed25519=key), power=power)
+        return response
+
+    yield patch.object(LedgerApplication, "finalize_block", finalize)
+
+
+def _removals_not_told() -> Patches:
+    honest = validators.updates
+    yield patch.object(validators, "updates", lambda *arguments: tuple(one for one in honest(*arguments) if one[1]))
+
+
 PLANTS = {
     "set-order": Plant("seats in the order of a set of names", ANOTHER_INTERPRETER, _set_order),
     "wall-clock": Plant("a round that opens at the node's own time", "agreement", _wall_clock),
@@ -174,5 +204,16 @@ PLANTS = {
         "replay marks pruned too early", "replay marks are those of decided transactions", _marks_dropped_early
     ),
     "mempool-verdict": Plant("a verdict from what the node has seen", "requirement 5", _verdict_from_the_mempool),
+    "validators-step-by-step": Plant(
+        "validator updates for every step instead of the difference", "validator updates",
+        _validators_told_step_by_step,
+    ),
+    "removals-not-told": Plant(
+        "a removed validator that CometBFT keeps", "the validators are those that cometbft was told of",
+        _removals_not_told,
+    ),
+    "lanes-for-the-asking": Plant(
+        "a lane for whoever names it", "process-proposal", _lanes_for_the_asking
+    ),
     "lanes-unsorted": Plant("a proposal in the wrong order", "requirement 3", _lanes_unsorted),
 }  # fmt: skip

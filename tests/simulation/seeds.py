@@ -15,7 +15,7 @@ from contracts import transition
 from contracts.kernel.rules import Rejected, name_of
 from tests.abci_app import grammar
 
-from .agreement import Violation
+from .agreement import Agreement, Violation
 from .books import Books
 from .checkers import Moment, check
 from .cluster import Cluster
@@ -88,9 +88,10 @@ def _run(seed: int, length: int, disks: list[Disk], log: list[str]) -> Report:
             cluster.bystanders.learned(block.height, state)
             codes = tuple(result.code for result in results)
             hash_before, app_hash = agreed.app_hashes[block.height - 1 : block.height + 1]
-            moment = Moment(block, codes, before, state, hash_before, app_hash, books)
+            moment = Moment(block, codes, before, state, hash_before, app_hash, books, agreed.validators[block.height])
             cluster.counts["checks"] += check(moment)
             cluster.counts.update(_outcomes(results))
+            cluster.counts["validator changes that cancel out"] += _cancelled(cluster.agreement, block.height)
         _finish(seed, cluster, state, length)
     finally:
         for replica in cluster.replicas:
@@ -131,6 +132,14 @@ def _genesis_state(cluster: Cluster) -> dict[bytes, bytes]:
     stated = cluster.agreement.genesis
     writes = transition.genesis(stated.encode(), stated.chain_id).writes
     return {path: body for path, body in writes if body is not None}
+
+
+def _cancelled(agreed: Agreement, height: int) -> bool:
+    """Whether a block changed the validator set and led back to where it was."""
+    events = (event.type for result in agreed.results[height - 1] for event in result.events)
+    return any(kind.startswith("validators/") for kind in events) and (
+        agreed.validators[height] == agreed.validators[height - 1]
+    )
 
 
 def _outcomes(results: tuple[m.ExecTxResult, ...]) -> Counter[str]:

@@ -24,6 +24,7 @@ REACHED = (
     *("event: contributions/published", "event: models/version-proposed", "event: rounds/round-voided"),
     *("event: identity/key-revoked", "event: governance/proposal-decided failed", "result: 7 REPLAYED"),
     "event: reputation/reputation-changed",
+    *("event: validators/validator-admitted", "event: validators/validator-removed"),
 )
 FRESH_SEEDS = (3, 8, 19)  # One replica on LMDB; a replay from genesis; all replicas on LMDB.
 ENVIRONMENTS = (

@@ -8,6 +8,7 @@ from contracts.kernel import View
 from contracts.rounds import ROUNDS
 from tests.chain import Member
 
+from .elections import Elections
 from .hostile import Attacker
 from .incidents import incident
 from .lifecycle import Lifecycle, choose_limits
@@ -24,6 +25,7 @@ class Workload:
         self.clerk = Clerk(seed)
         tasks = (PLAIN_TERMS, SAMPLED_TERMS) if rng.random() < 0.25 else (PLAIN_TERMS,)
         self._life = Lifecycle(stream(seed, "life"), tasks, choose_limits(rng))
+        self._elections = Elections(stream(seed, "elections"))
         self.attacker = Attacker(stream(seed, "attacker"), self.clerk, self._life)
         self.idle = False
         self._diligence = rng.choice((0.8, 0.95, 1.0))
@@ -40,6 +42,8 @@ class Workload:
             offers.append(self.clerk.seal(self._life.signer(who, message), message))
             if isinstance(message, Reserve) and rng.random() < self._hurry:
                 offers += self._rest_of_round(view, who, message)
+        for voter, motion in self._elections.due(view, height, time_ms):
+            offers.append(self.clerk.seal(voter, motion))
         for someone, message in incident(rng, self._life, view, height):
             offers.append(self.clerk.seal(self._life.signer(someone, message), message))
         while rng.random() < self._hostility:
