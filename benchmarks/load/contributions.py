@@ -1,0 +1,157 @@
+"""The real contribution path: reserve, commit, publish, for every seat of many rounds, and the rounds' own control.
+
+Every rule runs: seats, deadlines, the price held on two accounts and spent from both, replay protection, signatures.
+An organisation may hold eight reservations at a time, so eight chains for each organisation are under way at once:
+a reservation is sent when the commitment before it is in a block. A round whose seats have all published is closed,
+nobody proposes a version, and half a second later the next round takes its place.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from contracts.contributions import Commit, NoiseSource, Publish, Reserve
+from contracts.governance import OpenTask, Propose, Vote
+from contracts.identity import AddKey, NewKey, RegisterDataset, possession_statement
+from contracts.kernel import crypto, limits
+from contracts.models import quorum
+from contracts.rounds import CloseRound, JoinTask, OpenRound, terms_digest
+from contracts.terms import (
+    Artefact,
+    Deadlines,
+    Estimator,
+    EstimatorKind,
+    Mechanism,
+    MechanismKind,
+    Relation,
+    Terms,
+    Update,
+)
+
+from .network import Member
+from .steps import Step
+
+MEMBERS: Final = 64
+TASKS: Final = 32
+_PROPOSERS: Final = 8  # The last members propose the tasks: others may vote without knowing whose each one is.
+DATASET: Final = "records"
+_CLASS: Final = "synthetic"
+_PROPOSE_MS: Final = limits.PHASE_MS_MIN  # How long a closed round waits for its one aggregator.
+_REOPEN_SECONDS: Final = _PROPOSE_MS / 1000 + 0.1
+_HOUR_MS: Final = 3_600_000
+_DIGEST: Final = crypto.sha256(b"a payload")
+_CID: Final = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
+_ARTEFACT: Final = Artefact(_CID, _DIGEST, 1_000)
+_MECHANISM: Final = Mechanism(  # So noisy that a budget lasts for thousands of rounds.
+    kind=MechanismKind.GAUSSIAN,
+    relation=Relation.ADD_REMOVE,
+    clip_milli=1_000,
+    noise_milli=100_000,
+    sampling_num=1,
+    sampling_den=1,
+    steps=1,
+    normaliser=100,
+)
+
+
+def terms_of(number: int, members: Sequence[Member], seats: int) -> Terms:
+    """The terms of one task: the first member aggregates, it and the second verify."""
+    lab, second = members[0].name, members[1].name
+    return Terms(
+        task=name_of(number),
+        model=f"model-{number:03}",
+        data_class=_CLASS,
+        mechanism=_MECHANISM,
+        learning_rate_micro=100_000,
+        estimator=Estimator(EstimatorKind.MEDIAN, byzantine=0, minimum=min(3, seats)),
+        update=Update(scale_bits=16, max_norm_milli=10_000, max_bytes=100_000),
+        inputs=_ARTEFACT,
+        initial=_ARTEFACT,
+        canary=_ARTEFACT,
+        canary_margin_ppm=20_000,
+        minimum_reputation=-600_000,
+        aggregators=(lab,),
+        verifiers=(lab, second),
+        recipients=(lab, second),
+        deadlines=Deadlines(_HOUR_MS, _HOUR_MS, _HOUR_MS, _PROPOSE_MS),
+        max_rounds=limits.ROUNDS_PER_TASK,
+    )
+
+
+def seated(number: int, members: Sequence[Member], seats: int) -> list[Member]:
+    """Who has a seat in a task: all members in turn, so that each is in as many tasks as the others."""
+    return [members[(number * seats + place) % len(members)] for place in range(min(seats, len(members)))]
+
+
+def set_up(members: Sequence[Member], seats: int, tasks: int = TASKS) -> Iterator[list[Step]]:
+    """What must be in blocks before the first contribution, in waves: each when the one before is in blocks.
+
+    Workload keys, datasets and proposals to open the tasks; the votes that open them; joining them; their first rounds.
+    """
+    all_terms = [terms_of(number, members, seats) for number in range(tasks)]
+    lab, limit = members[0], limits.EPSILON_NANO_MAX
+    yield [
+        *(member.step(AddKey(_enrolment(member))) for member in members),
+        *(member.step(RegisterDataset(DATASET, _CLASS, limit, limits.DELTA_INVERSE_MIN)) for member in members),
+        *(members[-1 - number % _PROPOSERS].step(Propose(OpenTask(terms))) for number, terms in enumerate(all_terms)),
+    ]
+    voters = members[: quorum(len(members)) - 1]
+    yield [member.step(Vote(number, approve=True)) for number in range(1, tasks + 1) for member in voters]
+    yield [
+        member.step(JoinTask(terms.task, DATASET, terms_digest(terms)))
+        for number, terms in enumerate(all_terms)
+        for member in seated(number, members, seats)
+    ]
+    yield [lab.step(OpenRound(terms.task)) for terms in all_terms]
+
+
+def contributions(members: Sequence[Member], seats: int, rounds: int, tasks: range = range(TASKS)) -> list[Step]:
+    """Every contribution of the tasks' first rounds, of which the first is open, in an order that can be sent."""
+    steps: list[Step] = []
+    opened: dict[int, Step] = {}
+    freed: dict[tuple[str, int], Step] = {}  # By organisation and place among its holds: what frees the place.
+    for number in range(1, rounds + 1):
+        for task in tasks:
+            name, published = name_of(task), []
+            for member in seated(task, members, seats):
+                place = (member.name, task % limits.HOLDS_PER_ACCOUNT)
+                reserve, commit, publish = map(member.step, contribution(task, number))
+                reserve.after(opened.get(task), freed.get(place))
+                commit.after(reserve)
+                publish.after(commit)
+                freed[place] = commit
+                published.append(publish)
+                steps += (reserve, commit, publish)
+            close = members[0].step(CloseRound(name, number)).after(*published)
+            opened[task] = members[0].step(OpenRound(name)).after(close)
+            opened[task].pause = _REOPEN_SECONDS
+            steps += (close, opened[task])
+    return steps
+
+
+def contribution(task: int, number: int) -> tuple[Reserve, Commit, Publish]:
+    """The three messages of a seat, in their order."""
+    name = name_of(task)
+    commit = Commit(
+        task=name,
+        round=number,
+        dataset=DATASET,
+        cid=_CID,
+        digest=_DIGEST,
+        size=50_000,
+        base=0,
+        mechanism=_MECHANISM,
+        noise=NoiseSource.OS_ENTROPY,
+        code=_DIGEST,
+    )
+    return Reserve(name, number, DATASET), commit, Publish(name, number, DATASET)
+
+
+def name_of(task: int) -> str:
+    """The name of the task of this number, from 0."""
+    return f"task-{task:03}"
+
+
+def _enrolment(member: Member) -> NewKey:
+    key = member.worker
+    statement = possession_statement(member.chain_id, member.name, key.public, key.purpose)
+    return NewKey(key.public, key.purpose, "worker", key.sign(statement))

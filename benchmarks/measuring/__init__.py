@@ -1,0 +1,1 @@
+"""What every measurement needs: percentiles and ratios, processor time of processes, and a record of the machine."""

@@ -1,0 +1,137 @@
+"""What the load generator sends, and how it reads what comes back. Real nodes are in ``test_point_e2e``."""
+
+import asyncio
+import base64
+import random
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from benchmarks.load import contributions, recipients
+from benchmarks.load.chain import seconds_of
+from benchmarks.load.connections import Connection, read_answer
+from benchmarks.load.network import Member
+from benchmarks.load.steps import Step, key_value, sign_all
+from client_sdk.keys import new_signing_key
+from contracts import transition
+from contracts.contributions import Commit, Reserve
+from contracts.identity import ChangeRecipient
+from contracts.kernel import limits
+from contracts.kernel.types import Purpose
+from tests.consortium import RECIPIENT
+
+CHAIN = "bench-test"
+
+
+def members(count: int) -> list[Member]:
+    keys = new_signing_key("human", Purpose.HUMAN), new_signing_key("worker", Purpose.WORKLOAD)
+    return [Member(f"org-{number:03}", CHAIN, *keys) for number in range(count)]
+
+
+def message_of(step: Step) -> Any:
+    return transition.message_of(transition.parse(step.make(5)))
+
+
+def answer_of(body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nX: y\r\n\r\n%s" % (len(body), body)
+
+
+ACCEPTED = b'{"jsonrpc":"2.0","id":1,"result":{"code":0,"data":"","log":"","codespace":"fedledger","hash":"AB"}}'
+REFUSED = b'{"jsonrpc":"2.0","id":1,"result":{"code":702,"data":"","log":"NOT_RESERVED(dataset=x)","hash":"AB"}}'
+SHARE_FULL = b'{"jsonrpc":"2.0","id":1,"result":{"code":100001,"data":"","log":"POOL_SHARE_FULL(x)","hash":"AB"}}'
+ERROR = b'{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"Internal error","data":"%s"}}'
+
+
+def test_an_answer_is_read_for_what_the_load_must_do_next() -> None:
+    assert read_answer(ACCEPTED).code == 0
+    refused = read_answer(REFUSED)
+    assert (refused.code, refused.is_full, refused.error) == (702, False, "NOT_RESERVED(dataset=x)")
+    assert read_answer(SHARE_FULL).is_full
+    assert read_answer(ERROR % b"mempool is full: number of txs 5000").is_full
+    assert read_answer(ERROR % b"tx already exists in cache").code == 0
+    assert read_answer(ERROR % b"something else") == (other := read_answer(ERROR % b"something else"))
+    assert other.code == -1
+    assert not other.is_full
+    with pytest.raises(ValueError, match="not an answer"):
+        read_answer(b"<html>")
+
+
+@pytest.mark.parametrize("cut", [1, 20, 60, 100])
+def test_an_answer_in_pieces_is_handed_over_once_and_whole(cut) -> None:
+    answers = []
+    connection = Connection(0, lambda *found: answers.append(found), lambda *_: None)
+    step = key_value(50)
+    connection._step, whole = step, answer_of(REFUSED)
+    connection.data_received(whole[:cut])
+    assert answers == []
+    connection.data_received(whole[cut:])
+    ((_, found, answer),) = answers
+    assert (found, answer.code) == (step, 702)
+
+
+def test_an_answer_without_a_length_is_refused() -> None:
+    connection = Connection(0, lambda *_: None, lambda *_: None)
+    with pytest.raises(ValueError, match="without a length"):
+        connection.data_received(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+
+
+def test_a_request_carries_the_transaction_and_says_its_length() -> None:
+    step = key_value(314)
+    asyncio.run(sign_all([step], lambda: 7))
+    head, _, body = step.request.partition(b"\r\n\r\n")
+    assert f"Content-Length: {len(body)}".encode() in head
+    assert base64.b64decode(step.encoded) == base64.b64decode(body.partition(b'"tx":"')[2].partition(b'"')[0])
+    assert step.size == len(base64.b64decode(step.encoded)) == 314
+
+
+def test_the_kvstore_accepts_what_is_sent_to_it() -> None:
+    raws = [key_value(size).make(0) for size in (30, 314, 637)]
+    assert [len(raw) for raw in raws] == [30, 314, 637]
+    assert all(raw.count(b"=") == 1 and not raw.startswith(b"=") and not raw.endswith(b"=") for raw in raws)
+    assert len({raw.partition(b"=")[0] for raw in raws}) == 3
+
+
+def test_a_step_waits_for_all_that_it_needs() -> None:
+    first, second, third = Step(bytes), Step(bytes), Step(bytes)
+    third.after(first, None, second)
+    assert third.needs == 2
+    assert first.then == second.then == [third]
+
+
+def test_every_organisation_changes_its_recipient_as_often_as_the_others_and_never_to_the_same() -> None:
+    found = [message_of(step) for step in recipients.changes(members(recipients.MEMBERS), 500)]
+    assert all(type(change) is ChangeRecipient for change in found)
+    assert len({change.recipient for change in found}) == 500
+    assert all(len(change.recipient) == len(RECIPIENT) for change in found)
+
+
+@pytest.mark.parametrize("seats", [64, 8])
+def test_every_order_of_contributions_keeps_to_the_holds_of_each_organisation(seats) -> None:
+    """Whatever becomes ready first: reservations under way never exceed what the ledger allows."""
+    signers = members(contributions.MEMBERS)
+    steps = contributions.contributions(signers, seats, 2, tasks=range(10))
+    kinds = {id(step): message_of(step) for step in steps}
+    owner = {}
+    for at in range(0, len(steps), 3 * seats + 2):
+        task = kinds[id(steps[at])].task
+        for place, member in enumerate(contributions.seated(int(task[-3:]), signers, seats)):
+            for step in steps[at + 3 * place : at + 3 * place + 3]:
+                owner[id(step)] = member.name
+    chosen, held, done = random.Random(seats), Counter(), 0
+    ready = [step for step in steps if step.needs == 0]
+    while ready:
+        step = ready.pop(chosen.randrange(len(ready)))
+        done += 1
+        message, who = kinds[id(step)], owner.get(id(step))
+        held[who] += (type(message) is Reserve) - (type(message) is Commit)
+        assert held[who] <= limits.HOLDS_PER_ACCOUNT
+        for following in step.then:
+            following.needs -= 1
+            if following.needs == 0:
+                ready.append(following)
+    assert done == len(steps) == 2 * 10 * (3 * seats + 2)
+
+
+def test_block_times_are_read_with_all_their_decimals() -> None:
+    assert seconds_of("2026-11-24T14:00:00.25Z") - seconds_of("2026-11-24T13:59:59Z") == 1.25
