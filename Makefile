@@ -21,7 +21,7 @@ REAL_TESTS := e2e
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo devnet test simulate e2e lint format types vectors docs bench setup train-deps lock clean
+.PHONY: help demo devnet test simulate reliability fuzz hostile e2e lint format types vectors docs bench setup train-deps lock clean
 
 help: ## Show this menu
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,18 @@ test: ## All tests, then the short end-to-end run on real nodes (TRAIN=no: witho
 simulate: ## Replicas under crashes and a Byzantine proposer: ARGS="--seeds 10000 --jobs 2 --report simulation.json"
 	@$(SETUP) --python-only
 	$(PY) -m tests.simulation $(ARGS)
+
+reliability: ## kill -9 at fifty moments on four real validators (15 minutes): ARGS="--kills 50 --seed 1 --report kills.json"
+	@$(SETUP)
+	$(PY) -m tests.reliability $(ARGS)
+
+fuzz: ## Every decoder under mutated bytes: ARGS="--target all --seconds 60 --seed 7", ARGS="--engine atheris --seconds 60"
+	@$(SETUP) --python-only --with-fuzz
+	$(PY) -m tests.fuzz $(ARGS)
+
+hostile: ## Hostile transactions against real nodes (ARGS="--count 10000"), or ARGS="--in-process --count 1000000 --jobs 2"
+	@$(SETUP)
+	$(PY) -m tests.hostile $(ARGS)
 
 e2e: ## Only the end-to-end run: real CometBFT and Kubo nodes on loopback
 	@$(TEST_SETUP)
@@ -90,6 +102,7 @@ lock: ## Write requirements/*.txt anew from pyproject.toml and requirements/*.in
 	$(LOCK) pyproject.toml --extra node --extra demo requirements/dev.in -o requirements/dev.txt
 	$(LOCK) pyproject.toml --extra node -c requirements/dev.txt -o requirements/node.txt
 	$(LOCK) pyproject.toml -c requirements/dev.txt -o requirements/base.txt
+	$(LOCK) requirements/fuzz.in -o requirements/fuzz.txt
 	$(LOCK) requirements/uv.in -o requirements/uv.txt
 	$(LOCK) requirements/go.in -o requirements/go.txt
 

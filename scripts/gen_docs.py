@@ -1,6 +1,8 @@
 """Writes the tables of ``docs/protocol.md`` and all of ``docs/codes.md`` from the declarations in ``contracts``.
 
-``docs/cli.md`` is the help of every command, which needs the project to be installed.
+``docs/cli.md`` is the help of every command, which needs the project to be installed. The tables of
+``docs/benchmarks.md`` come from ``benchmarks/results``, those of ``docs/reliability.md`` and ``docs/hostile-input.md``
+from ``docs/data``.
 
     python -m scripts.gen_docs            rewrite what has changed
     python -m scripts.gen_docs --check    exit 1 when a committed file differs from what would be written
@@ -25,15 +27,19 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast, get_args, get_type_hints
 
+from benchmarks.measuring import tables
 from client_sdk.cli import reference
+from client_sdk.refusals import NODE_REFUSALS
 from contracts import transition
 from contracts.kernel import Contract, Message, Record, Rejected, codec, limits, types
 from contracts.kernel.rules import name_of
 from contracts.registry import CONTRACTS, STORES, kernel_refusals
-from scripts import docs_examples
+from scripts import docs_examples, docs_hostile, docs_reliability
 
 ROOT = Path(__file__).resolve().parents[1]
-PROTOCOL, CODES, CLI = (ROOT / "docs" / name for name in ("protocol.md", "codes.md", "cli.md"))
+PROTOCOL, CODES, CLI, BENCHMARKS, RELIABILITY, HOSTILE = (
+    ROOT / "docs" / f"{name}.md" for name in ("protocol", "codes", "cli", "benchmarks", "reliability", "hostile-input")
+)
 VECTORS = ROOT / "tests" / "vectors"
 _BLOCK = re.compile(r"<!-- generated: ([a-z_ ]+) -->\n.*?<!-- end -->", re.DOTALL)
 _REFUSALS = {refusal.__name__: refusal for refusal in Rejected.by_code.values()}
@@ -64,7 +70,17 @@ def stale() -> list[Path]:
 
 def _wanted() -> dict[Path, str]:
     protocol = render(PROTOCOL.read_text(encoding="utf-8"), blocks())
-    return {PROTOCOL: protocol, CODES: codes(), CLI: reference.markdown()}
+    measured = render(BENCHMARKS.read_text(encoding="utf-8"), tables.blocks())
+    withstood = render(HOSTILE.read_text(encoding="utf-8"), docs_hostile.blocks())
+    survived = render(RELIABILITY.read_text(encoding="utf-8"), docs_reliability.blocks())
+    return {
+        PROTOCOL: protocol,
+        CODES: codes(),
+        CLI: reference.markdown(),
+        BENCHMARKS: measured,
+        RELIABILITY: survived,
+        HOSTILE: withstood,
+    }
 
 
 def render(text: str, generated: dict[str, str]) -> str:
@@ -189,6 +205,12 @@ def codes() -> str:
             f"## {code} {name_of(refusal)}\n\n{refusal.meaning()}\n\n- **What to do:** {refusal.hint}\n"
             f"- **Facts:** {facts}\n- **From:** `{owners.get(refusal, 'transition')}`\n- **Seen in:** {links}"
         )
+    parts.append(_NODE_CODES_HEAD)
+    for code, own in sorted(NODE_REFUSALS.items()):
+        facts = ", ".join(f"`{name}`" for name in own.fact_names)
+        parts.append(
+            f"## {code} {own.name}\n\n{_first_line(own)}\n\n- **What to do:** {own.hint}\n- **Facts:** {facts}"
+        )
     return "\n\n".join(parts) + "\n"
 
 
@@ -209,6 +231,11 @@ The transaction was accepted; its result lists the events.
 A handler raised something that is no refusal: a bug of ours. The transaction changed nothing, on every replica.
 
 - **What to do:** Report it with the transaction's bytes. Sending it again does not help."""
+
+_NODE_CODES_HEAD = """# Codes of a node
+
+What follows is not the ledger's. A node answers it to a transaction that it is offered (CheckTx), in the codespace
+`fedledger-node`. No block contains it, other nodes may answer otherwise, and nothing was decided."""
 
 
 # Reading the source -----------------------------------------------------------------------------
@@ -275,7 +302,7 @@ def _facts() -> dict[str, dict[str, None]]:
 
 
 def _vector_files() -> list[Path]:
-    return sorted(path for path in VECTORS.glob("*/*.json") if path.parent.name != "setup")
+    return sorted(path for path in VECTORS.glob("*/*.json") if path.parent.name not in ("setup", "absence"))
 
 
 def _plain_records(contract: Contract) -> list[type[Record]]:

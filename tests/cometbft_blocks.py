@@ -22,6 +22,7 @@ SECOND = 10**9  # Times are integer nanoseconds since the epoch.
 NO_TIME = b.Timestamp(seconds=-62_135_596_800)
 BLOCK_PROTOCOL = 11
 PART_BYTES = 65_536
+TOTAL_POWER_MAX = (2**63 - 1) // 8
 
 ABSENT = b.BlockIDFlag.BLOCK_ID_FLAG_ABSENT
 COMMIT = b.BlockIDFlag.BLOCK_ID_FLAG_COMMIT
@@ -69,6 +70,10 @@ class Block:
         whole = b"".join(uvarint(number << 3 | 2) + frame(body) for number, body in fields)
         parts = [whole[at : at + PART_BYTES] for at in range(0, len(whole), PART_BYTES)]
         return b.BlockID(hash=self.hash, part_set_header=b.PartSetHeader(total=len(parts), hash=merkle_root(parts)))
+
+
+class UpdateRefused(Exception):
+    """CometBFT stops the node for these validator updates."""
 
 
 def merkle_root(leaves: Sequence[bytes]) -> bytes:
@@ -144,6 +149,31 @@ def commit_hash(commit: b.Commit) -> bytes:
 def ordered(validators: Iterable[Validator]) -> tuple[Validator, ...]:
     """As a set keeps them: by power, the strongest first, then by address."""
     return tuple(sorted(validators, key=lambda one: (-one.power, one.address)))
+
+
+def changed(validators: tuple[Validator, ...], updates: Iterable[m.ValidatorUpdate]) -> tuple[Validator, ...]:
+    """A set after the application's updates. Raises UpdateRefused for each mistake that stops a node."""
+    members, seen = {one.address: one for one in validators}, set[bytes]()
+    for update in updates:
+        if update.power and update.pub_key.WhichOneof("sum") != "ed25519":
+            raise UpdateRefused("a validator update with a key that is not Ed25519")
+        one = Validator(update.pub_key.ed25519, update.power)
+        if one.address in seen:
+            raise UpdateRefused(f"duplicate validator update for {one.address.hex()}")
+        if one.power < 0:
+            raise UpdateRefused(f"voting power can't be negative: {one.power}")
+        if one.power == 0 and one.address not in members:
+            raise UpdateRefused(f"failed to find validator {one.address.hex()} to remove")
+        seen.add(one.address)
+        if one.power:
+            members[one.address] = one
+        else:
+            del members[one.address]
+    if not members:
+        raise UpdateRefused("applying the validator changes would result in an empty set")
+    if sum(one.power for one in members.values()) > TOTAL_POWER_MAX:
+        raise UpdateRefused(f"total voting power exceeds {TOTAL_POWER_MAX}")
+    return ordered(members.values())
 
 
 def signed_commit(

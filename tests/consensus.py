@@ -29,7 +29,6 @@ from .abci_client import AbciConnection, NodeHalted, Recorder
 from .cometbft_blocks import SECOND, Block, Validator, nanoseconds, timestamp
 
 CONNECTIONS = ("query", "snapshot", "mempool", "consensus")  # In the order in which CometBFT opens them.
-TOTAL_POWER_MAX = (2**63 - 1) // 8
 _BLOCK_OVERHEAD, _HEADER_MAX, _COMMIT_OVERHEAD, _COMMIT_SIGNATURE = 11, 626, 94, 144
 
 
@@ -416,28 +415,10 @@ def _updated(params: b.ConsensusParams, update: b.ConsensusParams) -> b.Consensu
 
 
 def _changed(validators: tuple[Validator, ...], updates: Iterable[m.ValidatorUpdate]) -> tuple[Validator, ...]:
-    """A set after the application's updates. Raises NodeHalted for each mistake that stops a real node."""
-    members, seen = {one.address: one for one in validators}, set[bytes]()
-    for update in updates:
-        if update.power and update.pub_key.WhichOneof("sum") != "ed25519":
-            raise NodeHalted("a validator update with a key that is not Ed25519")
-        one = Validator(update.pub_key.ed25519, update.power)
-        if one.address in seen:
-            raise NodeHalted(f"duplicate validator update for {one.address.hex()}")
-        if one.power < 0:
-            raise NodeHalted(f"voting power can't be negative: {one.power}")
-        if one.power == 0 and one.address not in members:
-            raise NodeHalted(f"failed to find validator {one.address.hex()} to remove")
-        seen.add(one.address)
-        if one.power:
-            members[one.address] = one
-        else:
-            del members[one.address]
-    if not members:
-        raise NodeHalted("applying the validator changes would result in an empty set")
-    if sum(one.power for one in members.values()) > TOTAL_POWER_MAX:
-        raise NodeHalted(f"total voting power exceeds {TOTAL_POWER_MAX}")
-    return rules.ordered(members.values())
+    try:
+        return rules.changed(validators, updates)
+    except rules.UpdateRefused as error:
+        raise NodeHalted(str(error)) from error
 
 
 def _difference(agreed: State, other: State) -> str:

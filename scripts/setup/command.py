@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     screen, clone, began = Screen(), Clone(ROOT), time.monotonic()
     tools = () if wish.python_only else clone.go_tools
     named = judge_named_binaries(tools, os.environ)
-    plan = make_plan(clone, tools, os.environ, with_train=wish.with_train)
+    plan = make_plan(clone, tools, os.environ, with_train=wish.with_train, with_fuzz=wish.with_fuzz)
     if not plan.stages() and not wish.check and not _lacking(named):
         screen.line(f"set-up: everything is in place ({show_duration(time.monotonic() - began)})")
         return 0
@@ -77,5 +77,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--check", action="store_true", help="only tell what is missing and what would be done")
     parser.add_argument("--with-train", action="store_true", help="PyTorch too (4.6 GB on Linux)")
+    parser.add_argument("--with-fuzz", action="store_true", help="atheris too, where it has wheels")
     parser.add_argument("--python-only", action="store_true", help="no nodes: enough for lint, types and unit tests")
     return parser.parse_args(arguments)

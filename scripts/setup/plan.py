@@ -30,11 +30,20 @@ class Plan:
         return (*self.installer, *self.python, *self.go)
 
 
-def make_plan(clone: Clone, tools: Sequence[GoTool], environment: Mapping[str, str], *, with_train: bool) -> Plan:
+def make_plan(
+    clone: Clone,
+    tools: Sequence[GoTool],
+    environment: Mapping[str, str],
+    *,
+    with_train: bool,
+    with_fuzz: bool = False,
+) -> Plan:
     """Find out what is left to do. Programs are asked for their version only where something is left."""
     wanted = [python_env.python_stage(clone)]
     if with_train:
         wanted.append(python_env.torch_stage(clone))
+    if with_fuzz and python_env.can_fuzz():
+        wanted.append(python_env.fuzz_stage(clone))
     python = _left(wanted)
     own = {tool.name: path for tool in tools if (path := go_tools.own_binary(tool, environment))}
     adopting = _left(go_tools.adopt_stage(clone, tool, own[tool.name]) for tool in tools if tool.name in own)

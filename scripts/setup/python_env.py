@@ -6,6 +6,7 @@ the stages.
 """
 
 import json
+import platform
 import shutil
 import sys
 import tomllib
@@ -19,6 +20,8 @@ from .stamps import Stamp, fingerprint
 MINIMUM_PYTHON: Version = (3, 11)
 MINIMUM_UV: Version = (0, 8)
 """The first that knows `uv venv --clear`."""
+FUZZING_PYTHONS: tuple[Version, ...] = ((3, 11), (3, 12), (3, 13))
+"""Those that the locked atheris has wheels for."""
 
 NETWORK_HINT = (
     "The package index could not be used? uv does not read pip's settings: "
@@ -119,6 +122,34 @@ def torch_stage(clone: Clone) -> Stage:
         cost=Cost(download=2_800_000_000, disk=4_600_000_000, seconds=60),
         perform=perform,
         hint=f"{NETWORK_HINT} Where PyTorch's own index is reachable, UV_TORCH_BACKEND=cpu saves 4 GB.",
+    )
+
+
+def can_fuzz() -> bool:
+    """Tell whether atheris is made for this machine and this Python: elsewhere there is the other engine."""
+    system = (platform.system(), platform.machine(), platform.python_implementation())
+    return system == ("Linux", "x86_64", "CPython") and sys.version_info[:2] in FUZZING_PYTHONS
+
+
+def fuzz_stage(clone: Clone) -> Stage:
+    """Install atheris, which the tests can do without, into the same environment."""
+    lock = clone.requirements("fuzz.txt")
+
+    def perform(shell: Shell) -> None:
+        install = (find_uv(clone), "pip", "install", "--python", clone.python)
+        shell.run(*install, "--require-hashes", "--only-binary", ":all:", "-r", lock, set_variables=UV_SETTINGS)
+
+    return Stage(
+        name="fuzz",
+        purpose=f"atheris {pinned('atheris', clone.requirements('fuzz.in'))}, libFuzzer for Python",
+        stamp=Stamp(
+            clone.venv / "fedledger-fuzz.stamp",
+            fingerprint(["fuzz", lock.read_bytes()]),
+            (clone.python,),
+        ),
+        cost=Cost(download=32_000_000, disk=110_000_000, seconds=5),
+        perform=perform,
+        hint=NETWORK_HINT,
     )
 
 

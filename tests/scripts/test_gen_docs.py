@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from client_sdk.refusals import NODE_REFUSALS
 from contracts.kernel import Rejected
 from contracts.privacy_budget import BudgetExceeded
 from contracts.registry import CONTRACTS
@@ -36,7 +37,7 @@ def test_every_contract_has_a_chapter() -> None:
 
 def test_every_code_has_a_heading_once() -> None:
     headings = re.findall(r"^## (\d+) ", gen_docs.codes(), re.MULTILINE)
-    assert [int(code) for code in headings] == [0, 1, *sorted(Rejected.by_code)]
+    assert [int(code) for code in headings] == [0, 1, *sorted(Rejected.by_code), *NODE_REFUSALS]
 
 
 def test_a_code_lists_its_facts_and_the_vector_that_shows_it() -> None:

@@ -38,7 +38,7 @@ def declared(name: str) -> list[Requirement]:
 
 
 def test_there_is_a_lock_for_each_way_to_install() -> None:
-    assert LOCKS == ["base.txt", "dev.txt", "go.txt", "node.txt", "uv.txt"]
+    assert LOCKS == ["base.txt", "dev.txt", "fuzz.txt", "go.txt", "node.txt", "uv.txt"]
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.iterdir()), ids=lambda path: path.name)

@@ -4,6 +4,7 @@ import importlib.util
 import platform
 import shutil
 import subprocess
+import sys
 import venv
 from pathlib import Path
 
@@ -98,6 +99,25 @@ def test_checking_style_does_not_reinstall_the_project(clone: Clone) -> None:
     assert key() == before
     pyproject.write_text(pyproject.read_text().replace('version = "0.1.0"', 'version = "0.2.0"'))
     assert key() != before
+
+
+@pytest.mark.usefixtures("equipped")
+@pytest.mark.parametrize(
+    ("machine", "python", "stages"),
+    [
+        (("Linux", "x86_64"), (3, 11, 7), ["python", "fuzz"]),
+        (("Linux", "aarch64"), (3, 11, 7), ["python"]),
+        (("Darwin", "x86_64"), (3, 11, 7), ["python"]),
+        (("Linux", "x86_64"), (3, 14, 0), ["python"]),
+    ],
+)
+def test_atheris_is_installed_where_it_has_wheels_and_missed_nowhere(
+    clone: Clone, monkeypatch: pytest.MonkeyPatch, machine: tuple[str, str], python: tuple[int, ...], stages: list[str]
+) -> None:
+    monkeypatch.setattr(platform, "system", lambda: machine[0])
+    monkeypatch.setattr(platform, "machine", lambda: machine[1])
+    monkeypatch.setattr(sys, "version_info", python)
+    assert names(make_plan(clone, (), {}, with_train=False, with_fuzz=True).python) == stages
 
 
 @pytest.mark.usefixtures("bare")
