@@ -60,8 +60,8 @@ def _network(report: dict[str, Any]) -> str:
         f"- {report['attacks']:,} attacks of seed {report['seed']} on {report['validators']} validators, in"
         f" {report['blocks']:,} blocks and {report['seconds']:.0f} s. Accepted: {_accepted(report)}. Held against the"
         f" ledger: {len(report['faults'])}.\n"
-        f"- In between, {honest['accepted']:,} of {honest['sent']:,} honest transactions were accepted; the others were overtaken"
-        " by others of their own block.\n"
+        f"- In between, {honest['accepted']:,} of {honest['sent']:,} honest transactions were accepted."
+        f" Refused in their blocks: {_outcomes(honest['refused in blocks, by code'])}.\n"
         f"- All {report['processes that lived']} processes are the same ones as before, and make blocks."
     )
 

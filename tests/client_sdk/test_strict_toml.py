@@ -12,7 +12,7 @@ from client_sdk.training import terms_file
 from client_sdk.training.terms_file import TermsFileInvalid
 
 DEEP = b"x = " + b"[" * 1_500 + b"]" * 500
-DOTTED = b"a." * 30_000 + b"b = 1"  # 60 kB that the standard library reads for half a minute.
+DOTTED = b"a." * 30_000 + b"b = 1"  # 60 kB that the standard library reads for eight seconds.
 DIGITS = b"\n".join((b"x = 1" + b"0" * 1_000, b"y = ["))
 
 
