@@ -1,8 +1,8 @@
 """TOML that somebody else wrote, read with bounds: the standard library's reader has none.
 
 It recurses into nested values, and its time grows with the square of a dotted key's parts: 120 kB of ``a.a.a…`` take
-most of a minute. So size and length of lines are bounded first, and every failure becomes one typed refusal. What the fields
-must be is the caller's question.
+most of a minute. So size and length of lines are bounded first, and every failure becomes one typed refusal. What the
+fields must be is the caller's question.
 """
 
 import tomllib
