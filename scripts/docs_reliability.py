@@ -61,7 +61,7 @@ def _kills(report: Json) -> str:
         "longest gap, s",
         "most missed",
     )
-    hung = sum(one["hung"] for one in report["by victim"].values())
+    alone = [one for one in report["list"] if one["victim"] == "application"]
     agreed = "yes" if not report["faults"] else "NO"
     facts = [
         f"{report['kills']} deaths of seed {report['seed']}, {held} of which held, in {report['seconds']:,.0f} s.",
@@ -69,7 +69,7 @@ def _kills(report: Json) -> str:
         f"All of them on all four nodes, at the same height with the same result: {agreed}.",
         f"{missing:,} look-ups of an acknowledged transaction by its hash found nothing, on all nodes together.",
         f"{report['abci calls']:,} recorded ABCI calls of all four nodes, held to the grammar.",
-        f"CometBFT hung after its application's death {hung} times.",
+        f"CometBFT hung after {sum(one['hung'] for one in alone)} of {len(alone)} deaths of its application alone.",
         f"CometBFT {versions['cometbft']}, Python {versions['python']}, application version {versions['application']}.",
         f"Machine: {machine['cpus']} × {machine['model']}; pace `{report['pace']}`.",
     ]

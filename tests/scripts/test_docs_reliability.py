@@ -69,6 +69,7 @@ def test_a_campaign_shows_its_figures_and_every_death(tmp_path: Path, monkeypatc
     assert "| application | 1 | 1 | 6.6, at most 6.6 |" in blocks["kills"]
     assert "77 blocks with 1,234 acknowledged transactions." in blocks["kills"]
     assert "result: yes." in blocks["kills"]
+    assert "hung after 1 of 1 deaths" in blocks["kills"]
     assert "2 look-ups" in blocks["kills"]
     assert "| 1 | application | 2 | committing | commit asked | 40 | 3 |" in blocks["kills one by one"]
     assert "held, CometBFT hung" in blocks["kills one by one"]
