@@ -37,7 +37,7 @@ class Workload(StrEnum):
 
 MEMBERS: Final = {Workload.CHEAPEST: recipients.MEMBERS, Workload.CONTRIBUTION: contributions.MEMBERS}
 MOST_PER_SECOND: Final = {Workload.CHEAPEST: 4_500, Workload.CONTRIBUTION: 3_000}  # What fedledger is offered at most.
-KVSTORE_MOST_PER_SECOND: Final = 10_000
+KVSTORE_MOST_PER_SECOND: Final = 16_000
 
 
 @dataclass(frozen=True, slots=True)
