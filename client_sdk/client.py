@@ -51,9 +51,16 @@ class NoSigner(RuntimeError):
 
 
 class NotDecided(TimeoutError):
-    """The transaction was not included before it expired; it can no longer be, so it is safe to sign a new one."""
+    """No node asked knows of the transaction, and it has expired: if it was not included, it can no longer be.
 
-    hint = "Check that the chain makes blocks (`fedledger devnet status`, `fedledger doctor`), then try again."
+    It is the index of a node that says so, and CometBFT may lose entries of it when it is killed (docs/reliability.md):
+    look at what the transaction would have changed before you sign a new one.
+    """
+
+    hint = (
+        "Check that the chain makes blocks (`fedledger devnet status`, `fedledger doctor`), see whether its effect is "
+        "there, then try again."
+    )
 
 
 @dataclass(frozen=True)

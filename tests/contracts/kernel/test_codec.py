@@ -282,3 +282,21 @@ def test_every_message_fits_a_transaction_at_its_largest_text_fields() -> None:
 def test_a_record_of_another_type_with_the_same_fields_is_another_type() -> None:
     with pytest.raises(Malformed):
         decode(Seat, encode(KEY), most=MOST)
+
+
+def test_packed_data_is_the_caller_s_own() -> None:
+    """A record keeps its plain data to be encoded again; whoever changes a copy must not change the record."""
+    before = encode(TERMS)
+    plain = shape_of(Terms).pack(TERMS, "")
+    plain["mechanism"]["clip_milli"] += 1
+    plain["verifiers"].clear()
+    assert encode(TERMS) == before
+    assert shape_of(Terms).pack(TERMS, "") != plain
+
+
+def test_a_fault_deep_in_a_record_is_named_by_its_whole_path() -> None:
+    plain = {"action": {"kind": "open-task", "value": shape_of(Terms).pack(TERMS, "")}}
+    plain["action"]["value"] = {"terms": plain["action"]["value"] | {"verifiers": ["lab", "NO SLUG"]}}
+    with pytest.raises(Malformed) as refused:
+        shape_of(Propose).unpack(plain, "")
+    assert refused.value.field == "action.open-task.terms.verifiers[1]"

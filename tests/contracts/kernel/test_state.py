@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.kernel import InvariantBroken, Item, Map, Record, Write, limits
+from contracts.kernel import InvariantBroken, Item, Map, Record, Write, limits, state
 from contracts.kernel.state import Overlay
 from contracts.kernel.types import Count, Length, OrgId
 from tests.chain import Committed
@@ -119,3 +119,27 @@ def test_a_name_with_a_slash_cannot_reach_a_path() -> None:
 
     with pytest.raises(ValueError, match="must match"):
         Owned("a/b").encode()
+
+
+# What a map remembers ---------------------------------------------------------------------------
+
+
+@given(names, numbers)
+def test_a_record_that_was_put_reads_back_as_the_one_that_its_bytes_decode_to(owner: str, amount: int) -> None:
+    """What a node remembers must be what another one reads after a restart, down to the types."""
+    writer, restarted = (Map("shop/boxes", Box, "owner", "number") for _ in range(2))
+    body = writer.put((owner, 1), Box(amount)).body
+    assert body is not None
+    remembered, decoded = writer.read(body), restarted.read(body)
+    assert remembered == decoded == Box(amount)
+    assert type(remembered.amount) is type(decoded.amount)
+
+
+def test_what_a_map_remembers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "_REMEMBERED_BYTES", 64)
+    boxes = Map("shop/boxes", Box, "owner", "number")
+    for amount in range(1_000):
+        body = boxes.put(("a", 1), Box(amount)).body
+        assert body is not None
+        assert boxes.read(body) == Box(amount)
+        assert sum(map(len, boxes._remembered)) <= 64
