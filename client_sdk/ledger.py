@@ -28,7 +28,8 @@ from learning.tensors import unflatten
 from . import keys
 from .budgets import outlook
 from .client import LedgerClient, Receipt
-from .session import Session, find_profile, open_session
+from .session import Session, open_session
+from .session.profile import find_profile
 from .training.participant import Contribution, Participant, Tamper
 from .training.task import TaskView, load_version, open_task
 from .training.trainer import Trainer
@@ -211,7 +212,7 @@ def connect(
 
     ``target``: ``:devnet:``, a devnet's home, or a profile file. ``trust_node`` turns verification off: whatever the
     node says is believed, which is only sensible for a node of your own. Raises keys.KeyringError,
-    passphrase.PassphraseError, devnet.errors.ProfileInvalid, rpc.NodeUnavailable.
+    passphrase.PassphraseError, ProfileInvalid, rpc.NodeUnavailable.
     """
     organisation, name = keys.split_reference(key)
     return Ledger(target, name, passphrase_file, organisation, trust_node=trust_node)

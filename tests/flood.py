@@ -32,9 +32,11 @@ from abci_app.door import ACCEPTED_AT
 from client_sdk import queries
 from client_sdk.client import LedgerClient
 from client_sdk.devnet import lifecycle
-from client_sdk.devnet.manifest import Application, Manifest, Organisation, StoreKind, Timeouts
+from client_sdk.devnet.manifest import Application, Manifest, Organisation, Timeouts
+from client_sdk.payloads.store import StoreKind
 from client_sdk.rpc import RpcClient, RpcError
-from client_sdk.session import find_profile, open_client, unlock
+from client_sdk.session import open_client, unlock
+from client_sdk.session.profile import find_profile
 from contracts import rounds
 from contracts.governance import OpenTask, Propose, Vote
 from contracts.identity import AddKey, NewKey, RegisterDataset, RevokeKey, possession_statement

@@ -11,9 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, cast
 
+from benchmarks.load.steps import Step
 from client_sdk.refusals import PoolShareFull
-
-from .steps import Step
 
 _LENGTH: Final = re.compile(rb"\r\nContent-Length: (\d+)\r\n", re.IGNORECASE)
 _CODE: Final = re.compile(rb'"code":(\d+)')

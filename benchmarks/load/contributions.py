@@ -9,6 +9,8 @@ nobody proposes a version, and half a second later the next round takes its plac
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from benchmarks.load.network import Member
+from benchmarks.load.steps import Step
 from contracts.contributions import Commit, NoiseSource, Publish, Reserve
 from contracts.governance import OpenTask, Propose, Vote
 from contracts.identity import AddKey, NewKey, RegisterDataset, possession_statement
@@ -26,9 +28,6 @@ from contracts.terms import (
     Terms,
     Update,
 )
-
-from .network import Member
-from .steps import Step
 
 MEMBERS: Final = 64
 TASKS: Final = 32

@@ -10,11 +10,10 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from typing import Final
 
+from benchmarks.load.chain import ChainWatch
+from benchmarks.load.connections import Answer, Connection
+from benchmarks.load.steps import Step
 from contracts.kernel import limits
-
-from .chain import ChainWatch
-from .connections import Answer, Connection
-from .steps import Step
 
 CONNECTIONS: Final = 64
 _AGAIN_SECONDS: Final = 0.02

@@ -6,20 +6,14 @@ wait, so the load comes from many: each workload says from how many.
 
 from dataclasses import dataclass
 
+from benchmarks.load.steps import Step, signed
 from client_sdk import keys
 from client_sdk.devnet import foundation
 from client_sdk.devnet.layout import Layout
-from client_sdk.devnet.manifest import (
-    Application,
-    Manifest,
-    Organisation,
-    StoreKind,
-    Timeouts,
-)
+from client_sdk.devnet.manifest import Application, Manifest, Organisation, Timeouts
+from client_sdk.payloads.store import StoreKind
 from contracts.kernel import Message, limits
 from contracts.kernel.types import Purpose, Role
-
-from .steps import Step, signed
 
 
 def manifest(application: Application, validators: int, timeouts: Timeouts, members: int) -> Manifest:

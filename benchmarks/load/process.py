@@ -19,12 +19,11 @@ from abci_app.dispatch import Dispatcher
 from abci_app.lmdb_store import LmdbStore
 from abci_app.protocol import blocks as b
 from abci_app.protocol import messages as m
+from benchmarks.load.steps import Step
 from client_sdk.devnet import foundation
 from client_sdk.devnet.layout import Layout
 from client_sdk.devnet.manifest import Manifest
 from contracts.kernel import limits
-
-from .steps import Step
 
 _BLOCK_BYTES: Final = 4 << 20
 _BLOCK_SECONDS: Final = 0.3

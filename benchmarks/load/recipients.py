@@ -9,11 +9,10 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from benchmarks.load.network import Member
+from benchmarks.load.steps import Step
 from contracts.identity import ChangeRecipient
 from contracts.kernel import limits
-
-from .network import Member
-from .steps import Step
 
 MEMBERS: Final = limits.ORGANISATIONS - 8
 _ALPHABET: Final = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"  # Bech32's. The ledger checks the form; nobody encrypts to these.

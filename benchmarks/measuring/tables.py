@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Any, Final
 
-from . import record
-from .figures import ratio
+from benchmarks.measuring import record
+from benchmarks.measuring.figures import ratio
 
 MISSING: Final = "Not measured yet."
 RATIO_AIMS: Final = {("cheapest", 1): 0.6, ("cheapest", 4): 0.5, ("contribution", 1): 0.4, ("contribution", 4): 0.4}

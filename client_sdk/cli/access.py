@@ -16,12 +16,13 @@ from .output import Format, note, working
 from .trust import OPTION, WARNING, node_is_believed, node_would_be_believed
 
 if TYPE_CHECKING:
-    from client_sdk.client import LedgerClient, Receipt
-    from client_sdk.devnet.layout import Layout
-    from client_sdk.devnet.profile import Profile
-    from client_sdk.keys import Keyring
-    from client_sdk.session import Session
     from contracts.kernel import Message
+
+    from ..client import LedgerClient, Receipt
+    from ..devnet.layout import Layout
+    from ..keys import Keyring
+    from ..session import Session
+    from ..session.profile import Profile
 
 T = TypeVar("T")
 HUMAN: Final = "human"  # The names that a devnet, and `fedledger key create ORG`, give to the keys of a keyring.
@@ -39,13 +40,13 @@ class Access:
 
     def read(self, work: "Callable[[LedgerClient], Awaitable[T]]") -> T:
         """Read the ledger; no key is needed. Raises as ``client_sdk.session.open_client``."""
-        from client_sdk.session import open_client
+        from ..session import open_client
 
         return self._run(open_client(self.profile(), trust_node=_believed()), work, "reading the ledger")
 
     def act(self, key: str, work: "Callable[[LedgerClient, Keyring], Awaitable[T]]") -> T:
         """Act with a key of the organisation; ``key`` is its name unless ``--as`` has one."""
-        from client_sdk.session import open_client, unlock
+        from ..session import open_client, unlock
 
         _require_verification()
         organisation, name = self.actor(key)
@@ -56,7 +57,7 @@ class Access:
 
     def session(self, key: str | None, work: "Callable[[Session], Awaitable[T]]", text: str) -> T:
         """Act with a key and the payload store; without a key, only read. ``text`` says meanwhile what is done."""
-        from client_sdk.session import open_session
+        from ..session import open_session
 
         if key is None:
             return self._run(open_session(self.profile(), None, trust_node=_believed()), work, text)
@@ -66,7 +67,7 @@ class Access:
 
     def actor(self, key: str) -> tuple[str, str]:
         """Organisation and key that act. Raises keys.InvalidKeyName, CliError when nobody is named."""
-        from client_sdk.keys import split_reference
+        from ..keys import split_reference
 
         if "/" in self.who:
             return split_reference(self.who)
@@ -77,7 +78,7 @@ class Access:
 
         Raises NoDevnet, ProfileInvalid, CliError for an organisation that nobody here knows.
         """
-        from client_sdk.devnet.profile import load_profile
+        from ..session.profile import load_profile
 
         name = organisation or self.who.partition("/")[0]
         layout = self.layout()
@@ -92,8 +93,9 @@ class Access:
 
     def layout(self) -> "Layout | None":
         """The devnet's home; None when ``--ledger`` is a profile file. Raises NoDevnet."""
-        from client_sdk.devnet.errors import NoDevnet
-        from client_sdk.devnet.layout import Layout, default_home
+        from ..devnet.errors import NoDevnet
+        from ..devnet.layout import Layout
+        from ..session.homes import default_home
 
         home = default_home() if self.ledger == DEVNET else Path(self.ledger).absolute()
         if home.is_file():
@@ -147,7 +149,7 @@ def _require_verification() -> None:
 
 
 def _members(layout: "Layout") -> list[str]:
-    from client_sdk.devnet.errors import NoDevnet
+    from ..devnet.errors import NoDevnet
 
     folder = layout.home / "members"
     names = sorted(path.parent.name for path in folder.glob("*/profile.toml"))
@@ -164,8 +166,8 @@ def _own(profile: "Profile", name: str) -> "Profile":
 
 
 def _borrowed(layout: "Layout", name: str, members: list[str]) -> "Profile":
-    from client_sdk.devnet.profile import load_profile
-    from client_sdk.keys import keyring_path
+    from ..keys import keyring_path
+    from ..session.profile import load_profile
 
     keyring = keyring_path(layout.member(name), name)
     if not keyring.is_file():

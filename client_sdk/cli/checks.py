@@ -17,8 +17,8 @@ from .access import Access
 from .errors import failure_of
 
 if TYPE_CHECKING:
-    from client_sdk.devnet.profile import Profile
-    from client_sdk.rpc import Status
+    from ..rpc import Status
+    from ..session.profile import Profile
 
 ADVANCE_SECONDS: Final = 8.0  # An idle chain makes a block every 2 s.
 CLOCK_SECONDS: Final = 30.0
@@ -74,8 +74,8 @@ def _tools() -> Iterator[Check]:
     """CometBFT and Kubo: whoever only uses somebody's ledger does without."""
     import subprocess
 
-    from client_sdk.devnet import binaries
-    from client_sdk.devnet.errors import BinaryMissing
+    from ..devnet import binaries
+    from ..devnet.errors import BinaryMissing
 
     for program in (binaries.COMETBFT, binaries.KUBO):
         try:
@@ -89,9 +89,9 @@ def _tools() -> Iterator[Check]:
 
 
 def _devnet(access: Access) -> Iterator[Check]:
-    from client_sdk.devnet import lifecycle
-    from client_sdk.devnet.process import ProcessStatus
-    from client_sdk.devnet.state import Phase
+    from ..devnet import lifecycle
+    from ..devnet.process import ProcessStatus
+    from ..devnet.state import Phase
 
     try:
         layout = access.layout()
@@ -113,8 +113,9 @@ def _devnet(access: Access) -> Iterator[Check]:
 
 
 def _genesis(profile: "Profile") -> Iterator[Check]:
-    from client_sdk.session import WrongGenesis
     from contracts.kernel import crypto
+
+    from ..session import WrongGenesis
 
     try:
         found = crypto.sha256(profile.genesis.read_bytes()).hex()
@@ -129,7 +130,7 @@ def _genesis(profile: "Profile") -> Iterator[Check]:
 
 def _secrets(profile: "Profile") -> Iterator[Check]:
     """Whether only their owner can read keyring and passphrase. Nothing is opened."""
-    from client_sdk.private_files import ExposedFile, refuse_exposed
+    from ..private_files import ExposedFile, refuse_exposed
 
     for subject, path in (("keyring", profile.keyring), ("passphrase", profile.passphrase)):
         try:
@@ -177,7 +178,7 @@ def _node(profile: "Profile", address: str, answer: "Status | Exception", down: 
 
 
 async def _status(address: str) -> "Status | Exception":
-    from client_sdk.rpc import AnswerMalformed, RpcClient, RpcError
+    from ..rpc import AnswerMalformed, RpcClient, RpcError
 
     async with RpcClient((address,), call_seconds=_ANSWER_SECONDS) as rpc:
         try:
@@ -187,7 +188,7 @@ async def _status(address: str) -> "Status | Exception":
 
 
 async def _advancing(address: str, height: int) -> Check:
-    from client_sdk.rpc import RpcClient
+    from ..rpc import RpcClient
 
     deadline = time.monotonic() + ADVANCE_SECONDS
     async with RpcClient((address,)) as rpc:
@@ -213,9 +214,10 @@ def _clock(block_ns: int) -> Check:
 
 async def _proofs(profile: "Profile") -> Check:
     """A proved read goes through everything: signatures of the validators, header, proof, our own decoder."""
-    from client_sdk.session import open_client
     from contracts import identity
     from contracts.transition import APP_VERSION
+
+    from ..session import open_client
 
     try:
         async with open_client(profile) as client:
@@ -234,8 +236,8 @@ async def _proofs(profile: "Profile") -> Check:
 async def _store(profile: "Profile") -> AsyncIterator[Check]:
     import os
 
-    from client_sdk.devnet.manifest import StoreKind
-    from client_sdk.session import open_store
+    from ..payloads.store import StoreKind
+    from ..session import open_store
 
     if profile.store is StoreKind.LOCAL:
         folder = Path(profile.store_address)

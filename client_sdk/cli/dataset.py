@@ -11,8 +11,8 @@ from .errors import CliError
 from .output import Format, Line, Rows, emit, plain
 
 if TYPE_CHECKING:
-    from client_sdk.client import LedgerClient, Receipt
-    from client_sdk.keys import Keyring
+    from ..client import LedgerClient, Receipt
+    from ..keys import Keyring
 
 app = noun()
 

@@ -11,9 +11,9 @@ from .errors import CliError, leaving
 from .output import Fields, Format, Line, Rows, Stream, emit, plain, working
 
 if TYPE_CHECKING:
-    from client_sdk.devnet.lifecycle import DevnetStatus
-    from client_sdk.devnet.manifest import Manifest
-    from client_sdk.devnet.state import DevnetState
+    from ..devnet.lifecycle import DevnetStatus
+    from ..devnet.manifest import Manifest
+    from ..devnet.state import DevnetState
 
 app = noun()
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="A process or a validator, as `devnet status` names it.")]
@@ -40,7 +40,7 @@ def up(
 
     Goes on with the devnet that is in its home, if there is one. Everything listens on this machine only.
     """
-    from client_sdk.devnet import lifecycle
+    from ..devnet import lifecycle
 
     place = _home(home)
     with (
@@ -57,7 +57,7 @@ def up(
 @verb(app, "status", example="devnet status --format json")
 def status(home: options.Home = None, output: options.Output = Format.TXT) -> None:
     """Show the validators, their heights, and every process."""
-    from client_sdk.devnet import lifecycle
+    from ..devnet import lifecycle
 
     _show(output, lifecycle.status(_home(home)))
 
@@ -73,7 +73,7 @@ def logs(
     output: options.Output = Format.TXT,
 ) -> None:
     """Print the log of a process, or of the `supervisor`."""
-    from client_sdk.devnet import lifecycle
+    from ..devnet import lifecycle
 
     if follow and output is Format.JSON:
         raise CliError("USAGE", "a log that is followed has no end", "Use --format jsonl.")
@@ -94,7 +94,7 @@ def kill(
     output: options.Output = Format.TXT,
 ) -> None:
     """Send a signal to a process, or to both of a validator, to see that the rest goes on."""
-    from client_sdk.devnet import lifecycle
+    from ..devnet import lifecycle
 
     status = lifecycle.kill(_home(home), name, _signal(signal))
     _show(output, status)
@@ -103,7 +103,7 @@ def kill(
 @verb(app, "restart", example="devnet restart validator-2")
 def restart(name: _Name, home: options.Home = None, output: options.Output = Format.TXT) -> None:
     """Restart a process or a validator, and wait until it answers."""
-    from client_sdk.devnet import lifecycle
+    from ..devnet import lifecycle
 
     with working(output, f"restarting {name}"):
         status = lifecycle.restart(_home(home), name)
@@ -117,7 +117,7 @@ def down(
     output: options.Output = Format.TXT,
 ) -> None:
     """Stop every process of the devnet. What it holds stays, unless --delete."""
-    from client_sdk.devnet import lifecycle
+    from ..devnet import lifecycle
 
     place = _home(home)
     with working(output, "stopping the devnet"):
@@ -128,15 +128,16 @@ def down(
 
 
 def _home(given: Path | None) -> Path:
-    from client_sdk.devnet.layout import default_home
+    from ..session.homes import default_home
 
     return given.absolute() if given is not None else default_home()
 
 
 def _manifest(home: Path, given: Path | None, store: str, timeouts: str) -> "Manifest | None":
     """The manifest asked for; None when the home, or the standard one, decides alone. Raises ManifestInvalid."""
-    from client_sdk.devnet.layout import Layout, shipped_manifest
-    from client_sdk.devnet.manifest import StoreKind, Timeouts, load_manifest
+    from ..devnet.layout import Layout, shipped_manifest
+    from ..devnet.manifest import Timeouts, load_manifest
+    from ..payloads.store import StoreKind
 
     if given is None and not store and not timeouts:
         return None

@@ -57,10 +57,11 @@ def catalogue() -> list[dict[str, Any]]:
 
 
 def _refusals() -> list[dict[str, Any]]:
-    from client_sdk import refusals
     from contracts import registry
     from contracts.kernel import Rejected
     from contracts.transition import INTERNAL_ERROR
+
+    from .. import refusals
 
     owners = {refusal.code: contract.name for contract in registry.CONTRACTS for refusal in contract.refusals()}
     listed = []

@@ -12,8 +12,9 @@ from .errors import CliError
 from .output import Fields, Format, Line, Rows, emit
 
 if TYPE_CHECKING:
-    from client_sdk.keys import Key, Keyring, SigningKey
     from contracts.identity import NewKey
+
+    from ..keys import Key, Keyring, SigningKey
 
 app = noun()
 ENCRYPTION = "encryption"
@@ -42,7 +43,7 @@ def create(
     and verifies; 'encryption' decrypts payloads. With ORG/KEY, one more key in a keyring. No ledger knows a new key
     until it is enrolled: `fedledger org enrol`, `fedledger key enrol`.
     """
-    from client_sdk import keys
+    from .. import keys
 
     if purpose not in PURPOSES:
         raise CliError("USAGE", f"--purpose: {purpose!r} is none of {', '.join(PURPOSES)}", "See --help.")
@@ -65,7 +66,7 @@ def show(
     output: options.Output = Format.TXT,
 ) -> None:
     """Show the keys in your keyring: names, purposes and public parts. Secrets are never shown."""
-    from client_sdk.session import unlock
+    from ..session import unlock
 
     opened = Access(ledger, who, passphrase_file, output)
     organisation, _ = opened.actor(access.HUMAN)
@@ -86,9 +87,10 @@ def enrol(
     An encryption key takes the place of the one before: from then on others encrypt payloads to it. Keep the old one
     in the keyring for what is under way.
     """
-    from client_sdk.client import LedgerClient, Receipt
-    from client_sdk.keys import SigningKey
     from contracts.identity import AddKey, ChangeRecipient
+
+    from ..client import LedgerClient, Receipt
+    from ..keys import SigningKey
 
     opened = Access(ledger, who, passphrase_file, output)
     organisation, _ = opened.actor(access.HUMAN)
@@ -123,8 +125,9 @@ def revoke(
 
     For a key that somebody else may have used, `fedledger key report-stolen` also undoes what it signed.
     """
-    from client_sdk.client import LedgerClient, Receipt
     from contracts.identity import RevokeKey
+
+    from ..client import LedgerClient, Receipt
 
     async def work(client: LedgerClient, ring: "Keyring") -> Receipt:
         return await access.submit(client, RevokeKey(_public(key, ring)))
@@ -149,9 +152,10 @@ def report_stolen(
 
     Promoted versions that descend from such a contribution are quarantined, and the last clean one is restored.
     """
-    from client_sdk.client import LedgerClient, Receipt
     from contracts.lineage import VersionDecided
     from contracts.models import ReportStolenKey
+
+    from ..client import LedgerClient, Receipt
 
     async def work(client: LedgerClient, ring: "Keyring") -> Receipt:
         return await access.submit(client, ReportStolenKey(_public(key, ring), since))
@@ -201,8 +205,9 @@ def _public(text: str, ring: "Keyring") -> bytes:
 
 
 def _first_keys() -> list["Key"]:
-    from client_sdk import keys
     from contracts.kernel.types import Purpose
+
+    from .. import keys
 
     return [
         keys.new_signing_key(access.HUMAN, Purpose.HUMAN),
@@ -212,8 +217,9 @@ def _first_keys() -> list["Key"]:
 
 
 def _made(name: str, purpose: str) -> list["Key"]:
-    from client_sdk import keys
     from contracts.kernel.types import Purpose
+
+    from .. import keys
 
     if purpose == ENCRYPTION:
         return [keys.new_encryption_key(name)]
@@ -221,7 +227,7 @@ def _made(name: str, purpose: str) -> list["Key"]:
 
 
 def _keyring_path(ledger: str, organisation: str) -> Path:
-    from client_sdk.keys import keyring_path
+    from ..keys import keyring_path
 
     opened = Access(ledger)
     layout = opened.layout()
@@ -232,7 +238,7 @@ def _keyring_path(ledger: str, organisation: str) -> Path:
 
 def _passphrase(ledger: str, given: Path | None, keyring: Path) -> str:
     """The passphrase for a keyring, from where ``session.unlock`` will look for it; a new one is asked for twice."""
-    from client_sdk.passphrase import read_passphrase
+    from ..passphrase import read_passphrase
 
     kept = _kept_passphrase(ledger, keyring)
     file = given or (kept if kept is not None and kept.is_file() else None)
@@ -241,7 +247,7 @@ def _passphrase(ledger: str, given: Path | None, keyring: Path) -> str:
 
 def _kept_passphrase(ledger: str, keyring: Path) -> Path | None:
     """The file that a profile names, or the one that the keyrings of a devnet share."""
-    from client_sdk.devnet.errors import NoDevnet
+    from ..devnet.errors import NoDevnet
 
     opened = Access(ledger)
     try:
@@ -255,7 +261,7 @@ def _kept_passphrase(ledger: str, keyring: Path) -> Path | None:
 
 
 def _show(output: Format, ring: "Keyring", shown: list["Key"]) -> None:
-    from client_sdk.keys import SigningKey
+    from ..keys import SigningKey
 
     described = [
         {"name": key.name, "purpose": str(key.purpose), "public": key.did}

@@ -15,10 +15,11 @@ from .errors import CliError
 from .output import Fields, Format, Line, Rows, emit, plain
 
 if TYPE_CHECKING:
-    from client_sdk.client import LedgerClient, Receipt
-    from client_sdk.keys import Keyring
-    from client_sdk.session import Session
     from contracts.lineage import Model, Version
+
+    from ..client import LedgerClient, Receipt
+    from ..keys import Keyring
+    from ..session import Session
 
 app = noun()
 _Name = Annotated[str, typer.Argument(metavar="MODEL", help="The model.")]
@@ -185,9 +186,10 @@ async def _version(client: "LedgerClient", name: str, number: int) -> tuple[int,
 async def _fetched(session: "Session", name: str, number: int) -> tuple[int, "Version", bytes]:
     import safetensors.numpy
 
-    from client_sdk.training.task import load_version, open_task
     from learning import fixed
     from learning.tensors import unflatten
+
+    from ..training.task import load_version, open_task
 
     wanted, _ = await _version(session.client, name, number)
     task = await open_task(session.client, session.store, (await _model(session.client, name)).task)

@@ -12,10 +12,11 @@ from .errors import CliError
 from .output import Fields, Format, Line, Rows, emit, plain
 
 if TYPE_CHECKING:
-    from client_sdk.client import LedgerClient
-    from client_sdk.keys import Keyring
     from contracts.governance import AdmitOrganisation
     from contracts.kernel.types import Role
+
+    from ..client import LedgerClient
+    from ..keys import Keyring
 
 app = noun()
 _APPLICATION_BYTES_MAX = 4096
@@ -89,9 +90,9 @@ def _application(
     newcomer: Access, name: str, key: str, roles: tuple["Role", ...], epsilon_cap: float
 ) -> "AdmitOrganisation":
     """What the members vote on, signed by the newcomer's own key."""
-    from client_sdk.session import ENCRYPTION, unlock
     from contracts.governance import AdmitOrganisation
 
+    from ..session import ENCRYPTION, unlock
     from .key import new_key
 
     profile = newcomer.profile(name)
@@ -136,9 +137,9 @@ def _propose(opened: Access, action: "AdmitOrganisation", output: Format) -> Non
 
 
 async def _members(client: "LedgerClient") -> list[dict[str, Any]]:
-    from client_sdk.budgets import block_time
     from contracts import identity, reputation
 
+    from ..budgets import block_time
     from .reading import each, records
 
     members = await records(client, identity.ORGANISATIONS)
@@ -151,10 +152,10 @@ async def _members(client: "LedgerClient") -> list[dict[str, Any]]:
 
 
 async def _member(client: "LedgerClient", name: str) -> dict[str, Any]:
-    from client_sdk.budgets import block_time
     from contracts import identity, reputation
     from contracts.kernel import crypto
 
+    from ..budgets import block_time
     from .reading import records
 
     member = await client.get(identity.ORGANISATIONS, name)

@@ -15,10 +15,10 @@ from .errors import CliError, failure_of, leaving
 from .output import Format, Stream, Working, note, plain, working
 
 if TYPE_CHECKING:
-    from client_sdk.session import Session
-    from client_sdk.training.participant import Contribution, Participant
-    from client_sdk.training.task import TaskView
-    from client_sdk.training.trainer import Trainer
+    from ..session import Session
+    from ..training.participant import Contribution, Participant
+    from ..training.task import TaskView
+    from ..training.trainer import Trainer
 
 app = noun()
 
@@ -62,8 +62,8 @@ def run(
     stream = Stream(output)
 
     async def work(session: "Session") -> None:
-        from client_sdk.training.participant import Participant
-        from client_sdk.training.task import open_task
+        from ..training.participant import Participant
+        from ..training.task import open_task
 
         view = await open_task(session.client, session.store, task)
         trainer = _trainer(view, records, target, model, loss)
@@ -80,8 +80,9 @@ def run(
 
 async def _rounds(participant: "Participant", trainer: "Trainer", stream: Stream, said: Working, most: int) -> int:
     """Contribute as rounds open; how often. A round that was missed is told and passed over, other refusals end it."""
-    from client_sdk.client import NotDecided
     from contracts.rounds import DeadlinePassed, RoundNotOpen
+
+    from ..client import NotDecided
 
     done = 0
     async for number in participant.rounds():
@@ -109,8 +110,7 @@ def _told(one: "Contribution") -> str:
 
 
 def _trainer(task: "TaskView", records: Path, target: str, model: str, loss: str) -> "Trainer":
-    from client_sdk.training.trainer import Trainer
-
+    from ..training.trainer import Trainer
     from .records import read_records
 
     read = read_records(records, target, task.inputs.classes)

@@ -11,9 +11,10 @@ from .errors import CliError
 from .output import Fields, Format, Line, Rows, emit, plain
 
 if TYPE_CHECKING:
-    from client_sdk.client import LedgerClient, Receipt
-    from client_sdk.keys import Keyring
     from contracts.governance import Proposal
+
+    from ..client import LedgerClient, Receipt
+    from ..keys import Keyring
 
 app = noun()
 

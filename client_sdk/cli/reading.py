@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
-    from client_sdk.client import LedgerClient
     from contracts.kernel import Map
+
+    from ..client import LedgerClient
 
 R = TypeVar("R")
 K = TypeVar("K")

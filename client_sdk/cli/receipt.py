@@ -14,11 +14,12 @@ from .output import Fields, Format, Line, Rows, emit, plain
 from .tx import event_rows, flat
 
 if TYPE_CHECKING:
-    from client_sdk.client import LedgerClient
-    from client_sdk.receipts import Proven, Receipt, Trust
-    from client_sdk.receipts.parts import Holding
-    from client_sdk.receipts.verify import Accepted
     from contracts.kernel import Record
+
+    from ..client import LedgerClient
+    from ..receipts import Proven, Receipt, Trust
+    from ..receipts.parts import Holding
+    from ..receipts.verify import Accepted
 
 app = noun()
 _GENESIS_BYTES_MAX: Final = 16 << 20
@@ -68,7 +69,7 @@ def export(
     if not least <= len(names) <= most:
         raise CliError("USAGE", f"{what} is named by {named}, given are {len(names)}", "See the example of --help.")
     receipt = Access(ledger, who, output=output).read(lambda client: _exported(client, what, names))
-    from client_sdk.receipts import encode
+    from ..receipts import encode
 
     raw = encode(receipt)
     out.write_bytes(raw)
@@ -108,9 +109,9 @@ def verify(
     Name exactly one thing that you trust. Exit status 6: a part was changed or is false, and is named; 7: the file is
     no receipt; 8: it does not lead back to what you trust.
     """
-    from client_sdk.receipts import decode
-    from client_sdk.receipts import verify as check
-    from client_sdk.receipts.form import RECEIPT_BYTES_MAX
+    from ..receipts import decode
+    from ..receipts import verify as check
+    from ..receipts.form import RECEIPT_BYTES_MAX
 
     given = sum(map(bool, (genesis, checkpoint, validators_hash, ledger)))
     if given != 1:
@@ -128,8 +129,7 @@ def verify(
 
 
 async def _exported(client: "LedgerClient", what: Kind, names: list[str]) -> "Receipt":
-    from client_sdk.receipts import export
-
+    from ..receipts import export
     from .tx import digest_of
 
     if what is Kind.TX:
@@ -157,7 +157,7 @@ def _number(text: str) -> int:
 
 
 def _about(receipt: "Receipt") -> str:
-    from client_sdk.receipts import Acceptance
+    from ..receipts import Acceptance
 
     if isinstance(receipt.proof, Acceptance):
         return f"transaction {receipt.subject} was accepted in block {receipt.height}"
@@ -168,9 +168,9 @@ def _about(receipt: "Receipt") -> str:
 
 
 def _trust(genesis: Path | None, checkpoint: str, validators_hash: str, ledger: str) -> "Trust":
-    from client_sdk.light import trust_genesis
-    from client_sdk.receipts import CheckpointTrust, GenesisTrust, ValidatorsTrust
-    from client_sdk.session import genesis_document
+    from ..light import trust_genesis
+    from ..receipts import CheckpointTrust, GenesisTrust, ValidatorsTrust
+    from ..session import genesis_document
 
     if genesis is not None:
         return GenesisTrust(_genesis(genesis))
@@ -183,8 +183,8 @@ def _trust(genesis: Path | None, checkpoint: str, validators_hash: str, ledger: 
 
 
 def _genesis(path: Path) -> Any:
-    from client_sdk.light import trust_genesis
-    from client_sdk.wire import AnswerMalformed, parse
+    from ..light import trust_genesis
+    from ..wire import AnswerMalformed, parse
 
     with path.open("rb") as opened:
         raw = opened.read(_GENESIS_BYTES_MAX + 1)
@@ -234,9 +234,10 @@ def _described(proven: "Proven") -> tuple[dict[str, Any], list[Any]]:
 def _transaction(
     proven: "Proven", accepted: "Accepted", described: dict[str, Any], foot: dict[str, Any]
 ) -> tuple[dict[str, Any], list[Any]]:
-    from client_sdk.refusals import events_of
     from contracts.kernel import crypto
     from contracts.transition import message_of
+
+    from ..refusals import events_of
 
     signer, asked = crypto.did_key(accepted.envelope.key), plain(message_of(accepted.envelope))
     events = events_of(accepted.result.data)

@@ -11,9 +11,10 @@ from .errors import leaving
 from .output import Format, Line, Rows, Stream, emit, plain
 
 if TYPE_CHECKING:
-    from client_sdk.client import LedgerClient
     from contracts.kernel import Event
     from contracts.rounds import Round
+
+    from ..client import LedgerClient
 
 app = noun()
 

@@ -13,11 +13,12 @@ from .errors import CliError
 from .output import Fields, Format, Line, Rows, emit, note, plain
 
 if TYPE_CHECKING:
-    from client_sdk.client import LedgerClient, Receipt
-    from client_sdk.keys import Keyring
-    from client_sdk.session import Session
     from contracts.rounds import Task
     from contracts.terms import Terms
+
+    from ..client import LedgerClient, Receipt
+    from ..keys import Keyring
+    from ..session import Session
 
 app = noun()
 _Name = Annotated[str, typer.Argument(metavar="TASK", help="The task.")]
@@ -38,9 +39,9 @@ def create(
 
     When they pass, data owners join with `fedledger task join`, and an aggregator opens rounds.
     """
-    from client_sdk.training import terms_file
     from contracts.governance import OpenTask, Propose
 
+    from ..training import terms_file
     from .proposal import announce
 
     terms, artefacts = terms_file.load(file)
@@ -134,10 +135,10 @@ def _form(opened: Access, terms: "Terms") -> str:
     """The model that a participant brings, from the task's public inputs; a store that is down hides only this."""
     import asyncio
 
-    from client_sdk.payloads.errors import PayloadError
-    from client_sdk.session import open_store
-    from client_sdk.training import artefacts
-    from client_sdk.training.task import fetch
+    from ..payloads.errors import PayloadError
+    from ..session import open_store
+    from ..training import artefacts
+    from ..training.task import fetch
 
     async def inputs() -> bytes:
         async with open_store(opened.profile()) as store:

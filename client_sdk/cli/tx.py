@@ -13,9 +13,10 @@ from .output import Fields, Format, Line, Rows, emit, plain
 from .trust import unverified
 
 if TYPE_CHECKING:
-    from client_sdk.client import LedgerClient
-    from client_sdk.queries import DecidedTx
     from contracts.kernel import Event
+
+    from ..client import LedgerClient
+    from ..queries import DecidedTx
 
 app = noun()
 
@@ -36,9 +37,10 @@ def show(
 
 
 async def _described(client: "LedgerClient", digest: bytes) -> tuple[dict[str, Any], list[Any]]:
-    from client_sdk.refusals import events_of, refusal_of
     from contracts.kernel import crypto
     from contracts.transition import message_of, parse
+
+    from ..refusals import events_of, refusal_of
 
     found = await _found(client, digest)
     result = found.result

@@ -12,10 +12,11 @@ from .errors import CliError
 from .output import Fields, Format, Line, Rows, emit, plain
 
 if TYPE_CHECKING:
-    from client_sdk.client import LedgerClient
-    from client_sdk.keys import Keyring
     from contracts.governance import Action
     from contracts.validators import NewValidator, Validator
+
+    from ..client import LedgerClient
+    from ..keys import Keyring
 
 app = noun()
 _Operator = Annotated[str, typer.Option("--operator", metavar="ORG", help="The organisation that runs the validator.")]
@@ -144,7 +145,7 @@ async def _named(client: "LedgerClient", key: str) -> bytes:
 
 
 def _proved(opened: Access, operator: str, key_file: Path) -> "NewValidator":
-    from client_sdk.validator_keys import NoValidatorKey, admission, read_validator_key
+    from ..validator_keys import NoValidatorKey, admission, read_validator_key
 
     try:
         seed = read_validator_key(key_file)
@@ -166,6 +167,6 @@ def _stated(operator: str, public: str, proof: str) -> "NewValidator":
 
 
 def _address(one: "Validator") -> str:
-    from client_sdk.validator_keys import address_of
+    from ..validator_keys import address_of
 
     return address_of(one.public)

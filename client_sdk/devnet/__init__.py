@@ -12,8 +12,7 @@ real organisation makes its keys itself and never on one machine with the others
 """
 
 from .errors import DevnetError
-from .layout import Layout, default_home
+from .layout import Layout
 from .manifest import Manifest, load_manifest
-from .profile import Profile, load_profile
 
-__all__ = ["DevnetError", "Layout", "Manifest", "Profile", "default_home", "load_manifest", "load_profile"]
+__all__ = ["DevnetError", "Layout", "Manifest", "load_manifest"]

@@ -8,10 +8,11 @@ consensus. Measured on two cores with four validators (research/ledger.md, secti
 from dataclasses import dataclass
 from typing import Final
 
+import tomli_w
+
 from contracts.kernel import limits
 
 from .manifest import Timeouts
-from .toml_text import render
 
 _RATE_BYTES: Final = 20 << 20  # Per connection and second: a LAN's, not the 5 MB/s meant for public networks.
 MEMPOOL_TXS: Final = 43_008  # All shares of 256 members in the application's account of the pool: see ADR 0008.
@@ -92,7 +93,7 @@ def config_text(node: NodeSettings, pace: Pace) -> str:
         "tx_index": {"indexer": "kv"},
         "instrumentation": {"prometheus": False},
     }
-    return render(document, "Written each time the devnet starts: changes here are lost.")
+    return f"# Written each time the devnet starts: changes here are lost.\n{tomli_w.dumps(document)}"
 
 
 def _rpc(node: NodeSettings) -> dict[str, object]:

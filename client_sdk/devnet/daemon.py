@@ -11,8 +11,7 @@ import signal
 import sys
 from pathlib import Path
 
-from client_sdk.payloads.errors import PayloadError
-
+from ..payloads.errors import PayloadError
 from .errors import DevnetError
 from .layout import Layout
 from .manifest import load_manifest

@@ -20,12 +20,6 @@ class ManifestInvalid(DevnetError, ValueError):
         self.hint = f"Correct '{field}' in {source}; chain_config/devnet.toml is an example of every setting."
 
 
-class ProfileInvalid(DevnetError, ValueError):
-    """A member's profile that cannot be read."""
-
-    hint = "Profiles are written when a devnet starts: start it again with 'fedledger devnet up'."
-
-
 class BinaryMissing(DevnetError):
     """CometBFT or Kubo is not where it should be, or is not a program."""
 

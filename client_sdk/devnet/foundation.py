@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from client_sdk import age_passphrase, keys
-from client_sdk.private_files import create_private, make_private_directory
 from contracts import identity, transition
 from contracts.kernel import codec
 from contracts.kernel.types import Purpose
 
+from .. import age_passphrase, keys
+from ..private_files import create_private, make_private_directory
 from . import cometbft_home
 from .errors import HomeDiffers, HomeOccupied, NoDevnet, NotEnoughDisk, StateUnreadable
 from .layout import Layout

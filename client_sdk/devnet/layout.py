@@ -13,26 +13,13 @@
 The folder and everything in it is for its owner only.
 """
 
-import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-HOME_VARIABLE: Final = "FEDLEDGER_HOME"
+from ..session import homes
+
 REPOSITORY: Final = Path(__file__).resolve().parent.parent.parent
-
-
-def default_home(environment: Mapping[str, str] = os.environ, start: Path | None = None) -> Path:
-    """The devnet's home: where FEDLEDGER_HOME says, else the nearest one at or above the working directory.
-
-    Where there is none yet, it is ``.fedledger/devnet`` in the working directory.
-    """
-    if environment.get(HOME_VARIABLE):
-        return Path(environment[HOME_VARIABLE]).absolute() / "devnet"
-    here = (start or Path.cwd()).absolute()
-    candidates = [folder / ".fedledger" / "devnet" for folder in (here, *here.parents)]
-    return next((home for home in candidates if (home / "manifest.toml").is_file()), candidates[0])
 
 
 def shipped_manifest() -> Path:
@@ -100,8 +87,8 @@ class Layout:
 
     def member(self, organisation: str) -> Path:
         """An organisation's own folder."""
-        return self.home / "members" / organisation
+        return homes.member_folder(self.home, organisation)
 
     def profile(self, organisation: str) -> Path:
         """How an organisation reaches the ledger."""
-        return self.member(organisation) / "profile.toml"
+        return homes.profile_path(self.home, organisation)

@@ -12,13 +12,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from client_sdk import strict_toml
-from client_sdk.strict_toml import TomlInvalid
+import tomli_w
+
 from contracts.kernel import codec, limits
 from contracts.kernel.types import Role, Slug
 
+from .. import strict_toml
+from ..payloads.store import StoreKind
+from ..strict_toml import TomlInvalid
 from .errors import ManifestInvalid
-from .toml_text import render
 
 VALIDATORS_MAX: Final = 16
 KUBO_NODES_MAX: Final = 8
@@ -41,13 +43,6 @@ class Timeouts(StrEnum):
 
     CONSORTIUM = "consortium"  # A block in about 300 ms.
     FAST = "fast"  # As fast as consensus allows, for tests.
-
-
-class StoreKind(StrEnum):
-    """Where payloads are kept."""
-
-    KUBO = "kubo"  # IPFS nodes in a private swarm.
-    LOCAL = "local"  # The embedded block folder.
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +165,7 @@ def manifest_text(manifest: Manifest) -> str:
             for member in manifest.organisations
         ],
     }
-    return render(document, "What this devnet was made from. Changing it here changes nothing.")
+    return f"# What this devnet was made from. Changing it here changes nothing.\n{tomli_w.dumps(document)}"
 
 
 class _Fields:

@@ -11,9 +11,8 @@ from typing import Any, Final
 
 import aiohttp
 
-from client_sdk.payloads.errors import StoreUnavailable
-from client_sdk.payloads.kubo_rpc import KuboRpc
-
+from ..payloads.errors import StoreUnavailable
+from ..payloads.kubo_rpc import KuboRpc
 from .process import Child, exit_text
 
 _POLL_SECONDS: Final = 0.05

@@ -7,8 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from client_sdk.private_files import replace_private
-
+from ..private_files import replace_private
 from .errors import StateUnreadable
 from .ownership import began_of, is_same_process
 from .process import Child, ProcessKind, ProcessStatus

@@ -22,10 +22,9 @@ from typing import Final, Self
 
 import aiohttp
 
-from client_sdk.payloads import kubo_node
-from client_sdk.payloads.kubo_node import KuboNode, KuboNodeSpec
-from client_sdk.private_files import PrivateFileError
-
+from ..payloads import kubo_node
+from ..payloads.kubo_node import KuboNode, KuboNodeSpec
+from ..private_files import PrivateFileError
 from . import binaries, control, wiring
 from .errors import DevnetError, NotRunning, ProcessNotRunning, UnknownProcess
 from .foundation import genesis_facts, prepare, require_disk

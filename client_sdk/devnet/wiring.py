@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from client_sdk.keys import keyring_path
-from client_sdk.payloads.kubo_node import KuboNodeSpec
-from client_sdk.private_files import make_private_directory, replace_private
-
+from ..keys import keyring_path
+from ..payloads.kubo_node import KuboNodeSpec
+from ..payloads.store import StoreKind
+from ..private_files import make_private_directory, replace_private
+from ..session.profile import Profile, write_profile
 from . import binaries, cometbft_config, cometbft_home
 from .foundation import genesis_facts
 from .layout import Layout
-from .manifest import Application, Manifest, StoreKind
+from .manifest import Application, Manifest
 from .ports import free_ports
 from .process import Command, ProcessKind
-from .profile import Profile, write_profile
 
 SOCKET_PATH_BYTES_MAX: Final = 107  # Linux has 108 in sun_path, one ends the string.
 _CONTROL: Final = "control.sock"
@@ -184,4 +184,6 @@ def _write_profiles(layout: Layout, manifest: Manifest, wiring: Wiring) -> None:
             keyring=keyring_path(layout.member(member.name), member.name),
             passphrase=layout.passphrase,
         )
-        write_profile(layout.profile(member.name), profile)
+        write_profile(
+            layout.profile(member.name), profile, "Written each time the devnet starts: changes here are lost."
+        )

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from client_sdk.wire import INT32_MAX, INT64_MAX, UINT32_MAX, Answer, AnswerMalformed
 from contracts.kernel.crypto import PUBLIC_KEY_BYTES, SIGNATURE_BYTES
 from contracts.kernel.merkle import DIGEST_BYTES
 
+from ..wire import INT32_MAX, INT64_MAX, UINT32_MAX, Answer, AnswerMalformed
 from .errors import VerificationFailed
 from .headers import (
     ADDRESS_BYTES,

@@ -21,8 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from client_sdk.private_files import make_private_directory, replace_private
-
+from ..private_files import make_private_directory, replace_private
 from .errors import PayloadError, StoreUnavailable
 from .kubo_rpc import KuboRpc
 

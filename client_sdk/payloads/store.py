@@ -8,6 +8,7 @@ CID of a payload that nobody has seen yet, and only when the ledger has accepted
 Every method is idempotent, so a caller may repeat it after a crash or a ``StoreUnavailable``.
 """
 
+from enum import StrEnum
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
@@ -22,9 +23,17 @@ __all__ = [
     "PayloadNotFound",
     "PayloadStore",
     "PayloadTooLarge",
+    "StoreKind",
     "StoreUnavailable",
     "payload_cid",
 ]
+
+
+class StoreKind(StrEnum):
+    """The stores there are, by the names that profiles and manifests give them."""
+
+    KUBO = "kubo"  # An IPFS node, by its RPC.
+    LOCAL = "local"  # The embedded block folder.
 
 
 @runtime_checkable

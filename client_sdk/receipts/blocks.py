@@ -5,20 +5,12 @@ Every ``read_*`` raises ReceiptUnreadable, naming the part that the reader is at
 
 from typing import Final
 
-from client_sdk.light import (
-    Commit,
-    CommitSignature,
-    Flag,
-    Header,
-    Validator,
-    ValidatorSet,
-    VerificationFailed,
-)
-from client_sdk.light.headers import ADDRESS_BYTES, POWER_MAX, VALIDATORS_MAX, BlockId
 from contracts.kernel import limits
 from contracts.kernel.crypto import PUBLIC_KEY_BYTES, SIGNATURE_BYTES
 from contracts.kernel.merkle import DIGEST_BYTES
 
+from ..light import Commit, CommitSignature, Flag, Header, Validator, ValidatorSet, VerificationFailed
+from ..light.headers import ADDRESS_BYTES, POWER_MAX, VALIDATORS_MAX, BlockId
 from . import cbor
 from .cbor import Reader
 from .errors import ReceiptUnreadable

@@ -6,18 +6,6 @@ The node is not trusted: what it answered is put together and verified from the 
 from collections.abc import Sequence
 from typing import Final, TypeAlias
 
-from client_sdk import queries
-from client_sdk.client import LedgerClient
-from client_sdk.light import (
-    OverlapTooSmall,
-    SignedHeader,
-    TrustedState,
-    ValidatorSet,
-    prove_result,
-    verify_header,
-)
-from client_sdk.refusals import events_of, refusal_of
-from client_sdk.rpc import AnswerMalformed, RpcClient
 from contracts import contributions, identity, lineage, privacy_budget
 from contracts.contributions import Committed
 from contracts.identity import UnknownDataset, UnknownOrganisation
@@ -25,6 +13,11 @@ from contracts.kernel import crypto, merkle
 from contracts.kernel.merkle import ProofInvalid
 from contracts.models import UnknownVersion
 
+from .. import queries
+from ..client import LedgerClient
+from ..light import OverlapTooSmall, SignedHeader, TrustedState, ValidatorSet, prove_result, verify_header
+from ..refusals import events_of, refusal_of
+from ..rpc import AnswerMalformed, RpcClient
 from .errors import NoReceipt
 from .form import decode, encode
 from .parts import Acceptance, Holding, Proof, Receipt, SignedBlock, Way

@@ -13,10 +13,10 @@ Left to others: whether any of it is true (``verify``).
 
 from typing import Final
 
-from client_sdk.light import Header, TxResult
 from contracts.kernel import limits
 from contracts.kernel.crypto import SIGNATURE_BYTES
 
+from ..light import Header, TxResult
 from . import cbor
 from .blocks import (
     INT32_MAX,

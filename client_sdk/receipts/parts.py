@@ -4,8 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from client_sdk.light import Commit, CommitSignature, Flag, Header, SignedHeader, TxResult, ValidatorSet
 from contracts.kernel import crypto
+
+from ..light import Commit, CommitSignature, Flag, Header, SignedHeader, TxResult, ValidatorSet
 
 
 @dataclass(frozen=True, slots=True)

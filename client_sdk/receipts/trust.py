@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from client_sdk.light import LightClientError, TrustedState, trust_checkpoint, verify_header
-
+from ..light import LightClientError, TrustedState, trust_checkpoint, verify_header
 from .errors import Part, ReceiptNotTrusted
 from .parts import SignedBlock
 

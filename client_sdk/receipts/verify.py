@@ -10,14 +10,14 @@ commit serves for the inclusion of a transaction in H and for its result.
 
 from dataclasses import dataclass
 
-from client_sdk.light import Flag, TxResult
-from client_sdk.light.headers import BLOCK_PROTOCOL, Header
 from contracts.kernel import crypto, envelope, merkle
 from contracts.kernel.codec import Malformed
 from contracts.kernel.envelope import Envelope
 from contracts.kernel.merkle import ProofInvalid, Step
 from contracts.registry import STORES
 
+from ..light import Flag, TxResult
+from ..light.headers import BLOCK_PROTOCOL, Header
 from .errors import Part, ReceiptInvalid
 from .parts import Acceptance, Holding, Receipt, SignedBlock, Way
 from .trust import Trust

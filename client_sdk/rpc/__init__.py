@@ -4,8 +4,7 @@
 follows the chain. The HTTP library is imported when the first call is made.
 """
 
-from client_sdk.wire import AnswerMalformed
-
+from ..wire import AnswerMalformed
 from .answers import (
     ApplicationInfo,
     Block,

@@ -8,12 +8,13 @@ node's word: ``client_sdk.light`` says what of it is true, and reads headers, co
 from dataclasses import dataclass
 from typing import Final
 
-from client_sdk.light.documents import ADDRESS, APP_HASH, CHAIN_ID_CHARS, DIGEST, HASH, NAME_CHARS, read_header
-from client_sdk.light.headers import Header, TxResult
-from client_sdk.light.proofs import Inclusion
-from client_sdk.wire import INT64_MAX, UINT32_MAX, Answer, AnswerMalformed
 from contracts.kernel.crypto import sha256
 from contracts.kernel.merkle import DIGEST_BYTES, ProofOp
+
+from ..light.documents import ADDRESS, APP_HASH, CHAIN_ID_CHARS, DIGEST, HASH, NAME_CHARS, read_header
+from ..light.headers import Header, TxResult
+from ..light.proofs import Inclusion
+from ..wire import INT64_MAX, UINT32_MAX, Answer, AnswerMalformed
 
 _LOG_CHARS: Final = 64 << 10
 _DATA_BYTES: Final = 4 << 20

@@ -11,8 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
-from client_sdk.wire import AnswerMalformed, parse
-
+from ..wire import AnswerMalformed, parse
 from .errors import NodeError, NodeUnavailable, RpcError
 
 if TYPE_CHECKING:

@@ -5,11 +5,10 @@ from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
 from typing import Final, Self
 
-from client_sdk.light.documents import read_genesis, read_signed_header, read_validators_page
-from client_sdk.light.errors import VerificationFailed
-from client_sdk.light.headers import VALIDATORS_MAX, Genesis, SignedHeader, TxResult, Validator, ValidatorSet
-from client_sdk.wire import Answer, AnswerMalformed
-
+from ..light.documents import read_genesis, read_signed_header, read_validators_page
+from ..light.errors import VerificationFailed
+from ..light.headers import VALIDATORS_MAX, Genesis, SignedHeader, TxResult, Validator, ValidatorSet
+from ..wire import Answer, AnswerMalformed
 from . import answers, blocks
 from .answers import ApplicationInfo, Block, Checked, ConsensusParams, FoundTx, NetInfo, QueryAnswer, Status
 from .errors import NodeError, is_not_found

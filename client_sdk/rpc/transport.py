@@ -16,8 +16,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from client_sdk.wire import INT64_MAX, Answer, AnswerMalformed, parse
-
+from ..wire import INT64_MAX, Answer, AnswerMalformed, parse
 from .errors import NodeUnavailable, node_error
 
 if TYPE_CHECKING:

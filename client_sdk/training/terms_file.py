@@ -8,12 +8,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from client_sdk import strict_toml
-from client_sdk.strict_toml import TomlInvalid
 from contracts.kernel import codec
 from contracts.terms import Artefact, Terms
 from learning.refusals import PayloadRefused
 
+from .. import strict_toml
+from ..strict_toml import TomlInvalid
 from . import artefacts
 from .artefacts import ArtefactRefused
 

@@ -17,12 +17,11 @@ from rich.table import Table
 from rich.text import Text
 
 from client_sdk.devnet.errors import DevnetError
-from client_sdk.devnet.manifest import StoreKind
-
-from .data import LOADERS, DataMissing
-from .run import Options, run, with_seed
-from .summary import Summary
-from .view import open_view, round_table
+from client_sdk.payloads.store import StoreKind
+from examples.demo.data import LOADERS, DataMissing
+from examples.demo.run import Options, run, with_seed
+from examples.demo.summary import Summary
+from examples.demo.view import open_view, round_table
 
 PICTURE_COLUMNS = 118
 

@@ -105,7 +105,7 @@ def _planted(
     import torch  # Here, so that measuring a trigger needs no torch.
     from torch.func import functional_call
 
-    from .network import build
+    from examples.demo.network import build
 
     module = build(inputs.widths)
     start = {name: torch.from_numpy(np.array(values)) for name, values in base.items()}

@@ -15,7 +15,8 @@ from client_sdk import keys
 from client_sdk.client import Receipt
 from client_sdk.devnet.manifest import Manifest, Organisation
 from client_sdk.passphrase import read_passphrase
-from client_sdk.session import Session, find_profile, open_session
+from client_sdk.session import Session, open_session
+from client_sdk.session.profile import find_profile
 from contracts.governance import Action, AdmitOrganisation, OpenTask, Propose, Proposed, Vote
 from contracts.identity import AddKey, NewKey, RegisterDataset, possession_statement
 from contracts.kernel import Message

@@ -71,7 +71,7 @@ def _tamper(
 
 def _backdoored(seed: int, number: int, task: fl.TaskView, base: Mapping[str, Records], raw: Records) -> Int32:
     """An update that plants a trigger in the version that the round starts from."""
-    from . import backdoor
+    from examples.demo import backdoor
 
     network = FeedForward(task.inputs.widths)
     network.load(base)
@@ -90,7 +90,7 @@ def _model(widths: tuple[int, ...]) -> tuple[Any, Any]:
     """The logistic regression of the SDK, or a torch module for a network."""
     if len(widths) == 2:
         return None, None
-    from .network import build, record_loss
+    from examples.demo.network import build, record_loss
 
     return build(widths), record_loss
 

@@ -19,11 +19,10 @@ from contracts.kernel import Rejected
 from contracts.kernel.rules import text
 from contracts.models import ReportStolenKey
 from contracts.rounds import JoinTask
+from examples.demo.consortium import DELTA_INVERSE, WORKER, Consortium
+from examples.demo.view import View
+from examples.demo.watch import NANO, Watcher
 from services.aggregator.recompute import network
-
-from .consortium import DELTA_INVERSE, WORKER, Consortium
-from .view import View
-from .watch import NANO, Watcher
 
 PROBE_SECONDS = 45.0  # For every verifier to probe a version and for a quorum's alarms to be counted.
 
@@ -206,7 +205,7 @@ class Incidents:
 
         Returns whether the update is in the version at all.
         """
-        from .backdoor import Trigger, success_rate
+        from examples.demo.backdoor import Trigger, success_rate
 
         task, session = self.watcher.task, self.consortium.members["auditor"]
         version, units = await load_version(session.client, session.store, task, number, fit_only=False)

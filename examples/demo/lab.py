@@ -15,16 +15,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from client_sdk.session import find_profile, open_session
+from client_sdk.session import open_session
+from client_sdk.session.profile import find_profile
 from client_sdk.training.artefacts import CanarySet, TaskInputs
 from client_sdk.training.task import open_task
 from contracts.lineage import Candidate
+from examples.demo.probing import probe
 from learning.feed_forward import FeedForward
 from services.aggregator.aggregator import Aggregator
 from services.aggregator.gather import Gatherer
 from services.aggregator.verifier import Probe, Verifier
-
-from .probing import probe
 
 
 async def main() -> int:

@@ -11,14 +11,13 @@ import numpy as np
 
 from client_sdk.training.trainer import mechanism_of
 from contracts.terms import Terms
+from examples.demo.data import Deal
 from learning import canary
 from learning.entropy import ReproducibleEntropy
 from learning.local_training import local_update
 from learning.logistic import LogisticRegression
 from learning.mechanism import Mechanism, SamplingRate
 from learning.tensors import Float64, Int64, flatten, unflatten
-
-from .data import Deal
 
 CLIP = 1e6  # Far above any gradient: pooled training clips nothing.
 NETWORK_STEPS, NETWORK_BATCH = 2000, 128

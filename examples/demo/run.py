@@ -20,21 +20,21 @@ import safetensors.numpy
 
 from client_sdk.devnet import lifecycle
 from client_sdk.devnet.layout import Layout, shipped_manifest
-from client_sdk.devnet.manifest import Manifest, StoreKind, load_manifest
+from client_sdk.devnet.manifest import Manifest, load_manifest
+from client_sdk.payloads.store import StoreKind
 from client_sdk.training.task import open_task
 from contracts import privacy_budget
 from contracts.terms import Terms, price_of
-
-from . import consortium as forming
-from .consortium import DELTA_INVERSE, Consortium
-from .data import DataMissing, Deal, deal
-from .incidents import Incidents, Plan, Planted, explained
-from .pooled import pooled_accuracy
-from .processes import Workers
-from .summary import Summary, summarise
-from .task import prepare
-from .view import View
-from .watch import NANO, Watcher
+from examples.demo import consortium as forming
+from examples.demo.consortium import DELTA_INVERSE, Consortium
+from examples.demo.data import DataMissing, Deal, deal
+from examples.demo.incidents import Incidents, Plan, Planted, explained
+from examples.demo.pooled import pooled_accuracy
+from examples.demo.processes import Workers
+from examples.demo.summary import Summary, summarise
+from examples.demo.task import prepare
+from examples.demo.view import View
+from examples.demo.watch import NANO, Watcher
 
 LIMIT = 8 * NANO  # ε that the records of an ordinary hospital are promised.
 
@@ -173,7 +173,7 @@ async def _network(options: Options, manifest: Manifest, view: View) -> AsyncIte
 
 
 def _kept_home() -> Path:
-    from client_sdk.devnet.layout import default_home
+    from client_sdk.session.homes import default_home
 
     return default_home()
 

@@ -5,12 +5,11 @@ import statistics
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from client_sdk.devnet.layout import default_home
+from client_sdk.session.homes import default_home
 from contracts import contributions, identity, lineage, privacy_budget, reputation
-
-from .consortium import DELTA_INVERSE, Consortium
-from .view import RoundRow
-from .watch import NANO, Watcher
+from examples.demo.consortium import DELTA_INVERSE, Consortium
+from examples.demo.view import RoundRow
+from examples.demo.watch import NANO, Watcher
 
 PROMISE = (
     "ε bounds what anyone can learn about one record from all published updates together, if the noise was drawn as "

@@ -23,10 +23,9 @@ from contracts.terms import (
     Terms,
     Update,
 )
+from examples.demo.data import Deal
 from learning import fixed
 from learning.tensors import Layout, Records, flatten
-
-from .data import Deal
 
 SCALE_BITS = 16
 ROUNDS = 12  # Room for void rounds and a rollback.

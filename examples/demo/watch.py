@@ -18,11 +18,10 @@ from contracts.models import VersionProposed
 from contracts.privacy_budget import BudgetSpent
 from contracts.reputation import ReputationChanged, Verdict
 from contracts.rounds import RoundClosed, RoundOpened, RoundVoided
+from examples.demo.view import UNFINISHED, RoundRow, View
 from learning import canary
 from learning.tensors import Int64, Records
 from services.aggregator.recompute import network
-
-from .view import UNFINISHED, RoundRow, View
 
 NANO = 10**9
 COSTLY = (Verdict.FILTERED, Verdict.REFUSED, Verdict.MISSING, Verdict.FALSE_PROPOSAL)

@@ -12,6 +12,6 @@ if sys.version_info < (3, 11):  # noqa: UP036 - an older Python is exactly what 
         % (sys.executable, sys.version_info[0], sys.version_info[1])
     )
 
-from .command import main
+from scripts.setup.command import main
 
 sys.exit(main())

@@ -10,12 +10,12 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from .go_tools import drop_own_caches
-from .machine import Finding, Verdict
-from .pins import Clone
-from .plan import Plan, judge_named_binaries, look_around, make_plan
-from .screen import Screen, show_duration
-from .stages import StageFailed, exclusive, run_lanes
+from scripts.setup.go_tools import drop_own_caches
+from scripts.setup.machine import Finding, Verdict
+from scripts.setup.pins import Clone
+from scripts.setup.plan import Plan, judge_named_binaries, look_around, make_plan
+from scripts.setup.screen import Screen, show_duration
+from scripts.setup.stages import StageFailed, exclusive, run_lanes
 
 ROOT = Path(__file__).resolve().parents[2]
 INTERRUPTED = 130

@@ -10,11 +10,11 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .machine import Finding, Verdict, ask, version_of
-from .pins import Clone, GoTool, Version, pinned, show_version
-from .python_env import NETWORK_HINT, UV_SETTINGS, find_uv
-from .stages import Cost, Shell, Stage
-from .stamps import Stamp, fingerprint
+from scripts.setup.machine import Finding, Verdict, ask, version_of
+from scripts.setup.pins import Clone, GoTool, Version, pinned, show_version
+from scripts.setup.python_env import NETWORK_HINT, UV_SETTINGS, find_uv
+from scripts.setup.stages import Cost, Shell, Stage
+from scripts.setup.stamps import Stamp, fingerprint
 
 BUILD_FLAGS = ("-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags=-s -w")
 SETTINGS = {

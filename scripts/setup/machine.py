@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from .pins import PinError, Version, parse_version, show_version
+from scripts.setup.pins import PinError, Version, parse_version, show_version
 
 MEBIBYTE = 1 << 20
 DISK_MARGIN = 512 * MEBIBYTE

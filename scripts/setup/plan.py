@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import go_tools, machine, python_env
-from .machine import Finding
-from .pins import Clone, GoTool
-from .stages import Stage
+from scripts.setup import go_tools, machine, python_env
+from scripts.setup.machine import Finding
+from scripts.setup.pins import Clone, GoTool
+from scripts.setup.stages import Stage
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ import sys
 import tomllib
 from pathlib import Path
 
-from .machine import ask, version_of
-from .pins import Clone, Version, parse_version, pinned
-from .stages import Cost, Shell, Stage
-from .stamps import Stamp, fingerprint
+from scripts.setup.machine import ask, version_of
+from scripts.setup.pins import Clone, Version, parse_version, pinned
+from scripts.setup.stages import Cost, Shell, Stage
+from scripts.setup.stamps import Stamp, fingerprint
 
 MINIMUM_PYTHON: Version = (3, 11)
 MINIMUM_UV: Version = (0, 8)

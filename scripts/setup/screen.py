@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from .machine import Finding, Verdict, show_size
-from .plan import Plan
-from .stages import Stage, StageFailed
+from scripts.setup.machine import Finding, Verdict, show_size
+from scripts.setup.plan import Plan
+from scripts.setup.stages import Stage, StageFailed
 
 STILL_ALIVE_SECONDS = 30
 """How often a log without a terminal is told that work goes on."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Protocol
 
-from .stamps import Stamp
+from scripts.setup.stamps import Stamp
 
 TAIL_LINES = 15
 """How much of a failed stage's log is shown at once."""

@@ -18,6 +18,9 @@ from abci_app.protocol import messages as m
 from abci_app.protocol.blocks import PublicKey
 from abci_app.server import Server
 from contracts.identity import AddKey
+from tests.abci_app.automaton import Automaton
+from tests.abci_app.grammar import CLEAN_START, RECOVERY, IllegalCall, Recorded, check
+from tests.abci_app.test_real_node import Comet
 from tests.abci_client import Call, Recorder
 from tests.consensus import Chain, Genesis, Node
 from tests.kvstore import KeyValueApplication
@@ -27,10 +30,6 @@ from tests.simulation.faults import Crash, CrashPoint, MemoryDisk
 from tests.simulation.members import CHAIN_ID, FOUNDERS, GENESIS_TIME_MS, Clerk, genesis
 from tests.simulation.replica import Replica, fields_of
 from tests.simulation.workload import Workload
-
-from .automaton import Automaton
-from .grammar import CLEAN_START, RECOVERY, IllegalCall, Recorded, check
-from .test_real_node import Comet
 
 TERMINALS = {
     "i": "info",

@@ -15,8 +15,8 @@ from client_sdk import client as client_module
 from client_sdk import keys
 from client_sdk import ledger as ledger_module
 from client_sdk.client import NoSigner
-from client_sdk.devnet.errors import ProfileInvalid
 from client_sdk.ledger import Ledger, connect
+from client_sdk.session.profile import ProfileInvalid
 from client_sdk.training import participant
 from client_sdk.training.task import VersionUnfit
 from contracts import lineage, privacy_budget

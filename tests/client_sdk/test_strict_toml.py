@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from client_sdk.devnet.errors import ManifestInvalid, ProfileInvalid
+from client_sdk.devnet.errors import ManifestInvalid
 from client_sdk.devnet.manifest import parse_manifest
-from client_sdk.devnet.profile import load_profile
+from client_sdk.session.profile import ProfileInvalid, load_profile
 from client_sdk.strict_toml import BYTES_MAX, LINE_CHARS_MAX, TomlInvalid, parse
 from client_sdk.training import terms_file
 from client_sdk.training.terms_file import TermsFileInvalid

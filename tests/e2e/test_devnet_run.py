@@ -17,11 +17,12 @@ from client_sdk.client import LedgerClient
 from client_sdk.devnet import lifecycle
 from client_sdk.devnet.errors import BinaryMissing
 from client_sdk.devnet.lifecycle import DevnetStatus
-from client_sdk.devnet.manifest import StoreKind
 from client_sdk.payloads.cid import Cid
 from client_sdk.payloads.kubo import KuboStore
+from client_sdk.payloads.store import StoreKind
 from client_sdk.rpc import RpcClient
-from client_sdk.session import find_profile, open_client
+from client_sdk.session import open_client
+from client_sdk.session.profile import find_profile
 from contracts import contributions, identity, lineage, privacy_budget, reputation, rounds
 from contracts.contributions import Commitment
 from contracts.identity import Key

@@ -23,11 +23,11 @@ from client_sdk import light
 from client_sdk.client import LedgerClient
 from client_sdk.devnet import binaries
 from client_sdk.devnet.manifest import Manifest, parse_manifest
-from client_sdk.devnet.profile import load_profile
 from client_sdk.devnet.supervisor import Devnet
 from client_sdk.light import Flag
 from client_sdk.rpc import RpcClient
 from client_sdk.session import open_client, unlock
+from client_sdk.session.profile import load_profile
 from client_sdk.validator_keys import read_validator_key
 from contracts import rounds, validators
 from contracts.contributions import Publish, Reserve

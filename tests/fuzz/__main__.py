@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from . import engine, with_atheris
-from .targets import TARGETS
+from tests.fuzz import engine, with_atheris
+from tests.fuzz.targets import TARGETS
 
 ALL = "all"
 

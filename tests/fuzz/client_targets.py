@@ -32,8 +32,7 @@ from learning.inputs import Standardisation
 from learning.payload import Expectation, Kind, Manifest, decode_payload, encode_payload
 from learning.tensors import Layout
 from tests.client_sdk.receipts.answered import receipts as real_receipts
-
-from . import corpus
+from tests.fuzz import corpus
 
 _READERS: tuple[Callable[[Answer], object], ...] = (
     answers.read_status,

@@ -13,7 +13,7 @@ from typing import Any
 
 import cbor2
 
-from .trees import DEPTHS, INTEGERS, TEXTS, Claimed, Nested, Tagged, Undefined, changed
+from tests.fuzz.trees import DEPTHS, INTEGERS, TEXTS, Claimed, Nested, Tagged, Undefined, changed
 
 Dialect = Callable[[Random, bytes], bytes]
 _WILD = 0.02  # How often a part is spelled in a way that nobody should read.

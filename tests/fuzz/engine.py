@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from itertools import count
 
-from .targets import Target
+from tests.fuzz.targets import Target
 
 SECONDS_MAX = 1.0  # Of processor time, for one case.
 MEMORY_MAX = 64 << 20  # Bytes beyond what was held before the case.

@@ -22,8 +22,7 @@ from contracts.kernel.merkle import Proof, ProofInvalid, ProofOp
 from contracts.transition import STORES, Transaction
 from tests.chain import CHAIN_ID
 from tests.consortium import HOSPITAL_A
-
-from . import corpus, ledger
+from tests.fuzz import corpus, ledger
 
 _ANSWER_BYTES_MAX = 1 << 26
 _RECORD_BYTES_MAX = 1 << 17

@@ -7,8 +7,8 @@ exchanged stretches, lengths and integers at their extremes. Case ``n`` of a see
 from collections.abc import Callable, Sequence
 from random import Random
 
-from .dialects import Dialect, Unreadable
-from .trees import DEPTHS
+from tests.fuzz.dialects import Dialect, Unreadable
+from tests.fuzz.trees import DEPTHS
 
 CHANGES_MAX = 4
 _WIDTHS = (1, 2, 4, 8)

@@ -24,12 +24,11 @@ from contracts.kernel import Rejected
 from contracts.kernel.codec import Malformed
 from contracts.kernel.merkle import ProofInvalid
 from learning.refusals import PayloadRefused
-
-from . import client_targets as client
-from . import corpus
-from . import ledger_targets as ledger
-from .dialects import Dialect, cbor, json_, protobuf, safetensors, text
-from .mutator import Mutator
+from tests.fuzz import client_targets as client
+from tests.fuzz import corpus
+from tests.fuzz import ledger_targets as ledger
+from tests.fuzz.dialects import Dialect, cbor, json_, protobuf, safetensors, text
+from tests.fuzz.mutator import Mutator
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,10 @@ from client_sdk.payloads import dag_pb
 from client_sdk.wire import Answer
 from contracts.kernel import Event, Message, codec, merkle, replay
 from contracts.registry import CONTRACTS
-
-from . import __main__ as command
-from . import corpus, dialects, engine, with_atheris
-from .mutator import Mutator
-from .targets import TARGETS, Target
+from tests.fuzz import __main__ as command
+from tests.fuzz import corpus, dialects, engine, with_atheris
+from tests.fuzz.mutator import Mutator
+from tests.fuzz.targets import TARGETS, Target
 
 CASES = 2_000
 MEASURED_CASES = 300

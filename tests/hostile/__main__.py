@@ -16,8 +16,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from . import in_process, real_node
-from .siege import Tally
+from tests.hostile import in_process, real_node
+from tests.hostile.siege import Tally
 
 PORTION = 10_000  # Attacks of one seed in this process.
 

@@ -16,12 +16,11 @@ from tests.chain import Member, Signer
 from tests.consortium import AUDITOR
 from tests.fuzz import dialects
 from tests.fuzz.mutator import Mutator
+from tests.hostile import forgery, sayings
+from tests.hostile.kinds import Attack, Kind
 from tests.simulation.hostile import STRANGER
 from tests.simulation.lifecycle import WORKERS_MAX
 from tests.simulation.members import CHAIN_ID, EVERYBODY, HOSPITALS, LABS
-
-from . import forgery, sayings
-from .kinds import Attack, Kind
 
 PATIENCE: Final = 200  # Blocks for which an attack that is not about time stays in time.
 _OF_NO_TYPE: Final = (1.5, [[[]]], {"x": {}}, "é\0", -(2**63), 2**63, [None] * 5_000)

@@ -19,16 +19,15 @@ from contracts import transition
 from contracts.kernel import Message, replay
 from contracts.transition import BlockContext
 from tests.chain import Member, Signer
+from tests.hostile.forger import Forger
+from tests.hostile.kinds import Attack
+from tests.hostile.siege import Tally
 from tests.simulation.agreement import Agreement, Block
 from tests.simulation.hostile import REJECTED, Attacker, lane_of
 from tests.simulation.incidents import incident
 from tests.simulation.lifecycle import Lifecycle, choose_limits
 from tests.simulation.members import GENESIS_TIME_MS, PLAIN_TERMS, VALID_BLOCKS, Clerk, genesis, stream
 from tests.simulation.replica import fields_of
-
-from .forger import Forger
-from .kinds import Attack
-from .siege import Tally
 
 ATTACKS_PER_BLOCK = 50
 PEACEFUL_BLOCKS = 40  # At first, so that there is something to attack.

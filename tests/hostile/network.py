@@ -14,8 +14,9 @@ from pathlib import Path
 
 from client_sdk.devnet.foundation import prepare
 from client_sdk.devnet.layout import Layout, shipped_manifest
-from client_sdk.devnet.manifest import Manifest, StoreKind, Timeouts, load_manifest
+from client_sdk.devnet.manifest import Manifest, Timeouts, load_manifest
 from client_sdk.devnet.supervisor import Devnet
+from client_sdk.payloads.store import StoreKind
 from contracts.transition import Genesis
 from tests.chain import admission_of
 from tests.consortium import OPERATORS

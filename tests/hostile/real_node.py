@@ -19,14 +19,13 @@ from contracts import transition
 from contracts.transition import Genesis
 from tests.chain import Chain
 from tests.client_sdk.comet import height_of
+from tests.hostile.forger import PATIENCE, Forger
+from tests.hostile.kinds import Attack, Kind
+from tests.hostile.network import network, pids
+from tests.hostile.siege import BY_THE_NODE, IN_CACHE, Tally
 from tests.simulation.incidents import incident
 from tests.simulation.lifecycle import Lifecycle, choose_limits
 from tests.simulation.members import PLAIN_TERMS, Clerk, stream
-
-from .forger import PATIENCE, Forger
-from .kinds import Attack, Kind
-from .network import network, pids
-from .siege import BY_THE_NODE, IN_CACHE, Tally
 
 WAVE = 50  # Attacks between two looks at the chain.
 WAVES_PER_PEACE = 4

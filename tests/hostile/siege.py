@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from abci_app.pool import ALLOWANCES, POOL_SHARE_FULL
-
-from .kinds import Attack, Kind
+from tests.hostile.kinds import Attack, Kind
 
 FAULTS_MAX = 50
 IN_CACHE = "in the node's cache"

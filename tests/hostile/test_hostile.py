@@ -12,14 +12,13 @@ from contracts import identity, transition
 from contracts.kernel import Rejected, crypto, envelope
 from contracts.transition import Transaction
 from tests.chain import Chain
+from tests.hostile import __main__ as command
+from tests.hostile import forgery, in_process
+from tests.hostile.forger import Forger
+from tests.hostile.in_process import Besieged, besiege
+from tests.hostile.kinds import EXPECTED, Attack, Kind
+from tests.hostile.siege import Tally
 from tests.simulation.members import CHAIN_ID, genesis
-
-from . import __main__ as command
-from . import forgery, in_process
-from .forger import Forger
-from .in_process import Besieged, besiege
-from .kinds import EXPECTED, Attack, Kind
-from .siege import Tally
 
 ATTACKS = 5_000
 SEED = 1

@@ -5,9 +5,8 @@ import asyncio
 import pytest
 
 from client_sdk.devnet.errors import BinaryMissing
-
-from . import real_node
-from .kinds import Kind
+from tests.hostile import real_node
+from tests.hostile.kinds import Kind
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 ATTACKS = 500

@@ -16,16 +16,15 @@ from random import Random
 from typing import Any
 
 from client_sdk.devnet.manifest import Timeouts
-
-from .audit import cometbft_version
-from .business import KeyRotation, motion, training_round
-from .campaign import Campaign, Killed
-from .load import Desk, Load
-from .members import form
-from .network import network
-from .plan import Death, Phase, Victim, deaths
-from .report import report
-from .witness import Witness
+from tests.reliability.audit import cometbft_version
+from tests.reliability.business import KeyRotation, motion, training_round
+from tests.reliability.campaign import Campaign, Killed
+from tests.reliability.load import Desk, Load
+from tests.reliability.members import form
+from tests.reliability.network import network
+from tests.reliability.plan import Death, Phase, Victim, deaths
+from tests.reliability.report import report
+from tests.reliability.witness import Witness
 
 KILLS, RATE = 50, 20.0
 MOTIONS_AT_ONCE = 3

@@ -14,8 +14,7 @@ from typing import TypeVar
 
 from client_sdk.light.headers import Header, TxResult
 from client_sdk.rpc import RpcClient
-
-from .witness import Decided, Seen, Witness
+from tests.reliability.witness import Decided, Seen, Witness
 
 T = TypeVar("T")
 AT_ONCE = 8  # Questions to one node.

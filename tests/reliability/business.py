@@ -17,9 +17,8 @@ from contracts.models import ProposeVersion, VersionProposed, VoteVersion, quoru
 from contracts.reputation import Verdict
 from contracts.rounds import CloseRound, OpenRound, RoundOpened, RoundStillMoving
 from tests.consortium import RECIPIENT, artefact, cid, digest
-
-from .load import Desk, NotDecided, Refused
-from .members import DATASET, MODEL, TASK
+from tests.reliability.load import Desk, NotDecided, Refused
+from tests.reliability.members import DATASET, MODEL, TASK
 
 _WAIT_SECONDS = 1.0
 _OPENING_TRIES = 60  # At one a second: longer than all deadlines of a round together.

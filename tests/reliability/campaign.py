@@ -18,12 +18,11 @@ from client_sdk.devnet.errors import ProcessFailed
 from client_sdk.rpc.errors import RpcError
 from client_sdk.wire import AnswerMalformed
 from tests.abci_app import grammar
-
-from .audit import Audit, asking, audit, disagreements
-from .network import RelayedDevnet
-from .plan import INTERVALS, LONG_HOLD, MOMENT_OF, WITHIN, Death, Phase, Victim
-from .relay import Moment, Trap
-from .witness import Witness
+from tests.reliability.audit import Audit, asking, audit, disagreements
+from tests.reliability.network import RelayedDevnet
+from tests.reliability.plan import INTERVALS, LONG_HOLD, MOMENT_OF, WITHIN, Death, Phase, Victim
+from tests.reliability.relay import Moment, Trap
+from tests.reliability.witness import Witness
 
 AIM_SECONDS = 30.0  # For the moment that is aimed at to come.
 SETTLE_SECONDS = 0.7  # For what was decided at the death to be seen.

@@ -21,9 +21,8 @@ from client_sdk.wire import AnswerMalformed
 from contracts.kernel import Event, Message, codec, envelope, limits
 from contracts.kernel.types import Purpose
 from contracts.transition import Expired, Replayed
-
-from .members import Members
-from .witness import Decided, Witness
+from tests.reliability.members import Members
+from tests.reliability.witness import Decided, Witness
 
 VALID_BLOCKS = 60
 RESEND_SECONDS = 2.0

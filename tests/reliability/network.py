@@ -14,11 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from client_sdk.devnet.layout import shipped_manifest
-from client_sdk.devnet.manifest import Manifest, StoreKind, Timeouts, load_manifest
+from client_sdk.devnet.manifest import Manifest, Timeouts, load_manifest
 from client_sdk.devnet.process import Child, Command, ProcessKind
 from client_sdk.devnet.supervisor import Devnet
-
-from .relay import Relay
+from client_sdk.payloads.store import StoreKind
+from tests.reliability.relay import Relay
 
 GONE_SECONDS = 10.0  # For a process that was killed, or whose application is gone, to end.
 _POLL_SECONDS = 0.01

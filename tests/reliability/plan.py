@@ -10,7 +10,7 @@ from enum import StrEnum
 from itertools import cycle, islice
 from random import Random
 
-from .relay import Moment
+from tests.reliability.relay import Moment
 
 
 class Victim(StrEnum):

@@ -10,9 +10,8 @@ from typing import Any
 
 from client_sdk.devnet.manifest import Timeouts
 from contracts.transition import APP_VERSION
-
-from .campaign import Killed, Outcome
-from .plan import Victim
+from tests.reliability.campaign import Killed, Outcome
+from tests.reliability.plan import Victim
 
 ERRORS_MAX = 300  # Characters of one fault: a log's end can be long.
 

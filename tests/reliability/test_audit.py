@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from .audit import Chain, Row, differences, lost
-from .witness import Decided
+from tests.reliability.audit import Chain, Row, differences, lost
+from tests.reliability.witness import Decided
 
 A, B = b"a" * 32, b"b" * 32
 CHAIN: Chain = {1: Row(b"one", b"", {A: (0, b"x")}), 2: Row(b"two", b"root", {})}

@@ -9,9 +9,8 @@ import pytest
 
 from client_sdk.devnet.errors import BinaryMissing
 from client_sdk.devnet.manifest import Timeouts
-
-from .__main__ import run
-from .plan import Death, Phase, Victim
+from tests.reliability.__main__ import run
+from tests.reliability.plan import Death, Phase, Victim
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 

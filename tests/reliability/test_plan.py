@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from .plan import Phase, Victim, deaths
+from tests.reliability.plan import Phase, Victim, deaths
 
 
 def test_a_seed_gives_the_same_plan_and_another_seed_another() -> None:

@@ -12,8 +12,7 @@ from abci_app.server import Server
 from tests.abci_app import grammar
 from tests.abci_client import AbciConnection, NodeHalted
 from tests.kvstore import KeyValueApplication
-
-from .relay import Moment, Relay, Trap
+from tests.reliability.relay import Moment, Relay, Trap
 
 
 @asynccontextmanager

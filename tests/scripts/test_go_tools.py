@@ -11,8 +11,7 @@ from scripts.setup.machine import Verdict
 from scripts.setup.pins import Clone, GoTool, show_version
 from scripts.setup.screen import Screen
 from scripts.setup.stages import StageFailed, run_lanes
-
-from .conftest import MakeProgram
+from tests.scripts.conftest import MakeProgram
 
 
 @pytest.fixture(params=[0, 1], ids=["cometbft", "kubo"])

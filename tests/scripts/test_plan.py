@@ -15,8 +15,7 @@ from scripts.setup.machine import Verdict, check_disk, check_go, check_python, s
 from scripts.setup.pins import Clone, show_version
 from scripts.setup.plan import Plan, look_around, make_plan
 from scripts.setup.stages import Stage
-
-from .conftest import MakeProgram
+from tests.scripts.conftest import MakeProgram
 
 
 def names(stages: tuple[Stage, ...]) -> list[str]:

@@ -18,9 +18,9 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from . import planted
-from .checkers import CHECKERS
-from .seeds import REPLICAS, Report, SeedFailed, simulate
+from tests.simulation import planted
+from tests.simulation.checkers import CHECKERS
+from tests.simulation.seeds import REPLICAS, Report, SeedFailed, simulate
 
 PROGRESS_SECONDS = 5.0
 CHUNK = 8  # Seeds that a worker takes at once.

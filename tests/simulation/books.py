@@ -28,10 +28,9 @@ from contracts.kernel.envelope import Envelope
 from contracts.lineage import Status, VersionDecided
 from contracts.reputation import ReputationChanged
 from contracts.transition import Genesis
-
-from .agreement import Block, Violation
-from .members import TERMS_OF
-from .purse import Purse
+from tests.simulation.agreement import Block, Violation
+from tests.simulation.members import TERMS_OF
+from tests.simulation.purse import Purse
 
 # Refusals of somebody whom nobody authenticated: they leave no mark.
 _BEFORE_AUTHENTICATION = (3, 4, 5, 6, 7, identity.KeyIsRevoked.code)

@@ -12,9 +12,8 @@ from abci_app.protocol import messages as m
 from contracts.kernel import codec, merkle
 from contracts.kernel.absence import AbsenceProof, verify_absence
 from contracts.transition import STORES
-
-from .agreement import Agreement, Violation
-from .replica import Replica
+from tests.simulation.agreement import Agreement, Violation
+from tests.simulation.replica import Replica
 
 SCAN_LIMIT = 500
 

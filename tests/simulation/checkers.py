@@ -13,11 +13,10 @@ from contracts.kernel.state_tree import StateTree
 from contracts.rounds import Progress
 from contracts.transition import STORES
 from tests.cometbft_blocks import Validator
-
-from .agreement import Block, Violation
-from .books import Books
-from .members import TERMS_OF
-from .purse import Debt
+from tests.simulation.agreement import Block, Violation
+from tests.simulation.books import Books
+from tests.simulation.members import TERMS_OF
+from tests.simulation.purse import Debt
 
 ROOT_EVERY = 16  # Blocks: rebuilding the whole tree is the dearest check, and every restart does it too.
 

@@ -10,14 +10,13 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from abci_app.pool import POOL_SHARE_FULL
-
-from .agreement import Agreement, Block, Violation
-from .bystanders import Bystanders
-from .faults import IN_A_HEIGHT, IN_A_REPLAY, IN_THE_APPLICATION, Crash, CrashPoint, Disk
-from .hostile import REJECTED, Ploy
-from .members import GENESIS_TIME_MS, NODES, genesis, stream
-from .replica import Replica
-from .workload import Workload
+from tests.simulation.agreement import Agreement, Block, Violation
+from tests.simulation.bystanders import Bystanders
+from tests.simulation.faults import IN_A_HEIGHT, IN_A_REPLAY, IN_THE_APPLICATION, Crash, CrashPoint, Disk
+from tests.simulation.hostile import REJECTED, Ploy
+from tests.simulation.members import GENESIS_TIME_MS, NODES, genesis, stream
+from tests.simulation.replica import Replica
+from tests.simulation.workload import Workload
 
 T = TypeVar("T")
 ROUNDS_MAX = 4

@@ -12,9 +12,8 @@ from contracts.governance import Action, AdmitValidator, Propose, RemoveValidato
 from contracts.kernel import View
 from contracts.models import quorum
 from tests.chain import Member, Validator
-
-from .lifecycle import Due, open_proposals
-from .members import CHAIN_ID, EVERYBODY, HOSPITAL_C, HOSPITALS, LABS, VERIFIERS
+from tests.simulation.lifecycle import Due, open_proposals
+from tests.simulation.members import CHAIN_ID, EVERYBODY, HOSPITAL_C, HOSPITALS, LABS, VERIFIERS
 
 MOTIONS_MAX = 4
 FIRST_HEIGHT = 2  # Before that, members enrol their keys.

@@ -22,9 +22,8 @@ from contracts.rounds import CloseRound, JoinTask, OpenRound
 from contracts.transition import Transaction
 from tests.chain import Member
 from tests.consortium import DATA_CLASS, DATASET, DELTA_INVERSE, LIMIT, digest
-
-from .lifecycle import Lifecycle
-from .members import CHAIN_ID, EVERYBODY, HOSPITALS, LABS, VALID_BLOCKS, VERIFIERS, Clerk
+from tests.simulation.lifecycle import Lifecycle
+from tests.simulation.members import CHAIN_ID, EVERYBODY, HOSPITALS, LABS, VALID_BLOCKS, VERIFIERS, Clerk
 
 STRANGER = Member("stranger")
 SEEN_MAX = 200

@@ -16,9 +16,8 @@ from contracts.models import RaiseAlarm, ReportStolenKey
 from contracts.terms import Terms
 from tests.chain import Member, Signer
 from tests.consortium import digest
-
-from .lifecycle import Lifecycle
-from .members import CHAIN_ID, EVERYBODY, HOSPITALS, VERIFIERS
+from tests.simulation.lifecycle import Lifecycle
+from tests.simulation.members import CHAIN_ID, EVERYBODY, HOSPITALS, VERIFIERS
 
 Signed: TypeAlias = list[tuple[Member | Signer, Message]]
 Incident: TypeAlias = Callable[[Random, Lifecycle, View, int], Signed]

@@ -22,16 +22,7 @@ from contracts.rounds import CloseRound, JoinTask, OpenRound, Progress, Round, S
 from contracts.terms import Terms
 from tests.chain import Member, Signer
 from tests.consortium import DATA_CLASS, DATASET, DELTA_INVERSE, RECIPIENT, artefact, cid, digest
-
-from .members import (
-    CHAIN_ID,
-    EVERYBODY,
-    GENESIS_CAP,
-    HOSPITALS,
-    LATECOMERS,
-    ROLES_OF,
-    VERIFIERS,
-)
+from tests.simulation.members import CHAIN_ID, EVERYBODY, GENESIS_CAP, HOSPITALS, LATECOMERS, ROLES_OF, VERIFIERS
 
 Due: TypeAlias = Iterator[tuple[Member, Message]]
 BY_NAME = {member.name: member for member in EVERYBODY}

@@ -11,9 +11,8 @@ from contracts.kernel import renyi
 from contracts.privacy_budget import NOTHING, Curve
 from contracts.terms import price_of
 from tests.consortium import DELTA_INVERSE
-
-from .agreement import Violation
-from .members import TERMS_OF
+from tests.simulation.agreement import Violation
+from tests.simulation.members import TERMS_OF
 
 
 @dataclass

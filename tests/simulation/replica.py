@@ -18,10 +18,9 @@ from abci_app.store import Store
 from contracts.kernel import View
 from tests.abci_app.grammar import CONNECTION_OF
 from tests.abci_client import Call
-
-from .agreement import Agreement, Block, Violation, timestamp
-from .faults import CrashPoint, Disk, FaultyStore, Fuse
-from .members import NODES
+from tests.simulation.agreement import Agreement, Block, Violation, timestamp
+from tests.simulation.faults import CrashPoint, Disk, FaultyStore, Fuse
+from tests.simulation.members import NODES
 
 _ANSWER_BYTES_MAX = 2**26
 

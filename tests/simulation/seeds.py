@@ -14,14 +14,13 @@ from abci_app.protocol import messages as m
 from contracts import transition
 from contracts.kernel.rules import Rejected, name_of
 from tests.abci_app import grammar
-
-from .agreement import Agreement, Violation
-from .books import Books
-from .checkers import Moment, check
-from .cluster import Cluster
-from .faults import Disk, LmdbDisk, MemoryDisk
-from .members import stream
-from .replica import Replica
+from tests.simulation.agreement import Agreement, Violation
+from tests.simulation.books import Books
+from tests.simulation.checkers import Moment, check
+from tests.simulation.cluster import Cluster
+from tests.simulation.faults import Disk, LmdbDisk, MemoryDisk
+from tests.simulation.members import stream
+from tests.simulation.replica import Replica
 
 CI_SEEDS = 200
 REPLICAS = 4

@@ -2,8 +2,8 @@
 
 import pytest
 
-from .planted import ANOTHER_INTERPRETER, PLANTS
-from .seeds import CI_SEEDS, SeedFailed, simulate
+from tests.simulation.planted import ANOTHER_INTERPRETER, PLANTS
+from tests.simulation.seeds import CI_SEEDS, SeedFailed, simulate
 
 IN_PROCESS = [name for name, plant in PLANTS.items() if plant.noticed_by != ANOTHER_INTERPRETER]
 

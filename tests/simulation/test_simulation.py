@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from .__main__ import main
-from .checkers import CHECKERS
-from .planted import ANOTHER_INTERPRETER, PLANTS
-from .seeds import BLOCKS_MIN, CI_SEEDS, SeedFailed, simulate
+from tests.simulation.__main__ import main
+from tests.simulation.checkers import CHECKERS
+from tests.simulation.planted import ANOTHER_INTERPRETER, PLANTS
+from tests.simulation.seeds import BLOCKS_MIN, CI_SEEDS, SeedFailed, simulate
 
 ROOT = Path(__file__).parents[2]
 CHUNKS = 10

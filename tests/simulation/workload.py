@@ -7,12 +7,11 @@ from contracts.contributions import Commit, Publish, Reserve
 from contracts.kernel import View
 from contracts.rounds import ROUNDS
 from tests.chain import Member
-
-from .elections import Elections
-from .hostile import Attacker
-from .incidents import incident
-from .lifecycle import Lifecycle, choose_limits
-from .members import PLAIN_TERMS, SAMPLED_TERMS, TERMS_OF, Clerk, stream
+from tests.simulation.elections import Elections
+from tests.simulation.hostile import Attacker
+from tests.simulation.incidents import incident
+from tests.simulation.lifecycle import Lifecycle, choose_limits
+from tests.simulation.members import PLAIN_TERMS, SAMPLED_TERMS, TERMS_OF, Clerk, stream
 
 HONEST_MAX = 14  # Transactions in a block; what is left is still due in the next one.
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from client_sdk import age_passphrase, cli, keys, session
-from client_sdk.devnet.manifest import StoreKind
-from client_sdk.devnet.profile import Profile, write_profile
 from client_sdk.payloads import confidential
+from client_sdk.payloads.store import StoreKind
 from client_sdk.private_files import create_private
 from client_sdk.session import Session
+from client_sdk.session.profile import Profile, write_profile
 from client_sdk.training.journal import Journal
 from contracts.kernel.types import Purpose
 from tests import consortium, local_task

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import numpy as np
+import tomli_w
 
-from client_sdk.devnet.toml_text import render
 from client_sdk.training import artefacts
 from learning import fixed
 from learning.inputs import Standardisation
@@ -30,7 +30,7 @@ def write_task(
     (folder / "canary.safetensors").write_bytes(artefacts.encode_canary(raw, targets))
     document = _terms(aggregators, verifiers, rounds, minimum)
     path = folder / "task.toml"
-    path.write_text(render(document, "A small task, for tests."), "utf-8")
+    path.write_text(tomli_w.dumps(document), "utf-8")
     return path
 
 

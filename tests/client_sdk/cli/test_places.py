@@ -8,9 +8,9 @@ from client_sdk import age_passphrase
 from client_sdk.cli import checks
 from client_sdk.devnet.foundation import genesis_facts, prepare
 from client_sdk.devnet.layout import Layout
-from client_sdk.devnet.manifest import StoreKind
-from client_sdk.devnet.profile import Profile, load_profile, write_profile
 from client_sdk.keys import keyring_path
+from client_sdk.payloads.store import StoreKind
+from client_sdk.session.profile import Profile, load_profile, write_profile
 from tests.client_sdk.devnet.networks import one_validator
 
 

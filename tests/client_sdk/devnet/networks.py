@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from client_sdk.devnet.manifest import Application, Manifest, StoreKind, Timeouts, parse_manifest
+from client_sdk.devnet.manifest import Application, Manifest, Timeouts, parse_manifest
+from client_sdk.payloads.store import StoreKind
 
 ONE_VALIDATOR = """
 [chain]

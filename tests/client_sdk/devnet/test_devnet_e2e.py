@@ -23,12 +23,13 @@ from client_sdk.devnet.errors import (
 )
 from client_sdk.devnet.foundation import prepare
 from client_sdk.devnet.layout import Layout
-from client_sdk.devnet.manifest import Application, StoreKind
+from client_sdk.devnet.manifest import Application
 from client_sdk.devnet.ownership import began_of
 from client_sdk.devnet.process import ProcessStatus
 from client_sdk.devnet.readiness import kubo_answers
 from client_sdk.devnet.state import Phase, living, read_state
 from client_sdk.devnet.supervisor import Devnet
+from client_sdk.payloads.store import StoreKind
 from tests.client_sdk.devnet.networks import one_validator, standard
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]

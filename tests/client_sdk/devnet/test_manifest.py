@@ -6,7 +6,8 @@ import pytest
 
 from client_sdk.devnet.errors import ManifestInvalid
 from client_sdk.devnet.layout import shipped_manifest
-from client_sdk.devnet.manifest import StoreKind, Timeouts, load_manifest, manifest_text, parse_manifest
+from client_sdk.devnet.manifest import Timeouts, load_manifest, manifest_text, parse_manifest
+from client_sdk.payloads.store import StoreKind
 from contracts.kernel.types import Role
 from tests.client_sdk.devnet.networks import ONE_VALIDATOR, STAND_BY, one_validator, standard, with_stand_by
 

@@ -8,7 +8,7 @@ import pytest
 
 from client_sdk.devnet import binaries, ports
 from client_sdk.devnet.errors import BinaryMissing, NoFreePorts
-from client_sdk.devnet.layout import default_home
+from client_sdk.session.homes import default_home
 
 
 def test_ports_are_distinct_free_and_below_those_the_system_hands_out():

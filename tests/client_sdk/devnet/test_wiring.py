@@ -9,7 +9,7 @@ import pytest
 from client_sdk.devnet import cometbft_home, foundation, wiring
 from client_sdk.devnet.layout import Layout
 from client_sdk.devnet.manifest import Application
-from client_sdk.devnet.profile import load_profile
+from client_sdk.session.profile import load_profile
 from tests.client_sdk.devnet.networks import one_validator, standard
 
 

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from client_sdk.devnet.errors import ProfileInvalid
-from client_sdk.devnet.manifest import StoreKind
-from client_sdk.devnet.profile import Profile, load_profile, write_profile
+from client_sdk.payloads.store import StoreKind
+from client_sdk.session.profile import Profile, ProfileInvalid, load_profile, write_profile
 
 
 def profile(home: Path) -> Profile:
@@ -51,7 +50,7 @@ def test_a_home_can_be_moved(path, tmp_path):
     [
         ("chain_id = ", "chain = ", "chain_id is missing"),
         ('kind = "kubo"', 'kind = "ftp"', "ftp"),
-        ('rpc = ["http://127.0.0.1:1", "http://127.0.0.1:2"]', "rpc = []", "list of addresses"),
+        ('rpc = [\n    "http://127.0.0.1:1",\n    "http://127.0.0.1:2",\n]', "rpc = []", "list of addresses"),
         ('organisation = "hospital-a"', "organisation = 1", "must be text"),
         ("[keys]", "[key]", "keys is missing"),
         ("[keys]", "[keys", "profile.toml"),

@@ -1,6 +1,6 @@
 """Everything a member's program holds open: a verified client, its payload store, its keys, its journal.
 
-Made from a profile and a key's name. What a name like ``:devnet:`` means is resolved here too.
+Made from a profile and a key's name.
 """
 
 import json
@@ -11,24 +11,20 @@ from pathlib import Path
 
 from contracts.kernel import crypto
 
-from . import keys
-from .checkpoints import CheckpointFile
-from .client import LedgerClient, Signer
-from .devnet.errors import ProfileInvalid
-from .devnet.layout import Layout, default_home
-from .devnet.manifest import StoreKind
-from .devnet.profile import Profile, load_profile
-from .keys import Keyring
-from .light.verify import trust_genesis
-from .passphrase import read_passphrase
-from .payloads.block_folder import BlockFolder
-from .payloads.store import PayloadStore
-from .rpc import RpcClient
-from .training.journal import Journal
-from .trusting import TrustingReader
-from .verified import VerifiedReader
+from .. import keys
+from ..checkpoints import CheckpointFile
+from ..client import LedgerClient, Signer
+from ..keys import Keyring
+from ..light.verify import trust_genesis
+from ..passphrase import read_passphrase
+from ..payloads.block_folder import BlockFolder
+from ..payloads.store import PayloadStore, StoreKind
+from ..rpc import RpcClient
+from ..training.journal import Journal
+from ..trusting import TrustingReader
+from ..verified import VerifiedReader
+from .profile import Profile
 
-DEVNET = ":devnet:"
 ENCRYPTION = "encryption"
 
 
@@ -59,22 +55,6 @@ class Session:
         if self.keyring is None:
             raise keys.KeyNotFound("this session was opened without keys")
         return self.keyring.identities
-
-
-def find_profile(target: str, organisation: str) -> Profile:
-    """The profile of an organisation at a target: ``:devnet:``, a devnet's home, or a profile file.
-
-    Raises devnet.errors.ProfileInvalid, also for a file that is another organisation's: nobody acts for it by mistake.
-    """
-    path = Path(target)
-    if target == DEVNET:
-        path = Layout(default_home()).profile(organisation)
-    elif path.is_dir():
-        path = Layout(path.absolute()).profile(organisation)
-    profile = load_profile(path)
-    if profile.organisation != organisation:
-        raise ProfileInvalid(f"{path} is the profile of {profile.organisation}, not of {organisation}")
-    return profile
 
 
 @asynccontextmanager
@@ -115,7 +95,7 @@ def open_store(profile: Profile) -> PayloadStore:
     """The payload store that the profile names, to be entered. Entering raises payloads.errors.StoreUnavailable."""
     if profile.store is StoreKind.LOCAL:
         return BlockFolder(Path(profile.store_address))
-    from .payloads.kubo import KuboStore  # Only who uses Kubo loads the HTTP library now.
+    from ..payloads.kubo import KuboStore  # Only who uses Kubo loads the HTTP library now.
 
     return KuboStore(profile.store_address)
 

@@ -1,20 +1,27 @@
 """A member's profile: how its programs reach the ledger, the payload store and its keys.
 
-``members/ORG/profile.toml`` in a devnet's home, written anew at each start because ports change. Paths in it are
-relative to its own folder.
+One TOML file; paths in it are relative to its own folder, so that a home can be moved.
 """
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from client_sdk import strict_toml
-from client_sdk.private_files import replace_private
+import tomli_w
 
-from .errors import ProfileInvalid
-from .manifest import StoreKind
-from .toml_text import render
+from .. import strict_toml
+from ..payloads.store import StoreKind
+from ..private_files import replace_private
+from .homes import default_home, profile_path
+
+DEVNET: Final = ":devnet:"
+
+
+class ProfileInvalid(ValueError):
+    """A member's profile that cannot be read."""
+
+    hint = "Profiles are written when a devnet starts: start it again with 'fedledger devnet up'."
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +43,24 @@ class Profile:
     passphrase: Path
 
 
-def write_profile(path: Path, profile: Profile) -> None:
-    """Write a profile, in place of an older one. Raises ExposedFile, OSError."""
+def find_profile(target: str, organisation: str) -> Profile:
+    """The profile of an organisation at a target: ``:devnet:``, a home, or a profile file.
+
+    Raises ProfileInvalid, also for a file that is another organisation's: nobody acts for it by mistake.
+    """
+    path = Path(target)
+    if target == DEVNET:
+        path = profile_path(default_home(), organisation)
+    elif path.is_dir():
+        path = profile_path(path.absolute(), organisation)
+    profile = load_profile(path)
+    if profile.organisation != organisation:
+        raise ProfileInvalid(f"{path} is the profile of {profile.organisation}, not of {organisation}")
+    return profile
+
+
+def write_profile(path: Path, profile: Profile, comment: str = "") -> None:
+    """Write a profile, in place of an older one; ``comment`` goes on top. Raises ExposedFile, OSError."""
 
     def relative(target: Path) -> str:
         return os.path.relpath(target, path.parent)
@@ -55,8 +78,8 @@ def write_profile(path: Path, profile: Profile) -> None:
         "store": {"kind": profile.store.value, "address": address},
         "keys": {"keyring": relative(profile.keyring), "passphrase_file": relative(profile.passphrase)},
     }
-    comment = "Written each time the devnet starts: changes here are lost. Paths are relative to this folder."
-    replace_private(path, render(document, comment).encode("utf-8"))
+    head = "".join(f"# {line}\n" for line in (*comment.splitlines(), "Paths are relative to this folder."))
+    replace_private(path, (head + tomli_w.dumps(document)).encode("utf-8"))
 
 
 def load_profile(path: Path) -> Profile:
