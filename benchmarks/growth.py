@@ -28,10 +28,10 @@ from abci_app.protocol import messages as m
 from benchmarks.load.network import manifest
 from benchmarks.load.process import Node
 from benchmarks.measuring import figures, processes, record
-from client_sdk.devnet.manifest import Application, Timeouts
 from contracts import transition
 from contracts.contributions import COMMITMENTS, Commitment
 from contracts.kernel import crypto
+from devnet.manifest import Application, Timeouts
 
 NAME = "growth"
 SIZES = (10**3, 10**4, 10**5, 10**6)

@@ -20,8 +20,8 @@ from benchmarks.load.point import MEMBERS, Workload
 from benchmarks.load.process import Node
 from benchmarks.load.steps import Step
 from benchmarks.measuring import record
-from client_sdk.devnet.layout import Layout
-from client_sdk.devnet.manifest import Application, Timeouts
+from devnet.layout import Layout
+from devnet.manifest import Application, Timeouts
 
 NAME = "stages"
 BLOCK_TXS = 256

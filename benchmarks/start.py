@@ -22,9 +22,9 @@ from packaging.utils import canonicalize_name
 
 from benchmarks.load.network import manifest
 from benchmarks.measuring import figures, record
-from client_sdk.devnet.manifest import Application, Timeouts
-from client_sdk.devnet.supervisor import Devnet
 from client_sdk.session.homes import HOME_VARIABLE
+from devnet.manifest import Application, Timeouts
+from devnet.supervisor import Devnet
 
 NAME = "start"
 PROGRAM = "fedledger"

@@ -16,8 +16,8 @@ from typing import Any
 from benchmarks.load.driver import LoadFailed
 from benchmarks.load.point import Point, Pressure, Workload, run
 from benchmarks.measuring import record
-from client_sdk.devnet.errors import DevnetError
-from client_sdk.devnet.manifest import Application, Timeouts
+from devnet.errors import DevnetError
+from devnet.manifest import Application, Timeouts
 
 NAME = "throughput"
 RUN_SECONDS = 300.0  # No run takes longer: a chain that stands still is a failed run.

@@ -28,7 +28,7 @@ from types import ModuleType
 from typing import Any, cast, get_args, get_type_hints
 
 from benchmarks.measuring import tables
-from client_sdk.cli import reference
+from cli import reference
 from client_sdk.refusals import NODE_REFUSALS
 from contracts import transition
 from contracts.kernel import Contract, Message, Record, Rejected, codec, limits, types

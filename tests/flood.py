@@ -31,8 +31,6 @@ from pathlib import Path
 from abci_app.door import ACCEPTED_AT
 from client_sdk import queries
 from client_sdk.client import LedgerClient
-from client_sdk.devnet import lifecycle
-from client_sdk.devnet.manifest import Application, Manifest, Organisation, Timeouts
 from client_sdk.payloads.store import StoreKind
 from client_sdk.rpc import RpcClient, RpcError
 from client_sdk.session import open_client, unlock
@@ -44,6 +42,8 @@ from contracts.kernel import Message, codec, crypto, envelope, limits
 from contracts.kernel.types import Purpose, Role
 from contracts.rounds import CloseRound, JoinTask, OpenRound
 from contracts.terms import Deadlines, Estimator, EstimatorKind, Terms
+from devnet import lifecycle
+from devnet.manifest import Application, Manifest, Organisation, Timeouts
 from tests import consortium
 
 OPERATORS = ("hospital-a", "hospital-b", "lab-1", "lab-2")

@@ -36,7 +36,7 @@ from learning.entropy import EntropySource
 from learning.inputs import Standardisation
 from learning.local_training import LocalUpdate
 from learning.tensors import Int32
-from services.aggregator.gather import Gatherer
+from services.rounds.gather import Gatherer
 from tests import consortium
 from tests.chain import Chain, Member
 from tests.consortium import DATASET, HOSPITALS, LAB, LIMIT, MEMBERS, ROLES, TASK

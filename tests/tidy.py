@@ -42,6 +42,8 @@ ARROWS = {
     "abci_app": ("contracts",),
     "client_sdk": ("contracts", "learning"),
     "services": ("client_sdk", "contracts", "learning"),
+    "devnet": ("client_sdk", "contracts"),
+    "cli": ("devnet", "services", "client_sdk", "abci_app", "contracts", "learning"),
     "fedledger": ("client_sdk", "contracts", "learning"),
 }
 OURS = (*ARROWS, "benchmarks", "examples", "scripts", "tests")

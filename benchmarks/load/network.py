@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from benchmarks.load.steps import Step, signed
 from client_sdk import keys
-from client_sdk.devnet import foundation
-from client_sdk.devnet.layout import Layout
-from client_sdk.devnet.manifest import Application, Manifest, Organisation, Timeouts
 from client_sdk.payloads.store import StoreKind
 from contracts.kernel import Message, limits
 from contracts.kernel.types import Purpose, Role
+from devnet import foundation
+from devnet.layout import Layout
+from devnet.manifest import Application, Manifest, Organisation, Timeouts
 
 
 def manifest(application: Application, validators: int, timeouts: Timeouts, members: int) -> Manifest:

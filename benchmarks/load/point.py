@@ -17,10 +17,10 @@ from benchmarks.load.driver import CONNECTIONS, Driver
 from benchmarks.load.network import manifest, members_of
 from benchmarks.load.steps import Step, key_value, sign_all
 from benchmarks.measuring import figures, processes, record
-from client_sdk.devnet.manifest import Application, Timeouts
-from client_sdk.devnet.process import ProcessKind
-from client_sdk.devnet.supervisor import Devnet
 from contracts.kernel import limits
+from devnet.manifest import Application, Timeouts
+from devnet.process import ProcessKind
+from devnet.supervisor import Devnet
 
 WARM_SECONDS: Final = 2.0
 SET_UP_WINDOW: Final = 256  # Few, because some of the set-up comes from few organisations.

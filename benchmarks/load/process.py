@@ -20,10 +20,10 @@ from abci_app.lmdb_store import LmdbStore
 from abci_app.protocol import blocks as b
 from abci_app.protocol import messages as m
 from benchmarks.load.steps import Step
-from client_sdk.devnet import foundation
-from client_sdk.devnet.layout import Layout
-from client_sdk.devnet.manifest import Manifest
 from contracts.kernel import limits
+from devnet import foundation
+from devnet.layout import Layout
+from devnet.manifest import Manifest
 
 _BLOCK_BYTES: Final = 4 << 20
 _BLOCK_SECONDS: Final = 0.3

@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from client_sdk.devnet.errors import DevnetError
 from client_sdk.payloads.store import StoreKind
+from devnet.errors import DevnetError
 from examples.demo.data import LOADERS, DataMissing
 from examples.demo.run import Options, run, with_seed
 from examples.demo.summary import Summary

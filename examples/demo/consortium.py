@@ -13,7 +13,6 @@ from pathlib import Path
 
 from client_sdk import keys
 from client_sdk.client import Receipt
-from client_sdk.devnet.manifest import Manifest, Organisation
 from client_sdk.passphrase import read_passphrase
 from client_sdk.session import Session, open_session
 from client_sdk.session.profile import find_profile
@@ -24,6 +23,7 @@ from contracts.kernel.types import Purpose, Role
 from contracts.models import quorum
 from contracts.rounds import JoinTask, terms_digest
 from contracts.terms import Terms
+from devnet.manifest import Manifest, Organisation
 
 HUMAN, WORKER = "human", "worker"
 DELTA_INVERSE = 100_000

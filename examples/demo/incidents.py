@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import fedledger as fl
-from client_sdk.devnet import lifecycle
 from client_sdk.rpc import RpcClient
 from client_sdk.training.task import load_version
 from contracts import identity
@@ -19,10 +18,11 @@ from contracts.kernel import Rejected
 from contracts.kernel.rules import text
 from contracts.models import ReportStolenKey
 from contracts.rounds import JoinTask
+from devnet import lifecycle
 from examples.demo.consortium import DELTA_INVERSE, WORKER, Consortium
 from examples.demo.view import View
 from examples.demo.watch import NANO, Watcher
-from services.aggregator.recompute import network
+from services.rounds.recompute import network
 
 PROBE_SECONDS = 45.0  # For every verifier to probe a version and for a quorum's alarms to be counted.
 

@@ -23,8 +23,8 @@ from contracts.lineage import Candidate
 from examples.demo.probing import probe
 from learning.feed_forward import FeedForward
 from services.aggregator.aggregator import Aggregator
-from services.aggregator.gather import Gatherer
-from services.aggregator.verifier import Probe, Verifier
+from services.rounds.gather import Gatherer
+from services.verifier.verifier import Probe, Verifier
 
 
 async def main() -> int:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from client_sdk.devnet.layout import REPOSITORY
+from devnet.layout import REPOSITORY
 
 Hear = Callable[[str, dict[str, Any]], None]
 _STOP_SECONDS = 5.0

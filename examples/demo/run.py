@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from client_sdk.devnet import lifecycle
-from client_sdk.devnet.layout import Layout, shipped_manifest
-from client_sdk.devnet.manifest import Manifest, load_manifest
 from client_sdk.payloads.store import StoreKind
 from client_sdk.training.task import open_task
 from contracts import privacy_budget
 from contracts.terms import Terms, price_of
+from devnet import lifecycle
+from devnet.layout import Layout, shipped_manifest
+from devnet.manifest import Manifest, load_manifest
 from examples.demo import consortium as forming
 from examples.demo.consortium import DELTA_INVERSE, Consortium
 from examples.demo.data import DataMissing, Deal, deal

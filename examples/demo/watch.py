@@ -21,7 +21,7 @@ from contracts.rounds import RoundClosed, RoundOpened, RoundVoided
 from examples.demo.view import UNFINISHED, RoundRow, View
 from learning import canary
 from learning.tensors import Int64, Records
-from services.aggregator.recompute import network
+from services.rounds.recompute import network
 
 NANO = 10**9
 COSTLY = (Verdict.FILTERED, Verdict.REFUSED, Verdict.MISSING, Verdict.FALSE_PROPOSAL)

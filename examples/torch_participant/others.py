@@ -15,13 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from client_sdk.devnet import lifecycle
-from client_sdk.devnet.layout import Layout, shipped_manifest
-from client_sdk.devnet.manifest import Manifest, load_manifest
 from client_sdk.payloads.store import StoreKind
 from client_sdk.session.homes import default_home
 from contracts import rounds
 from contracts.terms import Deadlines, Estimator, EstimatorKind, Terms
+from devnet import lifecycle
+from devnet.layout import Layout, shipped_manifest
+from devnet.manifest import Manifest, load_manifest
 from examples.demo import consortium as forming
 from examples.demo.consortium import Consortium
 from examples.demo.data import deal

@@ -13,10 +13,10 @@ from contracts.lineage import Candidate
 from contracts.models import ProposeVersion
 from contracts.rounds import CloseRound, OpenRound, TooFewEligible, require_aggregator
 
-from .gather import Gatherer
-from .observe import PASSING, on_blocks
-from .recompute import NothingToPropose, Recomputed
-from .round import Command, Observation, next_command
+from ..rounds.gather import Gatherer
+from ..rounds.observe import PASSING, on_blocks
+from ..rounds.recompute import NothingToPropose, Recomputed
+from ..rounds.round import Command, Observation, next_command
 
 _log = logging.getLogger(__name__)
 Forge = Callable[[Candidate], Candidate]

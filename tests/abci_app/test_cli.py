@@ -10,9 +10,9 @@ from pathlib import Path
 import lmdb
 import pytest
 
+import cli
 from abci_app import cli as node_cli
-from client_sdk import cli
-from client_sdk.cli.errors import Exit
+from cli.errors import Exit
 from contracts.identity import ORGANISATIONS
 from contracts.kernel import codec
 from tests.abci_app import damage
@@ -26,7 +26,7 @@ PATH = b"identity/organisations/hospital-a"
 def run(capsys, monkeypatch):
     """``run("fsck", …)``: exit status, standard output, standard error."""
     entry = importlib.metadata.EntryPoint("node", "abci_app.cli:node", "fedledger.cli")
-    monkeypatch.setattr("client_sdk.cli.app._entries", lambda: {"node": entry})
+    monkeypatch.setattr("cli.app._entries", lambda: {"node": entry})
     monkeypatch.setenv("COLUMNS", "100")
 
     def run_one(*arguments):
@@ -165,7 +165,7 @@ def test_without_the_extra_of_nodes_the_verbs_say_what_is_missing(missing, tmp_p
     code = (
         "import sys\n"
         f"sys.modules[{missing!r}] = None\n"
-        "from client_sdk.cli import main\n"
+        "from cli import main\n"
         f"assert main(['node', '--help']) == 0\n"
         f"sys.exit(main(['node', 'fsck', '--home', {str(tmp_path)!r}]))"
     )

@@ -23,7 +23,6 @@ from abci_app.memory_store import MemoryStore
 from abci_app.pool import ALLOWANCES, POOL_SHARE_FULL, Pool, Share
 from abci_app.proposals import Standings, choose, fault
 from abci_app.protocol import messages as m
-from client_sdk.devnet import cometbft_config, cometbft_home
 from contracts import identity, transition
 from contracts.governance import OpenTask, Propose, Vote
 from contracts.identity import RevokeKey
@@ -32,6 +31,7 @@ from contracts.kernel.types import Purpose
 from contracts.models import RaiseAlarm
 from contracts.rounds import OpenRound
 from contracts.transition import Transaction
+from devnet import cometbft_config, cometbft_home
 from tests import consortium
 from tests.chain import BLOCK_MS, GENESIS_MS, BlockStep
 from tests.consortium import AUDITOR, HOSPITAL_A, HOSPITAL_B, HOSPITAL_C, LAB, TERMS, digest, reserve

@@ -9,13 +9,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from abci_app.pool import ALLOWANCES, POOL_SHARE_FULL, Pool, Share, everything
 from abci_app.server import Limits
-from client_sdk.devnet import cometbft_config, cometbft_home
 from client_sdk.refusals import PoolShareFull, refusal_of
 from contracts.governance import Vote
 from contracts.identity import RevokeKey
 from contracts.kernel import codec, limits
 from contracts.models import RaiseAlarm, ReportStolenKey
 from contracts.transition import Transaction
+from devnet import cometbft_config, cometbft_home
 from tests import consortium
 from tests.chain import CHAIN_ID
 from tests.consortium import HOSPITAL_A, HOSPITAL_B, HOSPITALS, digest, reserve

@@ -14,7 +14,7 @@ from benchmarks.load.network import manifest
 from benchmarks.load.point import Point, Workload
 from benchmarks.load.process import Node, UnexpectedResult
 from benchmarks.measuring import record, tables
-from client_sdk.devnet.manifest import Application, Timeouts
+from devnet.manifest import Application, Timeouts
 from scripts import gen_docs
 
 

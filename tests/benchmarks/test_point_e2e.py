@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from benchmarks.load.point import Point, Pressure, Workload, run
-from client_sdk.devnet.manifest import Application, Timeouts
+from devnet.manifest import Application, Timeouts
 
 pytestmark = pytest.mark.e2e
 SHORT = Pressure(seconds=1.0, latency_seconds=1.0, window=200, seats=16)

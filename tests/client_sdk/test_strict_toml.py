@@ -4,12 +4,12 @@ import time
 
 import pytest
 
-from client_sdk.devnet.errors import ManifestInvalid
-from client_sdk.devnet.manifest import parse_manifest
 from client_sdk.session.profile import ProfileInvalid, load_profile
 from client_sdk.strict_toml import BYTES_MAX, LINE_CHARS_MAX, TomlInvalid, parse
 from client_sdk.training import terms_file
 from client_sdk.training.terms_file import TermsFileInvalid
+from devnet.errors import ManifestInvalid
+from devnet.manifest import parse_manifest
 
 DEEP = b"x = " + b"[" * 1_500 + b"]" * 500
 DOTTED = b"a." * 30_000 + b"b = 1"  # 60 kB that the standard library reads for eight seconds.

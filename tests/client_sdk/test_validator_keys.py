@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from client_sdk.devnet import cometbft_home
 from client_sdk.validator_keys import NoValidatorKey, address_of, admission, read_validator_key
 from contracts import validators
 from contracts.governance import AdmitValidator, Propose
+from devnet import cometbft_home
 from tests import consortium
 from tests.chain import CHAIN_ID
 from tests.consortium import HOSPITAL_A

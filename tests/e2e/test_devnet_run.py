@@ -14,9 +14,6 @@ from typing import Any
 import pytest
 
 from client_sdk.client import LedgerClient
-from client_sdk.devnet import lifecycle
-from client_sdk.devnet.errors import BinaryMissing
-from client_sdk.devnet.lifecycle import DevnetStatus
 from client_sdk.payloads.cid import Cid
 from client_sdk.payloads.kubo import KuboStore
 from client_sdk.payloads.store import StoreKind
@@ -30,6 +27,9 @@ from contracts.kernel.types import Purpose
 from contracts.lineage import Status, Version
 from contracts.privacy_budget import Account
 from contracts.rounds import Progress, Round, Task
+from devnet import lifecycle
+from devnet.errors import BinaryMissing
+from devnet.lifecycle import DevnetStatus
 from examples.demo import run as demo
 from examples.demo.incidents import Plan
 from examples.demo.run import Options

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from abci_app.pool import POOL_SHARE_FULL, everything
-from client_sdk.devnet.errors import BinaryMissing
+from devnet.errors import BinaryMissing
 from tests import flood
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]

@@ -21,9 +21,6 @@ import pytest
 
 from client_sdk import light
 from client_sdk.client import LedgerClient
-from client_sdk.devnet import binaries
-from client_sdk.devnet.manifest import Manifest, parse_manifest
-from client_sdk.devnet.supervisor import Devnet
 from client_sdk.light import Flag
 from client_sdk.rpc import RpcClient
 from client_sdk.session import open_client, unlock
@@ -38,6 +35,9 @@ from contracts.lineage import Candidate, Judgement, candidate_digest
 from contracts.models import ProposeVersion, VoteVersion
 from contracts.reputation import Verdict
 from contracts.rounds import CloseRound, OpenRound
+from devnet import binaries
+from devnet.manifest import Manifest, parse_manifest
+from devnet.supervisor import Devnet
 from tests import consortium
 from tests.consortium import DATASET, MODEL, TASK
 
@@ -190,7 +190,7 @@ class Chain:
 async def fedledger(home: Path, line: str) -> Any:
     """One command in a process of its own: the data of its JSON envelope."""
     environment = {**os.environ, "FEDLEDGER_HOME": str(home.parent), "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
-    command = [sys.executable, "-m", "client_sdk.cli", *line.split(), "--format", "json"]
+    command = [sys.executable, "-m", "cli", *line.split(), "--format", "json"]
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=pipe, stderr=pipe)
     said, complained = await process.communicate()

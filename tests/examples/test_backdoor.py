@@ -26,7 +26,7 @@ from learning.entropy import ReproducibleEntropy
 from learning.feed_forward import FeedForward
 from learning.robust import Aggregate, Estimator
 from learning.tensors import Int32, unflatten
-from services.aggregator.recompute import max_norm_units, network
+from services.rounds.recompute import max_norm_units, network
 
 SEED, HOSPITALS, ROUNDS, ATTACKER = 1, 6, 7, 3
 SIDE, WHITE = 8, 16.0

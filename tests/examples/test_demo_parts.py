@@ -22,7 +22,7 @@ from examples.demo.run import _cap_for
 from examples.demo.task import RECIPES, ROUNDS, Prepared, prepare
 from examples.demo.view import Lines, RoundRow
 from learning import fixed
-from services.aggregator.recompute import max_norm_units
+from services.rounds.recompute import max_norm_units
 
 HOSPITALS = 6
 VERIFIERS = ("hospital-a", "hospital-b", "lab-1", "lab-2", "auditor")

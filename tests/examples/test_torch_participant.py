@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import safetensors.numpy
 
-from client_sdk.devnet import binaries
-from client_sdk.devnet.errors import BinaryMissing
-from client_sdk.devnet.layout import shipped_manifest
-from client_sdk.devnet.manifest import load_manifest
 from client_sdk.payloads.store import StoreKind
+from devnet import binaries
+from devnet.errors import BinaryMissing
+from devnet.layout import shipped_manifest
+from devnet.manifest import load_manifest
 from examples.demo.data import deal
 
 REPOSITORY = Path(__file__).parents[2]

@@ -11,7 +11,6 @@ from functools import cache
 import numpy as np
 
 from client_sdk import age_passphrase, light, refusals, wire
-from client_sdk.devnet import manifest
 from client_sdk.light.documents import read_genesis, read_signed_header, read_validators_page
 from client_sdk.payloads import car, confidential, dag_pb
 from client_sdk.payloads.cid import Cid, Codec
@@ -27,6 +26,7 @@ from client_sdk.training import artefacts, terms_file
 from client_sdk.wire import Answer, AnswerMalformed
 from contracts.kernel import codec
 from contracts.terms import Artefact
+from devnet import manifest
 from learning import fixed
 from learning.inputs import Standardisation
 from learning.payload import Expectation, Kind, Manifest, decode_payload, encode_payload

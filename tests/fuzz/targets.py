@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from abci_app.application import Halt
 from abci_app.framing import ProtocolError
 from client_sdk.age_passphrase import CannotOpen
-from client_sdk.devnet.errors import ManifestInvalid
 from client_sdk.light import LightClientError
 from client_sdk.payloads.cid import InvalidCid
 from client_sdk.payloads.dag_pb import MalformedNode
@@ -23,6 +22,7 @@ from client_sdk.wire import AnswerMalformed
 from contracts.kernel import Rejected
 from contracts.kernel.codec import Malformed
 from contracts.kernel.merkle import ProofInvalid
+from devnet.errors import ManifestInvalid
 from learning.refusals import PayloadRefused
 from tests.fuzz import client_targets as client
 from tests.fuzz import corpus

@@ -12,12 +12,12 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from client_sdk.devnet.foundation import prepare
-from client_sdk.devnet.layout import Layout, shipped_manifest
-from client_sdk.devnet.manifest import Manifest, Timeouts, load_manifest
-from client_sdk.devnet.supervisor import Devnet
 from client_sdk.payloads.store import StoreKind
 from contracts.transition import Genesis
+from devnet.foundation import prepare
+from devnet.layout import Layout, shipped_manifest
+from devnet.manifest import Manifest, Timeouts, load_manifest
+from devnet.supervisor import Devnet
 from tests.chain import admission_of
 from tests.consortium import OPERATORS
 from tests.simulation.members import CHAIN_ID, genesis

@@ -13,10 +13,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from client_sdk.devnet.supervisor import Devnet
 from client_sdk.rpc import NodeError, RpcClient, TxInCache
 from contracts import transition
 from contracts.transition import Genesis
+from devnet.supervisor import Devnet
 from tests.chain import Chain
 from tests.client_sdk.comet import height_of
 from tests.hostile.forger import PATIENCE, Forger

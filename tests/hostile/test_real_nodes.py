@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from client_sdk.devnet.errors import BinaryMissing
+from devnet.errors import BinaryMissing
 from tests.hostile import real_node
 from tests.hostile.kinds import Kind
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from client_sdk.devnet.manifest import Timeouts
+from devnet.manifest import Timeouts
 from tests.reliability.audit import cometbft_version
 from tests.reliability.business import KeyRotation, motion, training_round
 from tests.reliability.campaign import Campaign, Killed

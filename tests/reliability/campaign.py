@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from client_sdk.devnet.errors import ProcessFailed
 from client_sdk.rpc.errors import RpcError
 from client_sdk.wire import AnswerMalformed
+from devnet.errors import ProcessFailed
 from tests.abci_app import grammar
 from tests.reliability.audit import Audit, asking, audit, disagreements
 from tests.reliability.network import RelayedDevnet

@@ -6,11 +6,11 @@ They are admitted, equipped and bound to a task through the public SDK, by the s
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from client_sdk.devnet.manifest import Manifest
 from client_sdk.keys import SigningKey
 from contracts import rounds
 from contracts.kernel import limits
 from contracts.terms import Deadlines, Estimator, EstimatorKind, Mechanism, MechanismKind, Relation, Terms
+from devnet.manifest import Manifest
 from examples.demo import consortium as forming
 from examples.demo.consortium import HUMAN, WORKER, Consortium
 from tests import consortium

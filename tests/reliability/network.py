@@ -13,11 +13,11 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from client_sdk.devnet.layout import shipped_manifest
-from client_sdk.devnet.manifest import Manifest, Timeouts, load_manifest
-from client_sdk.devnet.process import Child, Command, ProcessKind
-from client_sdk.devnet.supervisor import Devnet
 from client_sdk.payloads.store import StoreKind
+from devnet.layout import shipped_manifest
+from devnet.manifest import Manifest, Timeouts, load_manifest
+from devnet.process import Child, Command, ProcessKind
+from devnet.supervisor import Devnet
 from tests.reliability.relay import Relay
 
 GONE_SECONDS = 10.0  # For a process that was killed, or whose application is gone, to end.

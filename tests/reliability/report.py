@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from client_sdk.devnet.manifest import Timeouts
 from contracts.transition import APP_VERSION
+from devnet.manifest import Timeouts
 from tests.reliability.campaign import Killed, Outcome
 from tests.reliability.plan import Victim
 

@@ -7,8 +7,8 @@ import asyncio
 
 import pytest
 
-from client_sdk.devnet.errors import BinaryMissing
-from client_sdk.devnet.manifest import Timeouts
+from devnet.errors import BinaryMissing
+from devnet.manifest import Timeouts
 from tests.reliability.__main__ import run
 from tests.reliability.plan import Death, Phase, Victim
 

@@ -1,0 +1,167 @@
+"""The command tree: nouns of this package, and those that other packages add.
+
+A noun's module is imported when one of its verbs is called, so ``--help`` loads none of them. Another package adds
+verbs through the entry-point group ``fedledger.cli``: each entry is named for a noun and leads to a Typer application;
+where this package has the noun too, the verbs are merged. An entry that cannot be loaded costs its verbs, nothing else.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Annotated, Any, Final
+
+import typer
+
+from .commands import Noun, Verb
+from .output import note
+from .trust import OPTION, VARIABLE
+
+ENTRY_POINTS: Final = "fedledger.cli"
+PROGRAM: Final = "fedledger"
+# A noun's module has a Typer application ``app``; a verb without a noun is an application of one command.
+NOUNS: Final[Mapping[str, str]] = {
+    "devnet": "Run a whole network on this machine, for development and demonstrations.",
+    "key": "Make, show, enrol and revoke keys.",
+    "org": "Enrol organisations and show them.",
+    "proposal": "What the members vote on: admissions, tasks, rollbacks, validators.",
+    "validator": "Whose nodes decide blocks: list, admit, remove.",
+    "dataset": "Register datasets and show them.",
+    "task": "Create, show and join training tasks.",
+    "budget": "Privacy budgets: what was spent, what a round would cost.",
+    "participant": "Train on your own records, under the ledger's rules.",
+    "aggregator": "Run the rounds of a task.",
+    "verifier": "Recompute proposed versions and vote on them.",
+    "round": "Follow the rounds of a task.",
+    "model": "Versions of a model: history, download, rollback.",
+    "tx": "Look up transactions.",
+    "receipt": "Proofs of what the ledger accepted, as files that are checked offline.",
+    "node": "What a single node has stored: check it, compare two.",
+    "explain": "Say what an error code means and what to do.",
+    "doctor": "Check this machine, the nodes and your keys.",
+}
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A noun in the listing: what the help of a group needs to know of it."""
+
+    help: str
+    hidden: bool = False
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """The line beside the name."""
+        return self.help
+
+
+class Root(Noun):
+    """The nouns, loaded one by one when they are called."""
+
+    _listing = False
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Every noun."""
+        return list(NOUNS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The noun with its verbs; for the help's listing only its line."""
+        if self._listing:
+            return Listed(NOUNS[cmd_name])
+        if cmd_name not in self.commands:
+            built = _built(cmd_name)
+            if built is None:
+                return None
+            self.commands[cmd_name] = built
+        return self.commands[cmd_name]
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """List the nouns without loading them."""
+        self._listing = True
+        try:
+            super().format_commands(ctx, formatter)
+        finally:
+            self._listing = False
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"{PROGRAM} {version()}")
+        raise typer.Exit
+
+
+app = typer.Typer(cls=Root, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.callback(
+    epilog="Exit status: 0 done, 1 refused or failed, 2 no connection or no access, 3 timeout, 4 wrong usage, 5 a bug; "
+    "6 to 8 are of receipts (receipt verify --help), 9 and 10 of nodes (node fsck --help)."
+)
+def root(
+    show_version: Annotated[
+        bool, typer.Option("--version", "-V", is_eager=True, callback=_version, help="Show the version and exit.")
+    ] = False,
+    _debug: Annotated[
+        bool, typer.Option("--debug", envvar="FEDLEDGER_DEBUG", help="Show tracebacks and the program's log.")
+    ] = False,
+    _trust_node: Annotated[
+        bool,
+        typer.Option(
+            OPTION, envvar=VARIABLE, help="Believe the node: read without verification, and say so. Nothing is signed."
+        ),
+    ] = False,
+) -> None:
+    """Govern federated learning between organisations on a ledger that none of them controls.
+
+    Commands are `fedledger NOUN VERB`. Each has --help with an example. To begin: `fedledger devnet up`.
+    """
+
+
+def version() -> str:
+    """The installed version of this distribution."""
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
+
+    try:
+        return installed(PROGRAM)
+    except PackageNotFoundError:
+        return "(run from its source)"
+
+
+def command() -> Any:
+    """The whole program as one command."""
+    return typer.main.get_command(app)
+
+
+def _entries() -> dict[str, Any]:
+    from importlib.metadata import entry_points
+
+    return {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
+
+
+def _built(name: str) -> Any:
+    """A noun's command with all its verbs; None for a name that is none."""
+    built: Any = typer.main.get_command(import_module(f".nouns.{name}", __package__).app) if name in NOUNS else None
+    entry = _entries().get(name)
+    added = _loaded(entry) if entry is not None else None
+    if built is None:
+        built = added
+    elif added is not None:
+        built.commands.update(added.commands)
+    if built is not None:
+        built.name = name
+        built.help = built.help or NOUNS.get(name)
+    return built
+
+
+def _loaded(entry: Any) -> Any:
+    """The verbs behind an entry point, or None and a remark. Plain ones are of a package that cannot import ours."""
+    try:
+        application = entry.load()
+        for command in application.registered_commands:
+            command.cls = command.cls if issubclass(command.cls or object, Verb) else Verb
+        return typer.main.get_command(application)
+    except Exception as error:  # noqa: BLE001 - another package's fault costs its own verbs only.
+        note(f"{PROGRAM}: the commands of {entry.value!r} cannot be loaded: {type(error).__name__}: {error}")
+        return None
+
+
+__all__ = ["NOUNS", "PROGRAM", "app", "command", "version"]

@@ -1,0 +1,84 @@
+"""``fedledger dataset``: what an organisation holds, and the privacy limit that its records are promised."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .. import access, options, units
+from ..access import Access
+from ..commands import noun, verb
+from ..errors import CliError
+from ..output import Format, Line, Rows, emit, plain
+
+if TYPE_CHECKING:
+    from client_sdk.client import LedgerClient, Receipt
+    from client_sdk.keys import Keyring
+
+app = noun()
+
+
+@verb(app, "register", example="dataset register wdbc-a --class breast-cancer --epsilon-limit 4 --as hospital-a/human")
+def register(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The dataset's name in your organisation.")],
+    data_class: Annotated[
+        str, typer.Option("--class", metavar="CLASS", help="What kind of data it is: tasks ask for one.")
+    ],
+    epsilon_limit: Annotated[
+        float, typer.Option("--epsilon-limit", min=0, max=100, help="Most ε that may ever be spent on its records.")
+    ],
+    delta: Annotated[float, typer.Option("--delta", help="δ of that promise, at most 1e-5.")] = 1e-5,
+    who: options.Who = "",
+    ledger: options.Ledger = options.DEVNET,
+    passphrase_file: options.PassphraseFile = None,
+    output: options.Output = Format.TXT,
+) -> None:
+    """Register a dataset under a privacy limit that can never be raised or refilled.
+
+    Only its name, class and limit go to the ledger. The records stay where they are.
+    """
+    from contracts.identity import RegisterDataset
+
+    if not 0 < delta <= 1e-5:
+        raise CliError("USAGE", f"--delta: {delta:g} is not above 0 and at most 1e-5", "Use 1e-5 or less.")
+    message = RegisterDataset(name, data_class, round(epsilon_limit * units.NANO), round(1 / delta))
+
+    async def work(client: "LedgerClient", ring: "Keyring") -> "Receipt":
+        return await access.submit(client, message)
+
+    receipt = Access(ledger, who, passphrase_file, output).act(access.HUMAN, work)
+    promise = f"ε = {units.epsilon(message.epsilon_limit)} at δ = {units.delta(message.delta_inverse)}"
+    emit(
+        output,
+        {**plain(message), "height": receipt.height, "transaction": receipt.hash},
+        Line(f"Registered {name} in block {receipt.height}: its records are promised at most {promise}."),
+        Line(units.EPSILON_MEANS),
+    )
+
+
+@verb(app, "show", example="dataset show hospital-a")
+def show(
+    organisation: Annotated[str, typer.Argument(metavar="ORG", help="Whose; without it, everybody's.")] = "",
+    ledger: options.Ledger = options.DEVNET,
+    who: options.Who = "",
+    output: options.Output = Format.TXT,
+) -> None:
+    """Show registered datasets with their classes and limits. `fedledger budget show` has what was spent."""
+    listed = Access(ledger, who, output=output).read(lambda client: _datasets(client, organisation))
+    rows = [
+        (f"{each['organisation']}/{each['dataset']}", each["data_class"], units.epsilon(each["epsilon_limit"]),
+         units.delta(each["delta_inverse"]), each["registered_at"])
+        for each in listed
+    ]  # fmt: skip
+    columns = ("dataset", "class", "ε limit", "δ", "since block")
+    emit(output, listed, Rows(columns, rows, empty="No datasets are registered."), Line(units.EPSILON_MEANS))
+
+
+async def _datasets(client: "LedgerClient", organisation: str) -> list[dict[str, Any]]:
+    from contracts import identity
+
+    from ..reading import records
+
+    if organisation and await client.get(identity.ORGANISATIONS, organisation) is None:
+        raise identity.UnknownOrganisation(organisation=organisation)
+    found = await records(client, identity.DATASETS, f"{organisation}/" if organisation else "")
+    return [{"organisation": owner, "dataset": name, **plain(record)} for (owner, name), record in found]

@@ -1,0 +1,221 @@
+"""``fedledger org``: who is a member, with which keys; and how another organisation becomes one."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .. import access, options, units
+from ..access import Access
+from ..commands import noun, verb
+from ..errors import CliError
+from ..output import Fields, Format, Line, Rows, emit, plain
+
+if TYPE_CHECKING:
+    from client_sdk.client import LedgerClient
+    from client_sdk.keys import Keyring
+    from contracts.governance import AdmitOrganisation
+    from contracts.kernel.types import Role
+
+app = noun()
+_APPLICATION_BYTES_MAX = 4096
+
+
+@verb(app, "enrol", example="org enrol hospital-g --roles data-owner --epsilon-cap 10 --as hospital-a/human")
+def enrol(
+    name: Annotated[str, typer.Argument(metavar="ORG", help="The organisation that wants to become a member.")],
+    roles: Annotated[
+        str, typer.Option("--roles", metavar="ROLE,…", help="Of operator, data-owner, aggregator, verifier, auditor.")
+    ] = "",
+    epsilon_cap: Annotated[
+        float, typer.Option("--epsilon-cap", min=0, max=100, help="Most ε that all its datasets together may spend.")
+    ] = 0.0,
+    write: Annotated[
+        Path | None,
+        typer.Option("--write", metavar="FILE", help="Only write the application, for a member to propose."),
+    ] = None,
+    application: Annotated[
+        Path | None, typer.Option("--application", metavar="FILE", help="Propose the application in this file.")
+    ] = None,
+    key: Annotated[str, typer.Option("--key", help="The newcomer's human key, in its keyring.")] = access.HUMAN,
+    who: options.Who = "",
+    ledger: options.Ledger = options.DEVNET,
+    passphrase_file: options.PassphraseFile = None,
+    output: options.Output = Format.TXT,
+) -> None:
+    """Prove that an organisation holds its first key, and propose to the members that they admit it.
+
+    In a devnet one command does both. Elsewhere the newcomer runs it with --write FILE, and a member with
+    --application FILE --as MEMBER/human. The members then vote: `fedledger proposal vote`.
+    """
+    opened = Access(ledger, who, passphrase_file, output)
+    if application is not None:
+        action = _read_application(application, name)
+    else:
+        action = _application(Access(ledger, name, passphrase_file), name, key, _roles(roles), epsilon_cap)
+    if write is not None:
+        _write_application(write, action, output)
+        return
+    _propose(opened, action, output)
+
+
+@verb(app, "show", example="org show hospital-a")
+def show(
+    name: Annotated[str, typer.Argument(metavar="ORG", help="A member; without it, all are listed.")] = "",
+    ledger: options.Ledger = options.DEVNET,
+    who: options.Who = "",
+    output: options.Output = Format.TXT,
+) -> None:
+    """Show the members of the consortium, or one with its keys, datasets and reputation."""
+    opened = Access(ledger, who, output=output)
+    if name:
+        _show_one(output, name, opened.read(lambda client: _member(client, name)))
+    else:
+        _show_all(output, opened.read(_members))
+
+
+def _roles(text: str) -> tuple["Role", ...]:
+    from contracts.kernel.types import Role
+
+    given = [part.strip() for part in text.split(",") if part.strip()]
+    unknown = [part for part in given if part not in tuple(Role)]
+    if not given or unknown:
+        wrong = f"{unknown[0]!r} is no role" if unknown else "name at least one role"
+        raise CliError("USAGE", f"--roles: {wrong}", f"Roles are: {', '.join(Role)}.")
+    return tuple(role for role in Role if role in given)
+
+
+def _application(
+    newcomer: Access, name: str, key: str, roles: tuple["Role", ...], epsilon_cap: float
+) -> "AdmitOrganisation":
+    """What the members vote on, signed by the newcomer's own key."""
+    from client_sdk.session import ENCRYPTION, unlock
+    from contracts.governance import AdmitOrganisation
+
+    from .key import new_key
+
+    profile = newcomer.profile(name)
+    ring = unlock(profile, newcomer.passphrase_file)
+    first = new_key(profile.chain_id, name, ring.signing(key))
+    recipient = ring.encryption(ENCRYPTION).recipient
+    return AdmitOrganisation(name, roles, recipient, round(epsilon_cap * units.NANO), first)
+
+
+def _write_application(path: Path, action: "AdmitOrganisation", output: Format) -> None:
+    path.write_bytes(action.encode())
+    steps = (
+        f"A member proposes it: fedledger org enrol {action.organisation} --application {path.name} --as MEMBER/human"
+    )
+    emit(output, {"application": path, "organisation": action.organisation}, Line(f"Written to {path}. {steps}"))
+
+
+def _read_application(path: Path, name: str) -> "AdmitOrganisation":
+    from contracts.governance import AdmitOrganisation
+    from contracts.kernel import codec
+
+    hint = "Ask the newcomer for the file that 'fedledger org enrol --write' wrote."
+    try:
+        with path.open("rb") as file:
+            action = codec.decode(AdmitOrganisation, file.read(_APPLICATION_BYTES_MAX + 1), most=_APPLICATION_BYTES_MAX)
+    except codec.Malformed as error:
+        raise CliError("NO_APPLICATION", f"{path} is no application: {error}", hint) from error
+    if action.organisation != name:
+        raise CliError("NO_APPLICATION", f"{path} is for {action.organisation}, not {name}", hint)
+    return action
+
+
+def _propose(opened: Access, action: "AdmitOrganisation", output: Format) -> None:
+    from contracts.governance import Propose
+
+    from .proposal import announce
+
+    async def work(client: "LedgerClient", ring: "Keyring") -> Any:
+        return await access.submit(client, Propose(action))
+
+    announce(output, opened.act(access.HUMAN, work), f"to admit {action.organisation}")
+
+
+async def _members(client: "LedgerClient") -> list[dict[str, Any]]:
+    from client_sdk.budgets import block_time
+    from contracts import identity, reputation
+
+    from ..reading import each, records
+
+    members = await records(client, identity.ORGANISATIONS)
+    scores = await each([name for (name,), _ in members], lambda name: client.get(reputation.SCORES, name))
+    now = await block_time(client)
+    return [
+        {"organisation": name, **_described(member, score, now)}
+        for ((name,), member), score in zip(members, scores, strict=True)
+    ]
+
+
+async def _member(client: "LedgerClient", name: str) -> dict[str, Any]:
+    from client_sdk.budgets import block_time
+    from contracts import identity, reputation
+    from contracts.kernel import crypto
+
+    from ..reading import records
+
+    member = await client.get(identity.ORGANISATIONS, name)
+    if member is None:
+        raise identity.UnknownOrganisation(organisation=name)
+    keys = [
+        {"did": crypto.did_key(bytes.fromhex(public)), **plain(key)}
+        for (public,), key in await records(client, identity.KEYS)
+        if key.organisation == name
+    ]
+    datasets = [
+        {"dataset": dataset, **plain(record)}
+        for (_, dataset), record in await records(client, identity.DATASETS, f"{name}/")
+    ]
+    score = await client.get(reputation.SCORES, name)
+    described = _described(member, score, await block_time(client))
+    return {"organisation": name, **described, "enrolled_keys": keys, "registered_datasets": datasets}
+
+
+def _described(member: Any, score: Any, now: int) -> dict[str, Any]:
+    from contracts import reputation
+
+    current = reputation.decayed(score, now) if score is not None else reputation.Score(reputation.NEUTRAL, now, 0)
+    return {**plain(member), "reputation": current.deviation, "weight": reputation.weight(current)}
+
+
+def _show_all(output: Format, members: list[dict[str, Any]]) -> None:
+    rows = [
+        (m["organisation"], m["roles"], units.epsilon(m["epsilon_cap"]), m["keys"], m["datasets"],
+         units.millionths(m["reputation"]))
+        for m in members
+    ]  # fmt: skip
+    emit(output, members, Rows(("organisation", "roles", "ε cap", "keys", "datasets", "reputation"), rows))
+
+
+def _show_one(output: Format, name: str, member: dict[str, Any]) -> None:
+    keys = [
+        (key["did"], key["purpose"], key["label"], key["added_at"], _validity(key["revoked_from"]))
+        for key in member["enrolled_keys"]
+    ]
+    datasets = [
+        (each["dataset"], each["data_class"], units.epsilon(each["epsilon_limit"]), units.delta(each["delta_inverse"]))
+        for each in member["registered_datasets"]
+    ]
+    emit(
+        output,
+        member,
+        Fields(
+            {
+                "organisation": name,
+                "roles": member["roles"],
+                "ε cap": f"{units.epsilon(member['epsilon_cap'])} over all its datasets together",
+                "reputation": f"{units.millionths(member['reputation'])} (weight {member['weight'] / 1024:.2f})",
+                "encrypts to": member["recipient"],
+                "member since": f"block {member['enrolled_at']}",
+            }
+        ),
+        Rows(("key", "purpose", "label", "since block", "state"), keys),
+        Rows(("dataset", "class", "ε limit", "δ"), datasets, empty="No datasets are registered."),
+    )
+
+
+def _validity(revoked_from: int | None) -> str:
+    return "good" if revoked_from is None else f"revoked from block {revoked_from}"

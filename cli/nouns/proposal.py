@@ -1,0 +1,172 @@
+"""``fedledger proposal``: what the members vote on."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .. import access, options
+from ..access import Access
+from ..commands import noun, verb
+from ..errors import CliError
+from ..output import Fields, Format, Line, Rows, emit, plain
+
+if TYPE_CHECKING:
+    from client_sdk.client import LedgerClient, Receipt
+    from client_sdk.keys import Keyring
+    from contracts.governance import Proposal
+
+app = noun()
+
+
+@verb(app, "show", example="proposal show 4")
+def show(
+    number: Annotated[int, typer.Argument(metavar="NUMBER", help="A proposal; without it, all are listed.")] = 0,
+    ledger: options.Ledger = options.DEVNET,
+    who: options.Who = "",
+    output: options.Output = Format.TXT,
+) -> None:
+    """Show what was put to the vote, by whom, and how the members voted."""
+    opened = Access(ledger, who, output=output)
+    if number == 0:
+        _show_all(output, opened.read(_all))
+    else:
+        _show_one(output, number, opened.read(lambda client: _one(client, number)))
+
+
+@verb(app, "vote", example="proposal vote 4 --approve --as hospital-b/human")
+def vote(
+    number: Annotated[int, typer.Argument(metavar="NUMBER", min=1, help="The proposal.")],
+    approve: Annotated[
+        bool | None, typer.Option("--approve/--reject", help="Your organisation's vote; it cannot be changed.")
+    ] = None,
+    who: options.Who = "",
+    ledger: options.Ledger = options.DEVNET,
+    passphrase_file: options.PassphraseFile = None,
+    output: options.Output = Format.TXT,
+) -> None:
+    """Vote for your organisation with a human key. More than two thirds of the members decide."""
+    from contracts.governance import ProposalDecided, Vote
+
+    if approve is None:
+        raise CliError("USAGE", "say --approve or --reject", f"Read it first: fedledger proposal show {number}")
+    message = Vote(number, approve)
+
+    async def work(client: "LedgerClient", ring: "Keyring") -> "Receipt":
+        return await access.submit(client, message)
+
+    receipt = Access(ledger, who, passphrase_file, output).act(access.HUMAN, work)
+    decided = next((event for event in receipt.events if isinstance(event, ProposalDecided)), None)
+    outcome = f"It is {decided.status} with this vote." if decided else "It stays open until a quorum decides."
+    emit(
+        output,
+        {
+            "proposal": number,
+            "approve": approve,
+            "status": decided.status if decided else "open",
+            "height": receipt.height,
+            "transaction": receipt.hash,
+        },
+        Line(f"Voted {'for' if approve else 'against'} proposal {number} in block {receipt.height}. {outcome}"),
+    )
+
+
+def announce(output: Format, receipt: "Receipt", what: str) -> None:
+    """Tell about a proposal that was just made; ``what`` goes on "proposed"."""
+    from contracts.governance import Proposed
+
+    number = receipt.event(Proposed).proposal
+    emit(
+        output,
+        {"proposal": number, "height": receipt.height, "transaction": receipt.hash},
+        Line(f"Proposed {what}, as proposal {number}, in block {receipt.height}."),
+        Line(f"Every other member votes: fedledger proposal vote {number} --approve --as MEMBER/human"),
+    )
+
+
+async def _all(client: "LedgerClient") -> list[tuple[int, "Proposal"]]:
+    from contracts import governance
+
+    from ..reading import records
+
+    return [(int(number), proposal) for (number,), proposal in await records(client, governance.PROPOSALS)]
+
+
+async def _one(client: "LedgerClient", number: int) -> "Proposal":
+    from contracts import governance
+
+    proposal = await client.get(governance.PROPOSALS, number)
+    if proposal is None:
+        raise governance.UnknownProposal(proposal=number)
+    return proposal
+
+
+def _show_all(output: Format, proposals: list[tuple[int, "Proposal"]]) -> None:
+    rows = [
+        (
+            number,
+            _subject(each.action),
+            each.proposer,
+            each.status,
+            len(each.approvals),
+            len(each.rejections),
+            each.electorate,
+        )
+        for number, each in proposals
+    ]
+    columns = ("number", "what", "by", "status", "for", "against", "of")
+    data = [{"proposal": number, **plain(each)} for number, each in proposals]
+    emit(output, data, Rows(columns, rows, empty="Nothing was ever proposed."))
+
+
+def _show_one(output: Format, number: int, proposal: "Proposal") -> None:
+    from contracts.governance import AdmitOrganisation, AdmitValidator, OpenTask, RollBackModel
+
+    from .. import units
+    from ..terms import described
+
+    fields = {
+        "proposal": number,
+        "what": _subject(proposal.action),
+        "by": proposal.proposer,
+        "status": proposal.status,
+        "for": proposal.approvals,
+        "against": proposal.rejections,
+        "electorate": f"{proposal.electorate} members, more than two thirds decide",
+        "open until": units.time(proposal.expires_at),
+    }
+    action = proposal.action
+    if isinstance(action, AdmitOrganisation):
+        fields |= {
+            "roles": action.roles,
+            "ε cap": f"{units.epsilon(action.epsilon_cap)} over all its datasets together",
+            "first key": f"{units.key(action.key.public)} ({action.key.purpose}; it proved that it holds it)",
+            "encrypts to": action.recipient,
+        }
+    elif isinstance(action, OpenTask):
+        fields |= described(action.terms)
+    elif isinstance(action, RollBackModel):
+        fields |= {"reason": action.reason}
+    elif isinstance(action, AdmitValidator):
+        fields |= {
+            "key": f"{action.validator.public.hex()} (it proved that it holds it)",
+            "in the place of": "nobody" if action.replaces is None else action.replaces.hex(),
+        }
+    emit(output, {"proposal": number, **plain(proposal)}, Fields(fields))
+
+
+def _subject(action: Any) -> str:
+    from contracts.governance import AdmitOrganisation, AdmitValidator, OpenTask, RemoveValidator, RollBackModel
+
+    match action:
+        case AdmitOrganisation():
+            return f"admit {action.organisation}"
+        case OpenTask():
+            return f"open task {action.terms.task}"
+        case RollBackModel():
+            return f"roll {action.model} back to version {action.version}"
+        case AdmitValidator():
+            return f"admit a validator of {action.validator.operator}"
+        case RemoveValidator():
+            return f"remove the validator {action.validator.hex()}"
+        case _:
+            return type(action).__name__

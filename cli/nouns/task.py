@@ -1,0 +1,211 @@
+"""``fedledger task``: the terms of a training task, and consent to them."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .. import access, options, units
+from ..access import Access
+from ..commands import noun, verb
+from ..errors import CliError
+from ..output import Fields, Format, Line, Rows, emit, note, plain
+
+if TYPE_CHECKING:
+    from client_sdk.client import LedgerClient, Receipt
+    from client_sdk.keys import Keyring
+    from client_sdk.session import Session
+    from contracts.rounds import Task
+    from contracts.terms import Terms
+
+app = noun()
+_Name = Annotated[str, typer.Argument(metavar="TASK", help="The task.")]
+
+
+@verb(app, "create", example="task create breast-cancer.toml --as lab-1/human")
+def create(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE.toml", exists=True, dir_okay=False, help="The terms; artefacts lie beside it."),
+    ],
+    who: options.Who = "",
+    ledger: options.Ledger = options.DEVNET,
+    passphrase_file: options.PassphraseFile = None,
+    output: options.Output = Format.TXT,
+) -> None:
+    """Put a task's public artefacts into the store, and its terms to the vote of the members.
+
+    When they pass, data owners join with `fedledger task join`, and an aggregator opens rounds.
+    """
+    from client_sdk.training import terms_file
+    from contracts.governance import OpenTask, Propose
+
+    from .proposal import announce
+
+    terms, artefacts = terms_file.load(file)
+
+    async def work(session: "Session") -> "Receipt":
+        for content in artefacts.values():
+            await session.store.put(content)
+        return await access.submit(session.client, Propose(OpenTask(terms)))
+
+    receipt = Access(ledger, who, passphrase_file, output).session(access.HUMAN, work, "publishing the artefacts")
+    announce(output, receipt, f"the task {terms.task}")
+
+
+@verb(app, "show", example="task show breast-cancer")
+def show(
+    name: Annotated[str, typer.Argument(metavar="TASK", help="A task; without it, all are listed.")] = "",
+    ledger: options.Ledger = options.DEVNET,
+    who: options.Who = "",
+    output: options.Output = Format.TXT,
+) -> None:
+    """Show the tasks, or all the terms of one with their digest, price and participants."""
+    opened = Access(ledger, who, output=output)
+    if name:
+        terms, task = opened.read(lambda client: _task(client, name))
+        _show_one(output, terms, task, _form(opened, terms))
+    else:
+        _show_all(output, opened.read(_tasks))
+
+
+@verb(app, "join", example="task join breast-cancer --dataset wdbc-a --as hospital-a/human")
+def join(
+    name: _Name,
+    dataset: Annotated[str, typer.Option("--dataset", help="Your registered dataset that is to take part.")],
+    digest: Annotated[
+        str, typer.Option("--digest", metavar="HEX", help="The terms' digest that you consent to; else you are asked.")
+    ] = "",
+    yes: options.Yes = False,
+    who: options.Who = "",
+    ledger: options.Ledger = options.DEVNET,
+    passphrase_file: options.PassphraseFile = None,
+    output: options.Output = Format.TXT,
+) -> None:
+    """Consent, with a human key, to exactly these terms for one dataset.
+
+    Read them first: `fedledger task show TASK`. Consent names their digest; other terms need another consent.
+    """
+    from contracts.rounds import JoinTask, terms_digest
+
+    opened = Access(ledger, who, passphrase_file, output)
+    terms, _ = opened.read(lambda client: _task(client, name))
+    agreed = _digest(digest) if digest else terms_digest(terms)
+    if not digest and not yes:
+        _ask(terms, dataset, agreed)
+
+    async def work(client: "LedgerClient", ring: "Keyring") -> "Receipt":
+        return await access.submit(client, JoinTask(name, dataset, agreed))
+
+    receipt = opened.act(access.HUMAN, work)
+    emit(
+        output,
+        {
+            "task": name,
+            "dataset": dataset,
+            "terms_digest": agreed,
+            "height": receipt.height,
+            "transaction": receipt.hash,
+        },
+        Line(f"{dataset} takes part in {name}, under the terms {agreed.hex()}, from the next round on."),
+    )
+
+
+async def _tasks(client: "LedgerClient") -> list[tuple[str, "Terms", "Task"]]:
+    from contracts import rounds
+
+    from ..reading import records
+
+    terms = await records(client, rounds.TERMS)
+    return [(name, agreed, await client.get(rounds.TASKS, name)) for (name,), agreed in terms]  # type: ignore[misc]  # Opened together.
+
+
+async def _task(client: "LedgerClient", name: str) -> tuple["Terms", "Task"]:
+    from contracts import rounds
+
+    terms, task = await client.get(rounds.TERMS, name), await client.get(rounds.TASKS, name)
+    if terms is None or task is None:
+        raise rounds.UnknownTask(task=name)
+    return terms, task
+
+
+def _form(opened: Access, terms: "Terms") -> str:
+    """The model that a participant brings, from the task's public inputs; a store that is down hides only this."""
+    import asyncio
+
+    from client_sdk.payloads.errors import PayloadError
+    from client_sdk.session import open_store
+    from client_sdk.training import artefacts
+    from client_sdk.training.task import fetch
+
+    async def inputs() -> bytes:
+        async with open_store(opened.profile()) as store:
+            return await fetch(store, "inputs", terms.inputs)
+
+    try:
+        form = artefacts.decode_inputs(asyncio.run(inputs()))
+    except (PayloadError, artefacts.ArtefactRefused) as error:
+        return f"(not to be had now: {error})"
+    tensors = ", ".join(f"{each.name} {'×'.join(map(str, each.shape))}" for each in form.layout.tensors)
+    return f"{form.widths[0]} inputs, classes {', '.join(form.classes)}; tensors {tensors}"
+
+
+def _digest(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise CliError("USAGE", "--digest: not hexadecimal", "Copy it from 'fedledger task show'.") from None
+
+
+def _ask(terms: "Terms", dataset: str, digest: bytes) -> None:
+    """Let a person consent; a script must name the digest or say --yes."""
+    if not sys.stdin.isatty():
+        hint = f"Read the terms ('fedledger task show {terms.task}'), then add --digest {digest.hex()} or --yes."
+        raise CliError("NO_CONSENT", "nobody is here to consent", hint)
+    price, steps = _price(terms), terms.mechanism.steps
+    note(f"Every round of {terms.task} trains {steps} private steps on {dataset} and costs it about ε = {price}")
+    note(f"(at most {terms.max_rounds} rounds, which compose; never past its limit). {', '.join(terms.recipients)}")
+    note(f"can read its updates. Digest of the terms: {digest.hex()}")
+    if not typer.confirm(f"Does {dataset} take part under these terms?", err=True):
+        raise CliError("NO_CONSENT", "not joined", "Nothing was sent.")
+
+
+def _price(terms: "Terms") -> str:
+    from contracts import privacy_budget
+    from contracts.kernel import limits
+    from contracts.terms import price_of
+
+    return units.epsilon(privacy_budget.epsilon_of(price_of(terms.mechanism), limits.DELTA_INVERSE_MIN))
+
+
+def _show_all(output: Format, tasks: list[tuple[str, "Terms", "Task"]]) -> None:
+    rows = [
+        (name, terms.model, terms.data_class, len(task.participants), f"{task.rounds} of {terms.max_rounds}", task.base)
+        for name, terms, task in tasks
+    ]
+    data = [{"task": name, "terms": terms, **plain(task)} for name, terms, task in tasks]
+    columns = ("task", "model", "data class", "datasets", "rounds", "base version")
+    emit(output, data, Rows(columns, rows, empty="No task was opened."))
+
+
+def _show_one(output: Format, terms: "Terms", task: "Task", form: str) -> None:
+    from ..terms import described
+
+    joined = [(f"{each.organisation}/{each.dataset}",) for each in task.participants]
+    emit(
+        output,
+        {"terms": terms, **plain(task)},
+        Fields(
+            {
+                **described(terms),
+                "model form": form,
+                "price": f"ε = {_price(terms)} for one round at δ = 1e-05; rounds compose, their ε do not add",
+                "rounds so far": task.rounds,
+                "base version": task.base,
+                "terms digest": task.terms_digest,
+            }
+        ),
+        Line(units.EPSILON_MEANS),
+        Rows(("takes part",), joined, empty="Nobody has joined."),
+    )

@@ -1,8 +1,0 @@
-"""``python -m client_sdk.cli``: the same as ``fedledger``, for a source tree that is not installed."""
-
-import sys
-
-from . import main
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,177 @@
+"""The command line on a real devnet: as an operator, a data owner and an auditor would type it, and a whole round."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from client_sdk.light import trust_genesis
+from client_sdk.receipts import GenesisTrust, ReceiptError, decode, verify
+from tests.cli import small_task
+from tests.cli.small_task import DATA_CLASS, MODEL, TASK
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+ROOT = Path(__file__).parents[2]
+VERIFIERS = ("hospital-a", "hospital-b", "lab-2")
+
+
+class Shell:
+    """Commands in processes of their own, with a home of their own."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.environment = {**os.environ, "FEDLEDGER_HOME": str(folder), "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+
+    def __call__(self, line, status=0):
+        ran = subprocess.run(
+            self.command(line), env=self.environment, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert ran.returncode == status, f"{line}: {ran.returncode}\n{ran.stdout}\n{ran.stderr}"
+        return ran
+
+    def data(self, line, status=0):
+        """The data of one JSON envelope."""
+        (document,) = self(f"{line} --format json", status).stdout.splitlines()
+        return json.loads(document)["data"]
+
+    def start(self, line):
+        pipe = subprocess.PIPE
+        return subprocess.Popen(self.command(line), env=self.environment, stdout=pipe, stderr=pipe, text=True)
+
+    @staticmethod
+    def command(line):
+        return [sys.executable, "-m", "cli", *line.split()]
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory):
+    """A running devnet with the embedded store, at full speed."""
+    shell = Shell(tmp_path_factory.mktemp("cli"))
+    shell("devnet up --store local --timeouts fast")
+    yield shell
+    shell("devnet down --delete")
+
+
+def test_an_operator_sees_kills_and_restarts_a_validator(shell):
+    status = shell.data("devnet status")
+    assert [each["record"]["operator"] for each in status["validators"]] == [
+        "hospital-a",
+        "hospital-b",
+        "lab-1",
+        "lab-2",
+    ]
+    assert shell.data("doctor --as hospital-a")["healthy"]
+    shell("devnet kill validator-2")
+    killed = shell.data("devnet status")
+    assert [each["health"] is None for each in killed["validators"]] == [False, True, False, False]
+    unwell = shell("doctor", status=1)
+    assert "fedledger devnet logs validator-2-node" in unwell.stdout
+    assert "makes blocks" in unwell.stdout, "three of four go on"
+    assert shell("org show").stdout, "another node answers"
+    shell("devnet restart validator-2")
+    assert shell.data("doctor")["healthy"]
+    assert shell("devnet logs validator-2-node --lines 5").stdout.count("\n") == 5
+    assert "UNKNOWN_PROCESS" in shell("devnet kill validator-9", status=4).stderr
+
+
+def test_an_auditor_reads_without_keys_of_its_own(shell):
+    members = shell.data("org show --as auditor")
+    assert [each["organisation"] for each in members] == ["hospital-a", "hospital-b", "lab-1", "lab-2"]
+    assert "UNKNOWN_ORGANISATION" in shell("org show auditor", status=1).stderr, "it was not admitted yet"
+    assert "BUDGET_EXCEEDED" in shell("explain 401").stdout
+
+
+def test_ctrl_c_ends_a_watch_and_says_how_to_go_on(shell):
+    following = shell.start("devnet logs validator-1-node --follow")
+    assert following.stdout.readline()
+    following.send_signal(signal.SIGINT)
+    _, said = following.communicate(timeout=20)
+    assert following.returncode == 130
+    assert "The devnet goes on." in said
+    assert "Traceback" not in said
+
+
+def test_a_whole_round_needs_nothing_but_the_command_line(shell, tmp_path):
+    """From registered datasets to a promoted, downloaded model; then a stolen key takes it back."""
+    file = small_task.write_task(tmp_path, aggregators=("lab-1",), verifiers=(*VERIFIERS, "lab-1"), rounds=1, minimum=2)
+    for place, owner in enumerate(("hospital-a", "hospital-b")):
+        small_task.write_csv(tmp_path / f"{owner}.csv", 120, seed=place + 2)
+        shell(f"dataset register blobs --class {DATA_CLASS} --epsilon-limit 4 --as {owner}")
+    for name in (*VERIFIERS, "lab-1"):
+        shell(f"key enrol worker --as {name}")
+    number = shell.data(f"task create {file} --as lab-1")["proposal"]
+    for name in ("hospital-a", "hospital-b"):
+        shell(f"proposal vote {number} --approve --as {name}")
+    digest = shell(f"task show {TASK}").stdout.partition("terms digest")[2].split()[0]
+    for owner in ("hospital-a", "hospital-b"):
+        shell(f"task join {TASK} --dataset blobs --digest {digest} --as {owner}")
+    assert shell.data(f"budget quote {TASK} --dataset blobs --as hospital-a")["affordable"]
+    watching = shell.start(f"round watch {TASK} --format jsonl")
+    running = [shell.start(f"verifier run {TASK} --as {name}") for name in VERIFIERS]
+    train = f"participant run {TASK} --dataset blobs"
+    trained = [
+        shell.start(f"{train} --records {tmp_path}/{owner}.csv --as {owner} --format json")
+        for owner in ("hospital-a", "hospital-b")
+    ]
+    shell(f"aggregator run {TASK} --as lab-1")
+    spent = [json.loads(each.communicate(timeout=60)[0])["data"][0]["spent"] for each in trained]
+    events = [json.loads(line) for line in watching.communicate(timeout=60)[0].splitlines()]
+    stop(running)
+    assert [each.returncode for each in (*running, *trained, watching)] == [0] * 6
+    assert {each["event"] for each in events} >= {"rounds/round-opened", "lineage/version-decided"}
+    assert [each["spent"] for each in shell.data("budget show hospital-a")] == [spent[0], spent[0]]
+    check_history(shell, tmp_path, events)
+
+
+def check_history(shell, folder, events):
+    (proposed,) = [each for each in events if each["event"] == "models/version-proposed"]
+    assert shell.data(f"model history {MODEL}")["current"] == 1
+    shell(f"model fetch {MODEL} --out {folder}/model.safetensors")
+    (committed, *_) = [each for each in events if each["event"] == "contributions/committed"]
+    assert shell.data(f"round list {TASK}")[0]["status"] == "decided"
+    stolen = shell.data(f"key report-stolen worker --since {committed['height']} --as hospital-b")
+    assert [(each["version"], each["status"]) for each in stolen["versions"]] == [(1, "quarantined"), (0, "promoted")]
+    shown = shell.data(f"tx show {stolen['transaction']}")
+    assert (shown["organisation"], shown["code"]) == ("hospital-b", 0)
+    refused = shell(f"model fetch {MODEL} --version 1 --out {folder}/again.safetensors", status=1)
+    assert "VERSION_UNFIT" in refused.stderr
+    late = shell("key enrol worker --as hospital-b", status=1)
+    assert "KEY_EXISTS" in late.stderr
+    assert proposed["proposer"] == "lab-1"
+
+
+def stop(running):
+    """As an operator's service manager would: SIGTERM, and an orderly end."""
+    for process in running:
+        process.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + 20
+    for process in running:
+        process.communicate(timeout=max(1.0, deadline - time.monotonic()))
+
+
+def test_a_receipt_outlives_the_network(shell, tmp_path):
+    """The last test: it takes the network down."""
+    file, bad, genesis = tmp_path / "tx.cose", tmp_path / "bad.cose", tmp_path / "genesis.json"
+    decided = shell.data(f"dataset register more --class {DATA_CLASS} --epsilon-limit 1 --as hospital-a")["transaction"]
+    shell(f"receipt export tx {decided} --out {file}")
+    assert "FILE_EXISTS" in shell(f"receipt export tx {decided} --out {file}", status=4).stderr
+    assert "NO_RECEIPT" in shell(f"receipt export tx {'00' * 32} --out {bad}", status=1).stderr
+    genesis.write_bytes((shell.folder / "devnet" / "genesis.json").read_bytes())
+    shell("devnet down")
+    proven = shell.data(f"receipt verify {file} --genesis {genesis}")
+    assert (proven["hash"], proven["message"]) == (decided, "identity/register-dataset")
+    assert 3 * proven["signed_block"]["power"] > 2 * proven["signed_block"]["of"]
+    raw, trust = file.read_bytes(), GenesisTrust(trust_genesis(json.loads(genesis.read_text())))
+    for place in range(len(raw)):
+        with pytest.raises(ReceiptError):
+            verify(decode(raw[:place] + bytes((raw[place] ^ 1,)) + raw[place + 1 :]), trust)
+    bad.write_bytes(raw[:-1] + bytes((raw[-1] ^ 1,)))
+    assert "RECEIPT_INVALID: statement" in shell(f"receipt verify {bad} --genesis {genesis}", status=6).stderr
+    shell(f"receipt verify {genesis} --genesis {genesis}", status=7)
+    stranger = f"--validators-hash {'00' * 32}"
+    assert "RECEIPT_NOT_TRUSTED" in shell(f"receipt verify {file} {stranger}", status=8).stderr

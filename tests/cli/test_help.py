@@ -1,0 +1,151 @@
+"""Help: complete, quick, and one spelling for everything."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from cli import app, reference
+from tests.consortium import LAB
+
+ROOT = Path(__file__).parents[2]
+HEAVY = (
+    "numpy",
+    "aiohttp",
+    "torch",
+    "sklearn",
+    "safetensors",
+    "pyrage",
+    "cbrrr",
+    "nacl",
+    "pydantic",
+    "rich",
+    "contracts",
+)
+
+
+def commands() -> dict[str, Any]:
+    """Every command by what one types for it."""
+
+    def walk(command: Any, ctx: typer.Context) -> Any:
+        yield ctx.command_path, command
+        for name in command.list_commands(ctx) if hasattr(command, "list_commands") else ():
+            below = command.get_command(ctx, name)
+            yield from walk(below, typer.Context(below, info_name=name, parent=ctx))
+
+    root = app.command()
+    return dict(walk(root, typer.Context(root, info_name="fedledger")))
+
+
+def verbs() -> dict[str, Any]:
+    return {path: command for path, command in commands().items() if not hasattr(command, "list_commands")}
+
+
+def test_the_promised_commands_are_there():
+    promised = {
+        "devnet": "up status logs kill restart down",
+        "key": "create show enrol revoke report-stolen",
+        "org": "enrol show",
+        "proposal": "show vote",
+        "dataset": "register show",
+        "task": "create show join",
+        "budget": "quote show",
+        "participant": "run",
+        "round": "list watch",
+        "model": "history show fetch rollback",
+        "tx": "show",
+        "receipt": "export verify",
+    }
+    wanted = {f"fedledger {noun} {verb}" for noun, each in promised.items() for verb in each.split()}
+    assert wanted | {"fedledger explain", "fedledger doctor"} <= verbs().keys()
+
+
+def test_every_command_says_what_it_does_and_shows_an_example():
+    for path, command in verbs().items():
+        assert (command.help or "").strip(), path
+        assert command.epilog.startswith(f"Example: {path}"), path
+
+
+def test_every_option_is_explained_and_spelled_with_hyphens():
+    for path, command in commands().items():
+        for parameter in command.params:
+            assert getattr(parameter, "help", None), f"{path} {parameter.name}"
+            for spelling in (*parameter.opts, *parameter.secondary_opts):
+                assert re.fullmatch(r"--[a-z]+(-[a-z]+)*|-V", spelling) or parameter.param_type_name == "argument"
+        assert re.fullmatch(r"fedledger( [a-z]+(-[a-z]+)*)*", path)
+
+
+@pytest.mark.parametrize("path", sorted(verbs()))
+def test_the_help_of_every_command_renders(path, run):
+    ran = run(*path.split()[1:], "--help")
+    assert ran.status == 0
+    assert ran.out.startswith(f"Usage: {path}")
+    assert ran.err == ""
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["org"], ["org", "--help"], ["model", "fetch", "--help"]])
+def test_help_loads_nothing_heavy(arguments):
+    code = (
+        "import sys; from cli import main\n"
+        f"status = main({arguments!r}); sys.stderr.write(','.join(sorted(sys.modules))); sys.exit(status)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True, timeout=30)
+    loaded = {name.partition(".")[0] for name in ran.stderr.split(",")}
+    assert "cli" in loaded
+    assert not loaded & {*HEAVY}
+    assert "Usage: fedledger" in ran.stdout
+
+
+def test_ls_is_understood_and_not_shown(run, members):
+    assert "ls" not in run("round", "--help").out.split()
+    assert "UNKNOWN_TASK" in run("round", "ls", "nothing", *members().of(LAB)).err
+
+
+def test_the_reference_has_every_command_once():
+    document = reference.markdown()
+    assert document == reference.markdown()
+    for path in commands():
+        assert document.count(f"# `{path}`\n") == 1
+    assert max(map(len, document.splitlines())) <= 130
+
+
+def test_the_shell_gets_its_completions():
+    settings = {"_FEDLEDGER_COMPLETE": "complete_bash", "COMP_WORDS": "fedledger part", "COMP_CWORD": "1"}
+    command = [sys.executable, "-m", "cli"]
+    ran = subprocess.run(command, env=settings, capture_output=True, text=True, cwd=ROOT, check=False, timeout=30)
+    assert ran.stdout.split() == ["participant"]
+    assert ran.stderr == ""
+
+
+def test_another_package_adds_verbs_to_a_noun_and_a_broken_one_costs_its_own_only(tmp_path, monkeypatch, run):
+    (tmp_path / "plug.py").write_text(
+        "from cli.commands import noun, verb\n"
+        "extra = noun()\n"
+        "@verb(extra, 'twice', example='org twice 3')\n"
+        "def twice(number: int) -> None:\n"
+        "    'Print the double.'\n"
+        "    print(2 * number)\n"
+    )
+    folder = tmp_path / "plug-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: plug\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text("[fedledger.cli]\norg = plug:extra\nghost = plug:gone\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert run("org", "twice", "21").out == "42\n"
+    assert "twice" in run("org", "--help").out
+    assert run("org", "show", "--help").status == 0
+    broken = run("ghost", "anything")
+    assert broken.status == 4
+    assert "plug:gone" in broken.err
+    assert run("--help").status == 0
+
+
+def test_the_version_is_told(run):
+    for option in ("--version", "-V"):
+        ran = run(option)
+        assert ran.status == 0
+        assert ran.out.startswith("fedledger ")
