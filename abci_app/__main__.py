@@ -13,11 +13,11 @@ from pathlib import Path
 import contracts
 from contracts.kernel import crypto
 
-from . import server
 from .app import LedgerApplication
-from .application import Halt
-from .lmdb_store import LmdbStore
-from .store import StoreError
+from .protocol import server
+from .protocol.application import Halt
+from .store.interface import StoreError
+from .store.lmdb_store import LmdbStore
 
 EXIT_REFUSED = 78  # EX_CONFIG of sysexits.h
 EXIT_HALTED = 70

@@ -20,15 +20,17 @@ from contracts.kernel.state import ReadFailed
 from contracts.kernel.state_tree import StateTree, StateVersion
 from contracts.transition import APP_VERSION, INTERNAL_ERROR, STORES, BlockContext, Result
 
-from . import proposals, queries, recovery
-from .application import BaseApplication, Halt
-from .door import Door
-from .history import record_of
-from .pool import CODESPACE as NODE_CODESPACE
-from .pool import POOL_SHARE_FULL, ShareFull
+from . import queries
+from .pool import proposals
+from .pool.door import Door
+from .pool.shares import CODESPACE as NODE_CODESPACE
+from .pool.shares import POOL_SHARE_FULL, ShareFull
 from .protocol import messages as m
+from .protocol.application import BaseApplication, Halt
 from .protocol.blocks import PublicKey
-from .store import Snapshot, Store, Version
+from .store import recovery
+from .store.history import record_of
+from .store.interface import Snapshot, Store, Version
 
 _log = logging.getLogger(__name__)
 CODESPACE = "fedledger"

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 if TYPE_CHECKING:
-    from .diff_state import Difference
-    from .fsck import Report
+    from .inspection.diff_state import Difference
+    from .inspection.fsck import Report
 
 EXIT_DAMAGED: Final = 9
 EXIT_DIFFERENT: Final = 10
@@ -60,7 +60,7 @@ def fsck(
     Exit status: 0 nothing is wrong, 9 the store is damaged, 2 it cannot be opened.
     """
     _require_extra()
-    from . import fsck as checks
+    from .inspection import fsck as checks
 
     with _Progress(output) as progress:
         report = checks.examine(home, progress.say)
@@ -84,8 +84,8 @@ def diff_state(
     Exit status: 0 the same, 10 different, 1 no height at which both can be compared, 2 one cannot be read.
     """
     _require_extra()
-    from . import diff_state as comparison
-    from .node_sources import opened
+    from .inspection import diff_state as comparison
+    from .inspection.sources import opened
 
     if _same_place(a, b):
         raise typer.BadParameter("A and B are the same node")
@@ -121,7 +121,7 @@ def _fsck_data(report: "Report") -> dict[str, Any]:
 
 
 def _fsck_lines(report: "Report") -> list[str]:
-    from .recovery import RESTORE
+    from .store.recovery import RESTORE
 
     lines = _fields({"store": report.folder})
     if report.version is not None:
@@ -139,7 +139,7 @@ def _fsck_lines(report: "Report") -> list[str]:
 
 
 def _diff_data(found: "Difference") -> dict[str, Any]:
-    from .stored_records import described
+    from .inspection.stored_records import described
 
     first = found.first and {
         "path": found.first.path.decode("ascii", "backslashreplace"),

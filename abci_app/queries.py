@@ -26,9 +26,9 @@ from contracts.kernel.codec import Malformed
 from contracts.kernel.merkle import ProofOp
 from contracts.kernel.state_tree import PathAbsent, PathPresent, StateTree, VersionNotKept
 
-from . import history
 from .protocol import messages as m
-from .store import HEIGHT_MAX, Store, StoreDamaged
+from .store import history
+from .store.interface import HEIGHT_MAX, Store, StoreDamaged
 
 SCAN_LIMIT = 500
 SCAN_BYTES = 512 * 1024

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from abci_app.framing import FrameReader, frame
 from abci_app.protocol import messages as m
+from abci_app.protocol.framing import FrameReader, frame
 
 ANSWER_SECONDS = 20.0  # A test hangs no longer than this.
 _ANSWER_BYTES_MAX = 2**31 - 1

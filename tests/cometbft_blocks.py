@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 from nacl.signing import SigningKey
 
-from abci_app.framing import frame, uvarint
 from abci_app.protocol import blocks as b
 from abci_app.protocol import messages as m
+from abci_app.protocol.framing import frame, uvarint
 
 SECOND = 10**9  # Times are integer nanoseconds since the epoch.
 NO_TIME = b.Timestamp(seconds=-62_135_596_800)

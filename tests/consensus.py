@@ -20,9 +20,9 @@ from typing import Any
 
 from nacl.signing import SigningKey
 
-from abci_app.framing import field_size
 from abci_app.protocol import blocks as b
 from abci_app.protocol import messages as m
+from abci_app.protocol.framing import field_size
 from tests import cometbft_blocks as rules
 from tests.abci_client import AbciConnection, NodeHalted, Recorder
 from tests.cometbft_blocks import SECOND, Block, Validator, nanoseconds, timestamp

@@ -28,7 +28,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from abci_app.door import ACCEPTED_AT
+from abci_app.pool.door import ACCEPTED_AT
 from client_sdk import queries
 from client_sdk.client import LedgerClient
 from client_sdk.payloads.store import StoreKind

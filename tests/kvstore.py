@@ -13,12 +13,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from abci_app import server
-from abci_app.application import BaseApplication
-from abci_app.lmdb_store import LmdbStore
 from abci_app.protocol import blocks as b
 from abci_app.protocol import messages as m
-from abci_app.store import Store
+from abci_app.protocol import server
+from abci_app.protocol.application import BaseApplication
+from abci_app.store.interface import Store
+from abci_app.store.lmdb_store import LmdbStore
 
 VERSION = 7
 

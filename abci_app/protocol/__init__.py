@@ -1,5 +1,7 @@
-"""The wire contract of ABCI 2.0, loaded into a descriptor pool of our own.
+"""How CometBFT asks and an application answers: ABCI 2.0 over a socket.
 
+``application`` is what may be asked; ``server`` listens at an ``address``, cuts the stream into messages (``framing``)
+and calls the application (``dispatch``). This file loads the wire contract into a descriptor pool of our own:
 ``messages`` holds what CometBFT and an application say to each other, ``blocks`` what blocks are made of.
 Both come from ``abci.binpb``, which ``scripts/gen_protos.py`` compiles from the ``.proto`` files beside it.
 

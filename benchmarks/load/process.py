@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from abci_app.app import LedgerApplication
-from abci_app.dispatch import Dispatcher
-from abci_app.lmdb_store import LmdbStore
 from abci_app.protocol import blocks as b
 from abci_app.protocol import messages as m
+from abci_app.protocol.dispatch import Dispatcher
+from abci_app.store.lmdb_store import LmdbStore
 from benchmarks.load.steps import Step
 from contracts.kernel import limits
 from devnet import foundation

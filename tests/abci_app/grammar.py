@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from abci_app.application import Application
+from abci_app.protocol.application import Application
 from tests.abci_app.automaton import Automaton, Part, either, many, maybe, seq, terminal
 from tests.abci_client import Call
 from tests.cometbft_blocks import UpdateRefused, Validator, changed, ordered

@@ -5,10 +5,10 @@ import contextlib
 import pytest
 from nacl.signing import SigningKey
 
-from abci_app.memory_store import MemoryStore
 from abci_app.protocol import blocks as b
 from abci_app.protocol import messages as m
-from abci_app.server import Server
+from abci_app.protocol.server import Server
+from abci_app.store.memory_store import MemoryStore
 from tests import cometbft_blocks as rules
 from tests.cometbft_blocks import SECOND, header_hash
 from tests.consensus import CONNECTIONS, Chain, Genesis, Node, NodeHalted

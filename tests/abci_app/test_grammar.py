@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from abci_app.app import LedgerApplication
-from abci_app.memory_store import MemoryStore
 from abci_app.protocol import messages as m
 from abci_app.protocol.blocks import PublicKey
-from abci_app.server import Server
+from abci_app.protocol.server import Server
+from abci_app.store.memory_store import MemoryStore
 from contracts.identity import AddKey
 from tests.abci_app.automaton import Automaton
 from tests.abci_app.grammar import CLEAN_START, RECOVERY, IllegalCall, Recorded, check

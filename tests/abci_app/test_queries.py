@@ -3,9 +3,9 @@
 import pytest
 
 from abci_app import queries
-from abci_app.history import record_of
-from abci_app.memory_store import MemoryStore
 from abci_app.protocol import messages as m
+from abci_app.store.history import record_of
+from abci_app.store.memory_store import MemoryStore
 from contracts.kernel import codec, merkle
 from contracts.kernel.absence import AbsenceProof, verify_absence
 from contracts.kernel.state_tree import StateTree

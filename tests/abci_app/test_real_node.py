@@ -16,11 +16,11 @@ import aiohttp
 import pytest
 from nacl.signing import VerifyKey
 
-from abci_app.framing import frame
-from abci_app.memory_store import MemoryStore
 from abci_app.protocol import blocks as b
 from abci_app.protocol import messages as m
-from abci_app.server import Server
+from abci_app.protocol.framing import frame
+from abci_app.protocol.server import Server
+from abci_app.store.memory_store import MemoryStore
 from tests import cometbft_blocks as rules
 from tests.kvstore import KeyValueApplication
 

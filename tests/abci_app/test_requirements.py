@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from abci_app.framing import field_size
 from abci_app.protocol import messages as m
+from abci_app.protocol.framing import field_size
 from contracts import transition
 from contracts.contributions import Publish
 from contracts.kernel import crypto, limits

@@ -8,10 +8,10 @@ import pytest
 from nacl.signing import SigningKey
 
 from abci_app.app import LedgerApplication
-from abci_app.application import Halt
-from abci_app.memory_store import MemoryStore
 from abci_app.protocol import messages as m
-from abci_app.server import Server
+from abci_app.protocol.application import Halt
+from abci_app.protocol.server import Server
+from abci_app.store.memory_store import MemoryStore
 from contracts.governance import AdmitValidator, Propose, RemoveValidator, Vote
 from contracts.kernel import limits
 from contracts.validators import SET

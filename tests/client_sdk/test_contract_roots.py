@@ -13,7 +13,7 @@ from client_sdk.queries import QueryRefused
 from client_sdk.rpc import AnswerMalformed
 from contracts.kernel import codec
 from contracts.registry import STORES
-from tests.abci_app.test_diff_state import Node
+from tests.abci_app.inspection.test_diff_state import Node
 
 
 class FromANode:

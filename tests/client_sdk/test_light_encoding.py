@@ -3,8 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from abci_app.framing import frame
 from abci_app.protocol import blocks as b
+from abci_app.protocol.framing import frame
 from client_sdk import light
 from client_sdk.light.headers import BlockId, root_of
 from tests import cometbft_blocks as rules

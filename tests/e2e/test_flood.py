@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from abci_app.pool import POOL_SHARE_FULL, everything
+from abci_app.pool.shares import POOL_SHARE_FULL, everything
 from devnet.errors import BinaryMissing
 from tests import flood
 

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from abci_app.stored_records import map_of
+from abci_app.inspection.stored_records import map_of
 from contracts.kernel import Event, Message, codec, envelope
 from contracts.kernel.codec import Malformed
 from contracts.kernel.merkle import ProofOp

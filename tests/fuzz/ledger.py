@@ -9,11 +9,11 @@ from functools import cache
 from pathlib import Path
 
 from abci_app.app import LedgerApplication
-from abci_app.lmdb_store import LmdbStore
-from abci_app.memory_store import MemoryStore
 from abci_app.protocol import blocks as b
 from abci_app.protocol import messages as m
-from abci_app.store import Store
+from abci_app.store.interface import Store
+from abci_app.store.lmdb_store import LmdbStore
+from abci_app.store.memory_store import MemoryStore
 from contracts.kernel import limits
 from tests import consortium
 from tests.chain import CHAIN_ID, GENESIS_MS, BlockStep, Chain

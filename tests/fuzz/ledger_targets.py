@@ -9,11 +9,11 @@ from functools import cache
 
 from google.protobuf.message import DecodeError
 
-from abci_app.application import Halt
-from abci_app.dispatch import Dispatcher
-from abci_app.framing import FrameReader, frame
 from abci_app.protocol import blocks as b
 from abci_app.protocol import messages as m
+from abci_app.protocol.application import Halt
+from abci_app.protocol.dispatch import Dispatcher
+from abci_app.protocol.framing import FrameReader, frame
 from contracts import transition
 from contracts.kernel import Rejected, absence, codec, envelope, merkle
 from contracts.kernel.absence import AbsenceProof

@@ -7,8 +7,8 @@ raises is a finding: a bug of the decoder, or of the promise that the function s
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from abci_app.application import Halt
-from abci_app.framing import ProtocolError
+from abci_app.protocol.application import Halt
+from abci_app.protocol.framing import ProtocolError
 from client_sdk.age_passphrase import CannotOpen
 from client_sdk.light import LightClientError
 from client_sdk.payloads.cid import InvalidCid

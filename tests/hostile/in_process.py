@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from abci_app.app import LedgerApplication, _Committed
-from abci_app.dispatch import Dispatcher
-from abci_app.framing import FrameReader
-from abci_app.memory_store import MemoryStore
-from abci_app.proposals import Standings
+from abci_app.pool.proposals import Standings
 from abci_app.protocol import messages as m
+from abci_app.protocol.dispatch import Dispatcher
+from abci_app.protocol.framing import FrameReader
+from abci_app.store.memory_store import MemoryStore
 from contracts import transition
 from contracts.kernel import Message, replay
 from contracts.transition import BlockContext

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from abci_app.pool import ALLOWANCES, POOL_SHARE_FULL
+from abci_app.pool.shares import ALLOWANCES, POOL_SHARE_FULL
 from tests.hostile.kinds import Attack, Kind
 
 FAULTS_MAX = 50

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from abci_app import proposals
+from abci_app.pool import proposals
 from contracts import identity, transition
 from contracts.kernel import Rejected, crypto, envelope
 from contracts.transition import Transaction

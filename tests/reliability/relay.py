@@ -15,8 +15,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-from abci_app.framing import FrameReader
 from abci_app.protocol import messages as m
+from abci_app.protocol.framing import FrameReader
 from tests.abci_app.grammar import CONNECTION_OF, CONSENSUS
 from tests.abci_client import Call
 

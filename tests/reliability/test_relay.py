@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from abci_app.memory_store import MemoryStore
 from abci_app.protocol import messages as m
-from abci_app.server import Server
+from abci_app.protocol.server import Server
+from abci_app.store.memory_store import MemoryStore
 from tests.abci_app import grammar
 from tests.abci_client import AbciConnection, NodeHalted
 from tests.kvstore import KeyValueApplication

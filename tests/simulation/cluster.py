@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from abci_app.pool import POOL_SHARE_FULL
+from abci_app.pool.shares import POOL_SHARE_FULL
 from tests.simulation.agreement import Agreement, Block, Violation
 from tests.simulation.bystanders import Bystanders
 from tests.simulation.faults import IN_A_HEIGHT, IN_A_REPLAY, IN_THE_APPLICATION, Crash, CrashPoint, Disk

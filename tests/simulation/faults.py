@@ -12,9 +12,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from abci_app.lmdb_store import LmdbStore
-from abci_app.memory_store import MemoryStore
-from abci_app.store import Recorded, Snapshot, Store, Version
+from abci_app.store.interface import Recorded, Snapshot, Store, Version
+from abci_app.store.lmdb_store import LmdbStore
+from abci_app.store.memory_store import MemoryStore
 
 _MAP_BYTES = 4 * 2**20
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from random import Random
 from typing import Any
 
-from abci_app.proposals import Standings
+from abci_app.pool.proposals import Standings
 from contracts import rounds
 from contracts.contributions import NoiseSource, Publish, Reserve
 from contracts.governance import Propose, RollBackModel, Vote

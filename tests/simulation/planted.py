@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 from unittest.mock import patch
 
-from abci_app import proposals
 from abci_app.app import LedgerApplication
-from abci_app.memory_store import MemoryStore
+from abci_app.pool import proposals
 from abci_app.protocol import messages as m
 from abci_app.protocol.blocks import PublicKey
-from abci_app.store import Version
+from abci_app.store.interface import Version
+from abci_app.store.memory_store import MemoryStore
 from contracts import contributions, identity, privacy_budget, rounds, validators
 from contracts.contributions import Commit, Publish
 from contracts.kernel import Context, Lane, Message, Outcome, View, replay

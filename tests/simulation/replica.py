@@ -11,10 +11,10 @@ from hashlib import sha256
 from typing import Any
 
 from abci_app.app import LedgerApplication, _Committed
-from abci_app.dispatch import Dispatcher
-from abci_app.framing import FrameReader, field_size
 from abci_app.protocol import messages as m
-from abci_app.store import Store
+from abci_app.protocol.dispatch import Dispatcher
+from abci_app.protocol.framing import FrameReader, field_size
+from abci_app.store.interface import Store
 from contracts.kernel import View
 from tests.abci_app.grammar import CONNECTION_OF
 from tests.abci_client import Call

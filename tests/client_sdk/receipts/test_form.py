@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nacl.signing import VerifyKey
 
-from abci_app.framing import frame
 from abci_app.protocol import blocks as b
+from abci_app.protocol.framing import frame
 from client_sdk.light import Header
 from client_sdk.receipts import (
     GenesisTrust,

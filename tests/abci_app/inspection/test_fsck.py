@@ -9,16 +9,17 @@ from pathlib import Path
 import lmdb
 import pytest
 
-from abci_app import fsck, recovery
-from abci_app.history import record_of
-from abci_app.lmdb_store import LmdbStore
-from abci_app.store import StoreError, Version
+from abci_app.inspection import fsck
+from abci_app.store import recovery
+from abci_app.store.history import record_of
+from abci_app.store.interface import StoreError, Version
+from abci_app.store.lmdb_store import LmdbStore
 from contracts.kernel import codec, replay
 from contracts.kernel.state_tree import StateTree
 from contracts.transition import APP_VERSION, STORES, BlockContext
-from tests.abci_app import damage
+from tests.abci_app.store import damage
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +181,7 @@ def test_findings_over_a_thousand_are_only_counted(home):
 RUNNING = """
 import sys
 from pathlib import Path
-from abci_app.lmdb_store import LmdbStore
+from abci_app.store.lmdb_store import LmdbStore
 store = LmdbStore.open(Path(sys.argv[1]), 2**20)
 while True:
     height = store.height + 1

@@ -13,7 +13,7 @@ from contracts import transition
 from contracts.kernel import View
 from contracts.transition import BlockContext, Result, Transaction
 
-from .pool import Pool, ShareFull
+from .shares import Pool, ShareFull
 from .transactions import VerifiedTransactions
 
 ACCEPTED_AT: Final = "accepted on the state of height "

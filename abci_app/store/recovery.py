@@ -1,6 +1,6 @@
 """What a node starts from: its last block and its trees, rebuilt from what is stored and held to what was committed.
 
-LMDB has no checksums. ``lmdb_pages`` checks the structure of the file; here its contents are: the state and the one
+LMDB has no checksums. ``pages`` checks the structure of the file; here its contents are: the state and the one
 before it by their roots, everything that no root covers by a seal over it. Whatever is wrong halts the node: it would
 decide differently from its peers.
 """
@@ -12,9 +12,9 @@ from contracts.kernel import crypto
 from contracts.kernel.state_tree import StateTree
 from contracts.transition import STORES, BlockContext
 
-from .application import Halt
+from ..protocol.application import Halt
 from .history import app_hash_of
-from .store import EMPTY, Snapshot, StoreDamaged, Version
+from .interface import EMPTY, Snapshot, StoreDamaged, Version
 
 _CHAIN, _TIME, _SEAL = b"chain-id", b"time-ms", b"seal"
 RESTORE: Final = (

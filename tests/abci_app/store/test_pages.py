@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from abci_app import lmdb_pages
-from abci_app.lmdb_store import DATABASES, LmdbStore, inspect
-from abci_app.store import StoreDamaged
+from abci_app.store import pages
+from abci_app.store.interface import StoreDamaged
+from abci_app.store.lmdb_store import DATABASES, LmdbStore, inspect
 
 MAP_BYTES = 2**22
 PAGE = 4096
@@ -20,7 +20,7 @@ BRANCH, LEAF, OVERFLOW = 1, 2, 4
 
 def examined(folder):
     with (folder / "data.mdb").open("rb") as file:
-        return lmdb_pages.examine(file.fileno(), DATABASES)
+        return pages.examine(file.fileno(), DATABASES)
 
 
 values = st.integers(0, 400) | st.sampled_from((2_030, 2_040, 4_000, 4_080, 9_000, 65_536))
@@ -66,7 +66,7 @@ class Image:
     def live(self, kind):
         """The pages of a kind that the newest version reaches, by what a walk over it claims."""
         with self.path.open("rb") as file:
-            walk = lmdb_pages._Walk(file.fileno())
+            walk = pages._Walk(file.fileno())
             walk.whole(walk.meta(None), DATABASES)
         used = [page for page in range(2, self.last + 1) if walk.owners[page] == 1]
         return [page * PAGE for page in used if struct.unpack_from("=QHH", self.data, page * PAGE)[::2] == (page, kind)]
@@ -219,5 +219,5 @@ def test_faults_beyond_a_hundred_are_not_looked_for(folder):
     for at in leaves:
         image.data[at + 10] ^= 0x40
     image.write()
-    assert len(leaves) > lmdb_pages.FAULTS_MAX
-    assert len(examined(folder).faults) == lmdb_pages.FAULTS_MAX
+    assert len(leaves) > pages.FAULTS_MAX
+    assert len(examined(folder).faults) == pages.FAULTS_MAX

@@ -1,7 +1,7 @@
 """Checks everything that a node has stored, and names what is wrong.
 
 From the outside in, because each step relies on the one before: the files, the structure of the database
-(``lmdb_pages``), the facts of the last commit and the roots of both versions (``recovery``), then every entry: that a
+(``pages``), the facts of the last commit and the roots of both versions (``recovery``), then every entry: that a
 contract declares its path, that its record decodes and encodes to the same bytes, that replay marks fit the height; and
 every recorded hash. A running node is not disturbed: one version of its store is read, which it leaves alone meanwhile.
 """
@@ -15,10 +15,10 @@ from contracts.kernel.merkle import split_path
 from contracts.kernel.state_tree import StateTree
 from contracts.transition import STORES
 
-from . import lmdb_store, recovery
-from .history import app_hash_of, roots_of
-from .lmdb_pages import Pages
-from .store import Snapshot, StoreDamaged, StoreError, Version
+from ..store import lmdb_store, recovery
+from ..store.history import app_hash_of, roots_of
+from ..store.interface import Snapshot, StoreDamaged, StoreError, Version
+from ..store.pages import Pages
 from .stored_records import fault_of
 
 FINDINGS_MAX: Final = 1_000

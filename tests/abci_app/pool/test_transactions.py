@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from abci_app.transactions import VerifiedTransactions, footprint
+from abci_app.pool.transactions import VerifiedTransactions, footprint
 from contracts.governance import OpenTask, Propose
 from contracts.kernel import crypto, envelope
 from contracts.transition import Transaction

@@ -4,7 +4,7 @@ Five databases share that file: ``state`` (paths and values), ``previous`` (what
 ``notes``, ``meta`` (the two versions) and ``history`` (records by height). Reads are snapshots: a walk over
 everything does not hold up a commit.
 
-LMDB believes what it reads, so the structure of the file is checked before LMDB sees it (``lmdb_pages``).
+LMDB believes what it reads, so the structure of the file is checked before LMDB sees it (``pages``).
 
 The map's size bounds the database. It is address space, not disk, so it is made to grow long before it is
 needed; at its limit, or when the disk is full, the commit fails whole and the node halts on the version
@@ -20,8 +20,9 @@ from typing import Final, NamedTuple, Self
 
 import lmdb
 
-from . import lmdb_pages
-from .store import (
+from . import pages
+from .files import StoreFiles, whole
+from .interface import (
     EMPTY,
     HISTORY_KEPT,
     Recorded,
@@ -33,7 +34,6 @@ from .store import (
     StoreWriteFailed,
     Version,
 )
-from .store_files import StoreFiles, whole
 
 MAP_BYTES: Final = 2**30
 MAP_BYTES_MAX: Final = 2**40
@@ -247,7 +247,7 @@ def _recorded(key: bytes, record: bytes) -> Recorded:
 
 
 @contextmanager
-def inspect(folder: Path) -> Iterator[tuple[lmdb_pages.Pages, Snapshot | None]]:
+def inspect(folder: Path) -> Iterator[tuple[pages.Pages, Snapshot | None]]:
     """The newest version of a store, whether or not a node has it open; None when its pages are at fault.
 
     LMDB leaves the pages of a version alone as long as somebody reads it, so the node goes on meanwhile and its file
@@ -259,37 +259,37 @@ def inspect(folder: Path) -> Iterator[tuple[lmdb_pages.Pages, Snapshot | None]]:
     try:
         with (
             lmdb.open(str(folder), readonly=True, max_dbs=len(DATABASES), max_readers=_READERS_MAX) as env,
-            _checked(folder, env) as (pages, txn),
+            _checked(folder, env) as (found, txn),
         ):
-            if pages.faults:
-                yield pages, None
+            if found.faults:
+                yield found, None
             else:
                 opened = (env.open_db(name, txn=txn, create=False) for name in DATABASES)
-                yield pages, _LmdbSnapshot(txn, _Databases(*opened))
+                yield found, _LmdbSnapshot(txn, _Databases(*opened))
     except lmdb.Error as error:
         faults = _pages(folder, None).faults
         raise StoreDamaged(f"{folder}: {error}{f', {faults[0]}' if faults else ''}") from error
 
 
 @contextmanager
-def _checked(folder: Path, env: lmdb.Environment) -> "Iterator[tuple[lmdb_pages.Pages, lmdb.Transaction[bytes]]]":
+def _checked(folder: Path, env: lmdb.Environment) -> "Iterator[tuple[pages.Pages, lmdb.Transaction[bytes]]]":
     """The pages of the newest version, and the transaction that holds them."""
     while True:
         with env.begin() as txn:
             try:
-                pages = _pages(folder, txn.id())
-            except lmdb_pages.Overtaken:
+                found = _pages(folder, txn.id())
+            except pages.Overtaken:
                 continue
-            yield pages, txn
+            yield found, txn
             return
 
 
 @contextmanager
 def read_only(folder: Path) -> Iterator[Snapshot]:
     """As ``inspect``, where faulty pages are StoreDamaged too."""
-    with inspect(folder) as (pages, snapshot):
+    with inspect(folder) as (found, snapshot):
         if snapshot is None:
-            raise _faulty(folder, pages.faults)
+            raise _faulty(folder, found.faults)
         yield snapshot
 
 
@@ -299,16 +299,16 @@ def _require_sound_pages(folder: Path) -> None:
         raise _faulty(folder, faults)
 
 
-def _faulty(folder: Path, faults: Sequence[lmdb_pages.Fault]) -> StoreDamaged:
+def _faulty(folder: Path, faults: Sequence[pages.Fault]) -> StoreDamaged:
     more = f", and {len(faults) - 1} faults more" if len(faults) > 1 else ""
     return StoreDamaged(f"{folder / 'data.mdb'}: {faults[0]}{more}")
 
 
-def _pages(folder: Path, transaction: int | None) -> lmdb_pages.Pages:
+def _pages(folder: Path, transaction: int | None) -> pages.Pages:
     data = folder / "data.mdb"
     try:
         with data.open("rb", buffering=0) as file:
-            return lmdb_pages.examine(file.fileno(), DATABASES, transaction)
+            return pages.examine(file.fileno(), DATABASES, transaction)
     except OSError as error:
         raise StoreDamaged(f"{data} cannot be read: {error.strerror}") from error
 

@@ -10,7 +10,7 @@ from heapq import merge
 from itertools import groupby
 from typing import NamedTuple
 
-from .node_sources import NotKept, Source
+from .sources import NotKept, Source
 
 
 class NoCommonHeight(Exception):

@@ -12,18 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from abci_app import server as server_module
-from abci_app.address import AddressInUse, AddressRefused
-from abci_app.application import Halt
-from abci_app.dispatch import Dispatcher
-from abci_app.framing import frame, uvarint
-from abci_app.memory_store import MemoryStore
 from abci_app.protocol import messages as m
-from abci_app.server import Limits, Server
+from abci_app.protocol import server as server_module
+from abci_app.protocol.address import AddressInUse, AddressRefused
+from abci_app.protocol.application import Halt
+from abci_app.protocol.dispatch import Dispatcher
+from abci_app.protocol.framing import frame, uvarint
+from abci_app.protocol.server import Limits, Server
+from abci_app.store.memory_store import MemoryStore
 from tests.abci_client import AbciConnection, NodeHalted
 from tests.kvstore import KeyValueApplication
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CALLS = [field.name for field in m.Request.DESCRIPTOR.fields]
 
 

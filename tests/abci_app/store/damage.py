@@ -1,7 +1,7 @@
 """Damage to the data of a stopped node, by seed, and what its application and ``fsck`` then make of it.
 
-    python -m tests.abci_app.damage --seeds 1000            the table, and every outcome that must not be
-    python -m tests.abci_app.damage --seeds 1000 --blind    the same without the check of the pages: why it is there
+    python -m tests.abci_app.store.damage --seeds 1000            the table, and every outcome that must not be
+    python -m tests.abci_app.store.damage --seeds 1000 --blind    the same without the check of the pages
 
 The application that wrote the data ran a real workload. Each trial damages a copy: one bit in a page, a sector of 512
 bytes overwritten, a page with its contents from an earlier block or of another page, or a file cut short. Then, each in
@@ -25,11 +25,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from abci_app import fsck, lmdb_store
 from abci_app.app import LedgerApplication
-from abci_app.application import Halt
-from abci_app.lmdb_store import LmdbStore
-from abci_app.store import StoreError, Version
+from abci_app.inspection import fsck
+from abci_app.protocol.application import Halt
+from abci_app.store import lmdb_store
+from abci_app.store.interface import StoreError, Version
+from abci_app.store.lmdb_store import LmdbStore
 from tests.simulation.cluster import Cluster
 from tests.simulation.faults import LmdbDisk
 
@@ -265,7 +266,7 @@ def _table(trials: list[Trial]) -> dict[str, dict[str, int]]:
 
 
 def _no_check_of_pages() -> None:
-    from abci_app.lmdb_pages import Pages
+    from abci_app.store.pages import Pages
 
     lmdb_store._pages = lambda folder, transaction: Pages(())
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from abci_app import lmdb_store
-from abci_app.lmdb_store import LmdbStore
+from abci_app.store import lmdb_store
+from abci_app.store.lmdb_store import LmdbStore
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 MAP_BYTES = 2**22
 PAGE = 4096
 METAS = (0, 1)
@@ -20,7 +20,7 @@ METAS = (0, 1)
 WITHOUT_END = """
 import random, sys
 from pathlib import Path
-from abci_app.lmdb_store import LmdbStore
+from abci_app.store.lmdb_store import LmdbStore
 store = LmdbStore.open(Path(sys.argv[1]), 2**20, history_kept=20)
 print("open", flush=True)
 while True:

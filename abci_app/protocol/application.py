@@ -10,8 +10,8 @@ Handlers are plain functions and run one at a time: none is ever interrupted by 
 from abc import ABC, abstractmethod
 from typing import Protocol
 
+from . import messages as m
 from .framing import field_size
-from .protocol import messages as m
 
 
 class Halt(Exception):

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError, Message
 
+from . import messages as m
 from .application import Application, Halt
 from .framing import ProtocolError, frame, uvarint
-from .protocol import messages as m
 
 _log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from contracts.kernel import crypto
 from contracts.kernel.merkle import DIGEST_BYTES, root_of_stores
 from contracts.transition import STORES
 
-from .store import Recorded, StoreDamaged
+from .interface import Recorded, StoreDamaged
 
 _SEAL_BYTES: Final = 8
 

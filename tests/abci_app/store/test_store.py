@@ -11,9 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from abci_app.lmdb_store import LmdbStore
-from abci_app.memory_store import MemoryStore
-from abci_app.store import (
+from abci_app.store.interface import (
     CommitRefused,
     Recorded,
     Store,
@@ -23,8 +21,10 @@ from abci_app.store import (
     StoreLocked,
     Version,
 )
+from abci_app.store.lmdb_store import LmdbStore
+from abci_app.store.memory_store import MemoryStore
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SMALL = 2**22  # Map of a store in tests, in bytes.
 
 
@@ -342,8 +342,8 @@ def test_a_full_map_fails_the_commit_whole(tmp_path):
 ON_A_FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from abci_app.lmdb_store import LmdbStore
-from abci_app.store import StoreWriteFailed
+from abci_app.store.lmdb_store import LmdbStore
+from abci_app.store.interface import StoreWriteFailed
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 store = LmdbStore.open(Path(sys.argv[1]), int(sys.argv[2]))
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
@@ -369,7 +369,7 @@ def test_a_disk_that_takes_no_more_fails_the_commit_whole(tmp_path, map_bytes, d
 UNTIL_KILLED = """
 import sys
 from pathlib import Path
-from abci_app.lmdb_store import LmdbStore
+from abci_app.store.lmdb_store import LmdbStore
 store = LmdbStore.open(Path(sys.argv[1]), 2**20)
 while True:
     height = store.height + 1

@@ -4,16 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from abci_app.framing import (
-    FrameEmpty,
-    FrameReader,
-    FrameTooLarge,
-    PrefixTooLong,
-    field_size,
-    frame,
-    uvarint,
-)
 from abci_app.protocol import blocks
+from abci_app.protocol.framing import FrameEmpty, FrameReader, FrameTooLarge, PrefixTooLong, field_size, frame, uvarint
 
 
 def read_all(reader: FrameReader) -> list[bytes]:

@@ -4,7 +4,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from .store import EMPTY, HISTORY_KEPT, Recorded, Snapshot, Store, Version
+from .interface import EMPTY, HISTORY_KEPT, Recorded, Snapshot, Store, Version
 
 
 class MemoryStore(Store):

@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 from contracts.kernel import codec
 from contracts.kernel.codec import Malformed
 
-from . import lmdb_store, recovery
+from ..queries import SCAN_LIMIT
+from ..store import lmdb_store, recovery
+from ..store.history import roots_of
+from ..store.interface import Snapshot
 from .fsck import store_folder
-from .history import roots_of
-from .queries import SCAN_LIMIT
-from .store import Snapshot
 
 _TIMEOUT_SECONDS: Final = 10
 _ANSWER_BYTES_MAX: Final = 8 * 2**20

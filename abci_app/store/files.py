@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from .store import StoreDamaged, StoreFormatUnknown, StoreLocked
+from .interface import StoreDamaged, StoreFormatUnknown, StoreLocked
 
 FORMAT: Final = 2
 _KIND: Final = "fedledger store"

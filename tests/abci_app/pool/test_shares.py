@@ -7,8 +7,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from abci_app.pool import ALLOWANCES, POOL_SHARE_FULL, Pool, Share, everything
-from abci_app.server import Limits
+from abci_app.pool.shares import ALLOWANCES, POOL_SHARE_FULL, Pool, Share, everything
+from abci_app.protocol.server import Limits
 from client_sdk.refusals import PoolShareFull, refusal_of
 from contracts.governance import Vote
 from contracts.identity import RevokeKey

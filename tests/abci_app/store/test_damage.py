@@ -1,6 +1,6 @@
 """A damaged store is a clear message or harmless; never another state, a crash or a start without end.
 
-The campaign over thousands of seeds is ``python -m tests.abci_app.damage``; these are its first ones.
+The campaign over thousands of seeds is ``python -m tests.abci_app.store.damage``; these are its first ones.
 """
 
 import random
@@ -9,7 +9,7 @@ import lmdb
 import pytest
 
 from abci_app import __main__ as program
-from tests.abci_app import damage
+from tests.abci_app.store import damage
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def test_whatever_was_damaged_the_start_and_fsck_say_so_or_nothing_has_changed(o
 
 def test_the_trials_would_notice_a_store_that_is_not_checked(original, tmp_path, monkeypatch):
     """What the check of the pages is for: without it LMDB crashes, or another state is read."""
-    monkeypatch.setattr(damage.lmdb_store, "_pages", lambda *_: damage.lmdb_store.lmdb_pages.Pages(()))
+    monkeypatch.setattr(damage.lmdb_store, "_pages", lambda *_: damage.lmdb_store.pages.Pages(()))
     found = set()
     for seed in range(400):
         one = damage.trial(original, seed, tmp_path)

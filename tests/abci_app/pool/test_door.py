@@ -14,15 +14,15 @@ from unittest.mock import patch
 
 import pytest
 
-from abci_app import door, proposals
 from abci_app.app import LedgerApplication
-from abci_app.dispatch import Dispatcher
-from abci_app.framing import FrameReader, field_size
-from abci_app.lmdb_store import LmdbStore
-from abci_app.memory_store import MemoryStore
-from abci_app.pool import ALLOWANCES, POOL_SHARE_FULL, Pool, Share
-from abci_app.proposals import Standings, choose, fault
+from abci_app.pool import door, proposals
+from abci_app.pool.proposals import Standings, choose, fault
+from abci_app.pool.shares import ALLOWANCES, POOL_SHARE_FULL, Pool, Share
 from abci_app.protocol import messages as m
+from abci_app.protocol.dispatch import Dispatcher
+from abci_app.protocol.framing import FrameReader, field_size
+from abci_app.store.lmdb_store import LmdbStore
+from abci_app.store.memory_store import MemoryStore
 from contracts import identity, transition
 from contracts.governance import OpenTask, Propose, Vote
 from contracts.identity import RevokeKey

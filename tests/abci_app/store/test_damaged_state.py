@@ -4,8 +4,8 @@ import lmdb
 import pytest
 
 from abci_app.app import LedgerApplication
-from abci_app.application import Halt
-from abci_app.lmdb_store import LmdbStore
+from abci_app.protocol.application import Halt
+from abci_app.store.lmdb_store import LmdbStore
 from tests.simulation.cluster import Cluster
 from tests.simulation.faults import LmdbDisk
 

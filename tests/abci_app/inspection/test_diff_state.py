@@ -8,14 +8,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from abci_app import queries, recovery
-from abci_app.diff_state import KeyDifference, NoCommonHeight, Since, compare
-from abci_app.history import record_of
-from abci_app.lmdb_store import LmdbStore
-from abci_app.memory_store import MemoryStore
-from abci_app.node_sources import FolderSource, NodeSource, SourceFailed, opened
+from abci_app import queries
+from abci_app.inspection.diff_state import KeyDifference, NoCommonHeight, Since, compare
+from abci_app.inspection.sources import FolderSource, NodeSource, SourceFailed, opened
 from abci_app.protocol import messages as m
-from abci_app.store import Version
+from abci_app.store import recovery
+from abci_app.store.history import record_of
+from abci_app.store.interface import Version
+from abci_app.store.lmdb_store import LmdbStore
+from abci_app.store.memory_store import MemoryStore
 from contracts.kernel.state_tree import StateTree
 from contracts.transition import APP_VERSION, STORES, BlockContext
 

@@ -19,7 +19,7 @@ from contracts.kernel import Lane, Rejected, View, limits
 from contracts.kernel.types import Purpose, Role
 from contracts.transition import BlockContext, Transaction
 
-from .framing import field_size
+from ..protocol.framing import field_size
 
 
 class Standing(NamedTuple):
