@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from client_sdk.ledger import Ledger, Quote, Round, connect
+    from client_sdk.session.blocking import Ledger, Quote, Round, connect
     from client_sdk.training.artefacts import TaskInputs
     from client_sdk.training.participant import Contribution
     from client_sdk.training.task import TaskView
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Contribution": "client_sdk.training.participant",
-    "Ledger": "client_sdk.ledger",
-    "Quote": "client_sdk.ledger",
+    "Ledger": "client_sdk.session.blocking",
+    "Quote": "client_sdk.session.blocking",
     "Rejected": "contracts.kernel",
-    "Round": "client_sdk.ledger",
+    "Round": "client_sdk.session.blocking",
     "TaskInputs": "client_sdk.training.artefacts",
     "TaskView": "client_sdk.training.task",
     "Trainer": "client_sdk.training.trainer",
-    "connect": "client_sdk.ledger",
+    "connect": "client_sdk.session.blocking",
 }
 
 __all__ = [

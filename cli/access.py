@@ -17,7 +17,7 @@ from .trust import OPTION, WARNING, node_is_believed, node_would_be_believed
 
 if TYPE_CHECKING:
     from client_sdk.client import LedgerClient, Receipt
-    from client_sdk.keys import Keyring
+    from client_sdk.secrets.keys import Keyring
     from client_sdk.session import Session
     from client_sdk.session.profile import Profile
     from contracts.kernel import Message
@@ -66,7 +66,7 @@ class Access:
 
     def actor(self, key: str) -> tuple[str, str]:
         """Organisation and key that act. Raises keys.InvalidKeyName, CliError when nobody is named."""
-        from client_sdk.keys import split_reference
+        from client_sdk.secrets.keys import split_reference
 
         if "/" in self.who:
             return split_reference(self.who)
@@ -165,7 +165,7 @@ def _own(profile: "Profile", name: str) -> "Profile":
 
 
 def _borrowed(layout: "Layout", name: str, members: list[str]) -> "Profile":
-    from client_sdk.keys import keyring_path
+    from client_sdk.secrets.keys import keyring_path
     from client_sdk.session.profile import load_profile
 
     keyring = keyring_path(layout.member(name), name)

@@ -129,7 +129,7 @@ def _genesis(profile: "Profile") -> Iterator[Check]:
 
 def _secrets(profile: "Profile") -> Iterator[Check]:
     """Whether only their owner can read keyring and passphrase. Nothing is opened."""
-    from client_sdk.private_files import ExposedFile, refuse_exposed
+    from client_sdk.secrets.private_files import ExposedFile, refuse_exposed
 
     for subject, path in (("keyring", profile.keyring), ("passphrase", profile.passphrase)):
         try:

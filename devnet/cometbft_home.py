@@ -14,8 +14,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from client_sdk.private_files import create_private, make_private_directory
-from client_sdk.validator_keys import PRIVATE_TYPE, PUBLIC_TYPE, address_of, admission
+from client_sdk.secrets.private_files import create_private, make_private_directory
+from client_sdk.secrets.validator_keys import PRIVATE_TYPE, PUBLIC_TYPE, address_of, admission
 from contracts.kernel import crypto, limits
 from contracts.validators import NewValidator
 

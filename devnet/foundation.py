@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from client_sdk import age_passphrase, keys
-from client_sdk.private_files import create_private, make_private_directory
+from client_sdk.secrets import age_passphrase, keys
+from client_sdk.secrets.private_files import create_private, make_private_directory
 from contracts import identity, transition
 from contracts.kernel import codec
 from contracts.kernel.types import Purpose

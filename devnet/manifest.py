@@ -14,9 +14,9 @@ from typing import Any, Final, TypeVar
 
 import tomli_w
 
-from client_sdk import strict_toml
+from client_sdk.documents import strict_toml
+from client_sdk.documents.strict_toml import TomlInvalid
 from client_sdk.payloads.store import StoreKind
-from client_sdk.strict_toml import TomlInvalid
 from contracts.kernel import codec, limits
 from contracts.kernel.types import Role, Slug
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from client_sdk.private_files import replace_private
+from client_sdk.secrets.private_files import replace_private
 
 from .errors import StateUnreadable
 from .ownership import began_of, is_same_process

@@ -24,7 +24,7 @@ import aiohttp
 
 from client_sdk.payloads import kubo_node
 from client_sdk.payloads.kubo_node import KuboNode, KuboNodeSpec
-from client_sdk.private_files import PrivateFileError
+from client_sdk.secrets.private_files import PrivateFileError
 
 from . import binaries, control, wiring
 from .errors import DevnetError, NotRunning, ProcessNotRunning, UnknownProcess

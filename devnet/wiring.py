@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from client_sdk.keys import keyring_path
 from client_sdk.payloads.kubo_node import KuboNodeSpec
 from client_sdk.payloads.store import StoreKind
-from client_sdk.private_files import make_private_directory, replace_private
+from client_sdk.secrets.keys import keyring_path
+from client_sdk.secrets.private_files import make_private_directory, replace_private
 from client_sdk.session.profile import Profile, write_profile
 
 from . import binaries, cometbft_config, cometbft_home

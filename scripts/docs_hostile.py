@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from client_sdk.refusals import NODE_REFUSALS
+from client_sdk.reads.refusals import NODE_REFUSALS
 from contracts.kernel import Rejected
 from contracts.kernel.rules import name_of
 

@@ -29,7 +29,7 @@ from typing import Any, cast, get_args, get_type_hints
 
 from benchmarks.measuring import tables
 from cli import reference
-from client_sdk.refusals import NODE_REFUSALS
+from client_sdk.reads.refusals import NODE_REFUSALS
 from contracts import transition
 from contracts.kernel import Contract, Message, Record, Rejected, codec, limits, types
 from contracts.kernel.rules import name_of

@@ -29,9 +29,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from abci_app.pool.door import ACCEPTED_AT
-from client_sdk import queries
 from client_sdk.client import LedgerClient
 from client_sdk.payloads.store import StoreKind
+from client_sdk.reads import queries
 from client_sdk.rpc import RpcClient, RpcError
 from client_sdk.session import open_client, unlock
 from client_sdk.session.profile import find_profile

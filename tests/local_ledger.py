@@ -17,7 +17,7 @@ from typing import Any
 
 from client_sdk.client import LedgerClient, Signer
 from client_sdk.light.headers import TxResult
-from client_sdk.queries import DecidedTx
+from client_sdk.reads.queries import DecidedTx
 from client_sdk.rpc import Checked, FoundTx, HeightPruned, Status, TxInCache
 from contracts import transition
 from contracts.kernel import crypto

@@ -106,9 +106,9 @@ def planted(check: Callable[..., Iterable[Violation]], source: str, path: str) -
         ("contracts/rounds.py", "import abci_app", "contracts imports abci_app"),
         ("contracts/rounds.py", "from learning import fixed", "contracts imports learning"),
         ("learning/fixed.py", "import contracts.kernel", "learning imports contracts"),
-        ("abci_app/protocol/server.py", "from client_sdk.keys import Key", "abci_app imports client_sdk"),
-        ("client_sdk/keys.py", "def f():\n    import abci_app.store.interface", "client_sdk imports abci_app"),
-        ("client_sdk/keys.py", "from services.aggregator import round", "client_sdk imports services"),
+        ("abci_app/protocol/server.py", "from client_sdk.secrets.keys import Key", "abci_app imports client_sdk"),
+        ("client_sdk/secrets/keys.py", "def f():\n    import abci_app.store.interface", "client_sdk imports abci_app"),
+        ("client_sdk/secrets/keys.py", "from services.aggregator import round", "client_sdk imports services"),
         ("services/main.py", "import abci_app", "services imports abci_app"),
         ("abci_app/protocol/server.py", "from tests import chain", "abci_app imports tests"),
         ("contracts/identity.py", "from . import governance", "identity imports governance"),
@@ -223,11 +223,11 @@ def test_what_is_too_long_is_found() -> None:
 )
 def test_a_name_that_says_nothing_is_found(path: str) -> None:
     assert len(planted(tidy.vague, "x = 1", path)) == 1
-    assert planted(tidy.vague, "class KeyManager: pass", "client_sdk/keys.py") == ["a class called KeyManager"]
+    assert planted(tidy.vague, "class KeyManager: pass", "client_sdk/secrets/keys.py") == ["a class called KeyManager"]
 
 
 def test_a_module_without_a_docstring_is_found_and_an_empty_one_is_not() -> None:
-    assert planted(tidy.undocumented, "x = 1", "client_sdk/keys.py") == ["no docstring"]
+    assert planted(tidy.undocumented, "x = 1", "client_sdk/secrets/keys.py") == ["no docstring"]
     assert planted(tidy.undocumented, "", "tests/__init__.py") == []
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from benchmarks.load.steps import Step
-from client_sdk.refusals import PoolShareFull
+from client_sdk.reads.refusals import PoolShareFull
 
 _LENGTH: Final = re.compile(rb"\r\nContent-Length: (\d+)\r\n", re.IGNORECASE)
 _CODE: Final = re.compile(rb'"code":(\d+)')

@@ -7,8 +7,8 @@ wait, so the load comes from many: each workload says from how many.
 from dataclasses import dataclass
 
 from benchmarks.load.steps import Step, signed
-from client_sdk import keys
 from client_sdk.payloads.store import StoreKind
+from client_sdk.secrets import keys
 from contracts.kernel import Message, limits
 from contracts.kernel.types import Purpose, Role
 from devnet import foundation

@@ -24,7 +24,7 @@ def quote(
     output: options.Output = Format.TXT,
 ) -> None:
     """Say what the next round of a task would cost a dataset, by the ledger's own arithmetic."""
-    from client_sdk.budgets import outlook
+    from client_sdk.reads.budgets import outlook
 
     opened = Access(ledger, who, output=output)
     organisation, _ = opened.actor(access.WORKER)
@@ -68,7 +68,7 @@ def show(
 
 async def _accounts(client: "LedgerClient", organisation: str) -> list[dict[str, Any]]:
     """The account of every organisation, and below it those of its datasets."""
-    from client_sdk.budgets import block_time, dataset_standing, organisation_standing
+    from client_sdk.reads.budgets import block_time, dataset_standing, organisation_standing
     from contracts import identity
     from contracts.kernel import limits
 

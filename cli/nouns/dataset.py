@@ -12,7 +12,7 @@ from ..output import Format, Line, Rows, emit, plain
 
 if TYPE_CHECKING:
     from client_sdk.client import LedgerClient, Receipt
-    from client_sdk.keys import Keyring
+    from client_sdk.secrets.keys import Keyring
 
 app = noun()
 

@@ -57,7 +57,7 @@ def catalogue() -> list[dict[str, Any]]:
 
 
 def _refusals() -> list[dict[str, Any]]:
-    from client_sdk import refusals
+    from client_sdk.reads import refusals
     from contracts import registry
     from contracts.kernel import Rejected
     from contracts.transition import INTERNAL_ERROR

@@ -12,7 +12,7 @@ from ..errors import CliError
 from ..output import Fields, Format, Line, Rows, emit
 
 if TYPE_CHECKING:
-    from client_sdk.keys import Key, Keyring, SigningKey
+    from client_sdk.secrets.keys import Key, Keyring, SigningKey
     from contracts.identity import NewKey
 
 app = noun()
@@ -42,7 +42,7 @@ def create(
     and verifies; 'encryption' decrypts payloads. With ORG/KEY, one more key in a keyring. No ledger knows a new key
     until it is enrolled: `fedledger org enrol`, `fedledger key enrol`.
     """
-    from client_sdk import keys
+    from client_sdk.secrets import keys
 
     if purpose not in PURPOSES:
         raise CliError("USAGE", f"--purpose: {purpose!r} is none of {', '.join(PURPOSES)}", "See --help.")
@@ -87,7 +87,7 @@ def enrol(
     in the keyring for what is under way.
     """
     from client_sdk.client import LedgerClient, Receipt
-    from client_sdk.keys import SigningKey
+    from client_sdk.secrets.keys import SigningKey
     from contracts.identity import AddKey, ChangeRecipient
 
     opened = Access(ledger, who, passphrase_file, output)
@@ -201,7 +201,7 @@ def _public(text: str, ring: "Keyring") -> bytes:
 
 
 def _first_keys() -> list["Key"]:
-    from client_sdk import keys
+    from client_sdk.secrets import keys
     from contracts.kernel.types import Purpose
 
     return [
@@ -212,7 +212,7 @@ def _first_keys() -> list["Key"]:
 
 
 def _made(name: str, purpose: str) -> list["Key"]:
-    from client_sdk import keys
+    from client_sdk.secrets import keys
     from contracts.kernel.types import Purpose
 
     if purpose == ENCRYPTION:
@@ -221,7 +221,7 @@ def _made(name: str, purpose: str) -> list["Key"]:
 
 
 def _keyring_path(ledger: str, organisation: str) -> Path:
-    from client_sdk.keys import keyring_path
+    from client_sdk.secrets.keys import keyring_path
 
     opened = Access(ledger)
     layout = opened.layout()
@@ -232,7 +232,7 @@ def _keyring_path(ledger: str, organisation: str) -> Path:
 
 def _passphrase(ledger: str, given: Path | None, keyring: Path) -> str:
     """The passphrase for a keyring, from where ``session.unlock`` will look for it; a new one is asked for twice."""
-    from client_sdk.passphrase import read_passphrase
+    from client_sdk.secrets.passphrase import read_passphrase
 
     kept = _kept_passphrase(ledger, keyring)
     file = given or (kept if kept is not None and kept.is_file() else None)
@@ -255,7 +255,7 @@ def _kept_passphrase(ledger: str, keyring: Path) -> Path | None:
 
 
 def _show(output: Format, ring: "Keyring", shown: list["Key"]) -> None:
-    from client_sdk.keys import SigningKey
+    from client_sdk.secrets.keys import SigningKey
 
     described = [
         {"name": key.name, "purpose": str(key.purpose), "public": key.did}

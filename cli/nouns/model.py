@@ -15,7 +15,7 @@ from ..serving import gatherer_of
 
 if TYPE_CHECKING:
     from client_sdk.client import LedgerClient, Receipt
-    from client_sdk.keys import Keyring
+    from client_sdk.secrets.keys import Keyring
     from client_sdk.session import Session
     from contracts.lineage import Model, Version
     from services.rounds.recompute import Recomputed

@@ -11,7 +11,7 @@ from ..output import Fields, Format, Line, Rows, emit
 
 if TYPE_CHECKING:
     from client_sdk.client import LedgerClient
-    from client_sdk.contract_roots import ContractRoots
+    from client_sdk.reads.contract_roots import ContractRoots
 
 app = noun()
 
@@ -30,7 +30,7 @@ def roots(
     """
 
     async def work(client: "LedgerClient") -> "ContractRoots":
-        from client_sdk.contract_roots import contract_roots
+        from client_sdk.reads.contract_roots import contract_roots
 
         wanted = height or max(1, (await client.rpc.status()).height - 1)
         return await contract_roots(client.rpc, client.reader.headers, wanted)

@@ -13,7 +13,7 @@ from ..output import Fields, Format, Line, Rows, emit, plain
 
 if TYPE_CHECKING:
     from client_sdk.client import LedgerClient
-    from client_sdk.keys import Keyring
+    from client_sdk.secrets.keys import Keyring
     from contracts.governance import AdmitOrganisation
     from contracts.kernel.types import Role
 
@@ -136,7 +136,7 @@ def _propose(opened: Access, action: "AdmitOrganisation", output: Format) -> Non
 
 
 async def _members(client: "LedgerClient") -> list[dict[str, Any]]:
-    from client_sdk.budgets import block_time
+    from client_sdk.reads.budgets import block_time
     from contracts import identity, reputation
 
     from ..reading import each, records
@@ -151,7 +151,7 @@ async def _members(client: "LedgerClient") -> list[dict[str, Any]]:
 
 
 async def _member(client: "LedgerClient", name: str) -> dict[str, Any]:
-    from client_sdk.budgets import block_time
+    from client_sdk.reads.budgets import block_time
     from contracts import identity, reputation
     from contracts.kernel import crypto
 

@@ -183,8 +183,8 @@ def _trust(genesis: Path | None, checkpoint: str, validators_hash: str, ledger: 
 
 
 def _genesis(path: Path) -> Any:
+    from client_sdk.documents.strict_json import AnswerMalformed, parse
     from client_sdk.light import trust_genesis
-    from client_sdk.wire import AnswerMalformed, parse
 
     with path.open("rb") as opened:
         raw = opened.read(_GENESIS_BYTES_MAX + 1)
@@ -234,7 +234,7 @@ def _described(proven: "Proven") -> tuple[dict[str, Any], list[Any]]:
 def _transaction(
     proven: "Proven", accepted: "Accepted", described: dict[str, Any], foot: dict[str, Any]
 ) -> tuple[dict[str, Any], list[Any]]:
-    from client_sdk.refusals import events_of
+    from client_sdk.reads.refusals import events_of
     from contracts.kernel import crypto
     from contracts.transition import message_of
 

@@ -14,7 +14,7 @@ from ..output import Fields, Format, Line, Rows, emit, note, plain
 
 if TYPE_CHECKING:
     from client_sdk.client import LedgerClient, Receipt
-    from client_sdk.keys import Keyring
+    from client_sdk.secrets.keys import Keyring
     from client_sdk.session import Session
     from contracts.rounds import Task
     from contracts.terms import Terms

@@ -14,7 +14,7 @@ from ..trust import unverified
 
 if TYPE_CHECKING:
     from client_sdk.client import LedgerClient
-    from client_sdk.queries import DecidedTx
+    from client_sdk.reads.queries import DecidedTx
     from contracts.kernel import Event
 
 app = noun()
@@ -36,7 +36,7 @@ def show(
 
 
 async def _described(client: "LedgerClient", digest: bytes) -> tuple[dict[str, Any], list[Any]]:
-    from client_sdk.refusals import events_of, refusal_of
+    from client_sdk.reads.refusals import events_of, refusal_of
     from contracts.kernel import crypto
     from contracts.transition import message_of, parse
 

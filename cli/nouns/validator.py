@@ -13,7 +13,7 @@ from ..output import Fields, Format, Line, Rows, emit, plain
 
 if TYPE_CHECKING:
     from client_sdk.client import LedgerClient
-    from client_sdk.keys import Keyring
+    from client_sdk.secrets.keys import Keyring
     from contracts.governance import Action
     from contracts.validators import NewValidator, Validator
 
@@ -144,7 +144,7 @@ async def _named(client: "LedgerClient", key: str) -> bytes:
 
 
 def _proved(opened: Access, operator: str, key_file: Path) -> "NewValidator":
-    from client_sdk.validator_keys import NoValidatorKey, admission, read_validator_key
+    from client_sdk.secrets.validator_keys import NoValidatorKey, admission, read_validator_key
 
     try:
         seed = read_validator_key(key_file)
@@ -166,6 +166,6 @@ def _stated(operator: str, public: str, proof: str) -> "NewValidator":
 
 
 def _address(one: "Validator") -> str:
-    from client_sdk.validator_keys import address_of
+    from client_sdk.secrets.validator_keys import address_of
 
     return address_of(one.public)

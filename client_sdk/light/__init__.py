@@ -2,7 +2,7 @@
 
 Pure: no sockets, no files, no clock. ``errors`` names what can be wrong, ``headers`` what is signed, ``encoding`` its
 bytes, ``documents`` its JSON, ``verify`` who must have signed, ``proofs`` what a signed header proves.
-``client_sdk.verified`` fetches.
+``client_sdk.reads.verified`` fetches.
 """
 
 from .errors import CannotVerify, LightClientError, OverlapTooSmall, TrustExpired, VerificationFailed

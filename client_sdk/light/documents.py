@@ -12,7 +12,7 @@ from typing import Final
 from contracts.kernel.crypto import PUBLIC_KEY_BYTES, SIGNATURE_BYTES
 from contracts.kernel.merkle import DIGEST_BYTES
 
-from ..wire import INT32_MAX, INT64_MAX, UINT32_MAX, Answer, AnswerMalformed
+from ..documents.strict_json import INT32_MAX, INT64_MAX, UINT32_MAX, Answer, AnswerMalformed
 from .errors import VerificationFailed
 from .headers import (
     ADDRESS_BYTES,

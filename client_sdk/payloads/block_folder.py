@@ -23,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from ..private_files import sync_directory
+from ..secrets.private_files import sync_directory
 from .cid import Cid, Codec
 from .errors import InvalidCid, PayloadCorrupt, PayloadNotFound, StoreUnavailable
 from .unixfs import PayloadReader, build, linked

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ..private_files import make_private_directory, replace_private
+from ..secrets.private_files import make_private_directory, replace_private
 from .errors import PayloadError, StoreUnavailable
 from .kubo_rpc import KuboRpc
 

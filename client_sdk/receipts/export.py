@@ -13,10 +13,10 @@ from contracts.kernel import crypto, merkle
 from contracts.kernel.merkle import ProofInvalid
 from contracts.models import UnknownVersion
 
-from .. import queries
 from ..client import LedgerClient
 from ..light import OverlapTooSmall, SignedHeader, TrustedState, ValidatorSet, prove_result, verify_header
-from ..refusals import events_of, refusal_of
+from ..reads import queries
+from ..reads.refusals import events_of, refusal_of
 from ..rpc import AnswerMalformed, RpcClient
 from .errors import NoReceipt
 from .form import decode, encode

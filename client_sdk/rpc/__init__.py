@@ -4,7 +4,7 @@
 follows the chain. The HTTP library is imported when the first call is made.
 """
 
-from ..wire import AnswerMalformed
+from ..documents.strict_json import AnswerMalformed
 from .answers import (
     ApplicationInfo,
     Block,

@@ -11,10 +11,10 @@ from typing import Final
 from contracts.kernel.crypto import sha256
 from contracts.kernel.merkle import DIGEST_BYTES, ProofOp
 
+from ..documents.strict_json import INT64_MAX, UINT32_MAX, Answer, AnswerMalformed
 from ..light.documents import ADDRESS, APP_HASH, CHAIN_ID_CHARS, DIGEST, HASH, NAME_CHARS, read_header
 from ..light.headers import Header, TxResult
 from ..light.proofs import Inclusion
-from ..wire import INT64_MAX, UINT32_MAX, Answer, AnswerMalformed
 
 _LOG_CHARS: Final = 64 << 10
 _DATA_BYTES: Final = 4 << 20

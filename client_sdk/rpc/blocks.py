@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
-from ..wire import AnswerMalformed, parse
+from ..documents.strict_json import AnswerMalformed, parse
 from .errors import NodeError, NodeUnavailable, RpcError
 
 if TYPE_CHECKING:

@@ -1,14 +1,14 @@
-"""CometBFT's RPC as typed methods. What they answer is one node's word: ``client_sdk.verified`` checks it."""
+"""CometBFT's RPC as typed methods. What they answer is one node's word: ``client_sdk.reads.verified`` checks it."""
 
 import base64
 from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
 from typing import Final, Self
 
+from ..documents.strict_json import Answer, AnswerMalformed
 from ..light.documents import read_genesis, read_signed_header, read_validators_page
 from ..light.errors import VerificationFailed
 from ..light.headers import VALIDATORS_MAX, Genesis, SignedHeader, TxResult, Validator, ValidatorSet
-from ..wire import Answer, AnswerMalformed
 from . import answers, blocks
 from .answers import ApplicationInfo, Block, Checked, ConsensusParams, FoundTx, NetInfo, QueryAnswer, Status
 from .errors import NodeError, is_not_found

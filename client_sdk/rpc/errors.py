@@ -1,4 +1,7 @@
-"""What a call to a node can come back with instead of an answer. ``AnswerMalformed`` is in ``client_sdk.wire``."""
+"""What a call to a node can come back with instead of an answer.
+
+``AnswerMalformed``, for an answer that makes no sense, is in ``client_sdk.documents.strict_json``.
+"""
 
 from collections.abc import Sequence
 

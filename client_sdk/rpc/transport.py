@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from ..wire import INT64_MAX, Answer, AnswerMalformed, parse
+from ..documents.strict_json import INT64_MAX, Answer, AnswerMalformed, parse
 from .errors import NodeUnavailable, node_error
 
 if TYPE_CHECKING:

@@ -11,18 +11,18 @@ from pathlib import Path
 
 from contracts.kernel import crypto
 
-from .. import keys
-from ..checkpoints import CheckpointFile
 from ..client import LedgerClient, Signer
-from ..keys import Keyring
 from ..light.verify import trust_genesis
-from ..passphrase import read_passphrase
 from ..payloads.block_folder import BlockFolder
 from ..payloads.store import PayloadStore, StoreKind
+from ..reads.checkpoints import CheckpointFile
+from ..reads.trusting import TrustingReader
+from ..reads.verified import VerifiedReader
 from ..rpc import RpcClient
+from ..secrets import keys
+from ..secrets.keys import Keyring
+from ..secrets.passphrase import read_passphrase
 from ..training.journal import Journal
-from ..trusting import TrustingReader
-from ..verified import VerifiedReader
 from .profile import Profile
 
 ENCRYPTION = "encryption"

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import tomli_w
 
-from .. import strict_toml
+from ..documents import strict_toml
 from ..payloads.store import StoreKind
-from ..private_files import replace_private
+from ..secrets.private_files import replace_private
 from .homes import default_home, profile_path
 
 DEVNET: Final = ":devnet:"

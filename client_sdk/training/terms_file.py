@@ -12,8 +12,8 @@ from contracts.kernel import codec
 from contracts.terms import Artefact, Terms
 from learning.refusals import PayloadRefused
 
-from .. import strict_toml
-from ..strict_toml import TomlInvalid
+from ..documents import strict_toml
+from ..documents.strict_toml import TomlInvalid
 from . import artefacts
 from .artefacts import ArtefactRefused
 

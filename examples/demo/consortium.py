@@ -11,9 +11,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from client_sdk import keys
 from client_sdk.client import Receipt
-from client_sdk.passphrase import read_passphrase
+from client_sdk.secrets import keys
+from client_sdk.secrets.passphrase import read_passphrase
 from client_sdk.session import Session, open_session
 from client_sdk.session.profile import find_profile
 from contracts.governance import Action, AdmitOrganisation, OpenTask, Propose, Proposed, Vote

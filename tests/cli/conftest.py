@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 import cli
-from client_sdk import age_passphrase, keys, session
+from client_sdk import session
 from client_sdk.payloads import confidential
 from client_sdk.payloads.store import StoreKind
-from client_sdk.private_files import create_private
+from client_sdk.secrets import age_passphrase, keys
+from client_sdk.secrets.private_files import create_private
 from client_sdk.session import Session
 from client_sdk.session.profile import Profile, write_profile
 from client_sdk.training.journal import Journal

@@ -9,12 +9,12 @@ from cli import errors, units
 from cli.errors import HINTS, OWN, STATUSES, CliError, Exit, Interrupted, failure_of, leaving
 from cli.nouns import explain
 from client_sdk.client import NotDecided
-from client_sdk.keys import KeyNotFound, WrongPassphrase
-from client_sdk.passphrase import NoPassphrase
 from client_sdk.payloads.errors import PayloadNotFound
-from client_sdk.private_files import ExposedFile
-from client_sdk.refusals import LedgerBug
+from client_sdk.reads.refusals import LedgerBug
 from client_sdk.rpc import NodeUnavailable
+from client_sdk.secrets.keys import KeyNotFound, WrongPassphrase
+from client_sdk.secrets.passphrase import NoPassphrase
+from client_sdk.secrets.private_files import ExposedFile
 from contracts.identity import KeyIsRevoked, UnknownOrganisation
 from contracts.kernel import Rejected
 from contracts.kernel.codec import Malformed

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from cli import checks
-from client_sdk import age_passphrase
-from client_sdk.keys import keyring_path
 from client_sdk.payloads.store import StoreKind
+from client_sdk.secrets import age_passphrase
+from client_sdk.secrets.keys import keyring_path
 from client_sdk.session.profile import Profile, load_profile, write_profile
 from devnet.foundation import genesis_facts, prepare
 from devnet.layout import Layout

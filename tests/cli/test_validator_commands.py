@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from client_sdk.validator_keys import address_of
+from client_sdk.secrets.validator_keys import address_of
 from contracts.governance import PROPOSALS, Status
 from contracts.validators import SET
 from devnet import cometbft_home

@@ -4,9 +4,9 @@ import asyncio
 from contextlib import asynccontextmanager
 
 from client_sdk import light
+from client_sdk.reads.trusted_headers import TrustedHeaders
+from client_sdk.reads.verified import VerifiedReader
 from client_sdk.rpc import RpcClient
-from client_sdk.trusted_headers import TrustedHeaders
-from client_sdk.verified import VerifiedReader
 from contracts.kernel.state_tree import StateTree
 from tests.client_sdk.fake_node import ChainNode
 from tests.client_sdk.header_chain import BLOCK_NS, START_NS, HeaderChain

@@ -43,7 +43,7 @@ def test_an_unknown_name_is_refused_with_the_names_there_are() -> None:
 
 
 def test_the_names_lead_to_the_public_sdk() -> None:
-    from client_sdk.ledger import Ledger, connect
+    from client_sdk.session.blocking import Ledger, connect
     from client_sdk.training.trainer import Trainer
     from contracts.kernel import Rejected
 

@@ -9,8 +9,8 @@ from collections import namedtuple
 
 import pytest
 
-from client_sdk import keys
-from client_sdk.passphrase import read_passphrase
+from client_sdk.secrets import keys
+from client_sdk.secrets.passphrase import read_passphrase
 from contracts import identity, transition
 from contracts.kernel import codec, limits
 from contracts.kernel.types import Purpose

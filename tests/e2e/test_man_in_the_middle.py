@@ -14,10 +14,10 @@ import pytest
 
 from client_sdk import light
 from client_sdk.client import LedgerClient
+from client_sdk.documents.strict_json import Answer
 from client_sdk.light.documents import read_signed_header
+from client_sdk.reads.verified import VerifiedReader
 from client_sdk.rpc import AnswerMalformed, NodeError, RpcClient
-from client_sdk.verified import VerifiedReader
-from client_sdk.wire import Answer
 from contracts import identity
 from contracts.identity import AddKey, KeyAdded
 from contracts.kernel import merkle

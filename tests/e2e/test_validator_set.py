@@ -23,9 +23,9 @@ from client_sdk import light
 from client_sdk.client import LedgerClient
 from client_sdk.light import Flag
 from client_sdk.rpc import RpcClient
+from client_sdk.secrets.validator_keys import read_validator_key
 from client_sdk.session import open_client, unlock
 from client_sdk.session.profile import load_profile
-from client_sdk.validator_keys import read_validator_key
 from contracts import rounds, validators
 from contracts.contributions import Publish, Reserve
 from contracts.governance import OpenTask, ProposalDecided, Propose, Proposed, Status, Vote

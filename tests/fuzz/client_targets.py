@@ -10,20 +10,23 @@ from functools import cache
 
 import numpy as np
 
-from client_sdk import age_passphrase, light, refusals, wire
+from client_sdk import light
+from client_sdk.documents import strict_json as wire
+from client_sdk.documents.strict_json import Answer, AnswerMalformed
 from client_sdk.light.documents import read_genesis, read_signed_header, read_validators_page
 from client_sdk.payloads import car, confidential, dag_pb
 from client_sdk.payloads.cid import Cid, Codec
 from client_sdk.payloads.errors import PayloadNotFound
 from client_sdk.payloads.unixfs import Layout as BlockLayout
 from client_sdk.payloads.unixfs import build, read_payload
+from client_sdk.reads import refusals
 from client_sdk.receipts import GenesisTrust
 from client_sdk.receipts import decode as decode_receipt
 from client_sdk.receipts import encode as encode_receipt
 from client_sdk.receipts import verify as verify_receipt
 from client_sdk.rpc import answers
+from client_sdk.secrets import age_passphrase
 from client_sdk.training import artefacts, terms_file
-from client_sdk.wire import Answer, AnswerMalformed
 from contracts.kernel import codec
 from contracts.terms import Artefact
 from devnet import manifest

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 
 from abci_app.protocol.application import Halt
 from abci_app.protocol.framing import ProtocolError
-from client_sdk.age_passphrase import CannotOpen
+from client_sdk.documents.strict_json import AnswerMalformed
 from client_sdk.light import LightClientError
 from client_sdk.payloads.cid import InvalidCid
 from client_sdk.payloads.dag_pb import MalformedNode
 from client_sdk.payloads.errors import PayloadError
+from client_sdk.reads.refusals import ResultMalformed
 from client_sdk.receipts import ReceiptError
-from client_sdk.refusals import ResultMalformed
+from client_sdk.secrets.age_passphrase import CannotOpen
 from client_sdk.training.artefacts import ArtefactRefused
 from client_sdk.training.terms_file import TermsFileInvalid
-from client_sdk.wire import AnswerMalformed
 from contracts.kernel import Rejected
 from contracts.kernel.codec import Malformed
 from contracts.kernel.merkle import ProofInvalid

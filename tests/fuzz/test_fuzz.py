@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from client_sdk.documents.strict_json import Answer
 from client_sdk.payloads import dag_pb
-from client_sdk.wire import Answer
 from contracts.kernel import Event, Message, codec, merkle, replay
 from contracts.registry import CONTRACTS
 from tests.fuzz import __main__ as command

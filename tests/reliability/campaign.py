@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from client_sdk.documents.strict_json import AnswerMalformed
 from client_sdk.rpc.errors import RpcError
-from client_sdk.wire import AnswerMalformed
 from devnet.errors import ProcessFailed
 from tests.abci_app import grammar
 from tests.reliability.audit import Audit, asking, audit, disagreements

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from random import Random
 
-from client_sdk.refusals import events_of
+from client_sdk.documents.strict_json import AnswerMalformed
+from client_sdk.reads.refusals import events_of
 from client_sdk.rpc import RpcClient
 from client_sdk.rpc.errors import RpcError
-from client_sdk.wire import AnswerMalformed
 from contracts.kernel import Event, Message, codec, envelope, limits
 from contracts.kernel.types import Purpose
 from contracts.transition import Expired, Replayed

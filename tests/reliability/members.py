@@ -6,7 +6,7 @@ They are admitted, equipped and bound to a task through the public SDK, by the s
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from client_sdk.keys import SigningKey
+from client_sdk.secrets.keys import SigningKey
 from contracts import rounds
 from contracts.kernel import limits
 from contracts.terms import Deadlines, Estimator, EstimatorKind, Mechanism, MechanismKind, Relation, Terms

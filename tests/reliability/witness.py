@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import pairwise
 
+from client_sdk.documents.strict_json import AnswerMalformed
 from client_sdk.light.headers import Header, TxResult
 from client_sdk.rpc import Block, RpcClient
 from client_sdk.rpc.errors import RpcError
-from client_sdk.wire import AnswerMalformed
 
 POLL_SECONDS = 0.04
 CALL_SECONDS = 3.0

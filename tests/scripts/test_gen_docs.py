@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from client_sdk.refusals import NODE_REFUSALS
+from client_sdk.reads.refusals import NODE_REFUSALS
 from contracts.kernel import Rejected
 from contracts.privacy_budget import BudgetExceeded
 from contracts.registry import CONTRACTS

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from abci_app.pool.shares import ALLOWANCES, POOL_SHARE_FULL, Pool, Share, everything
 from abci_app.protocol.server import Limits
-from client_sdk.refusals import PoolShareFull, refusal_of
+from client_sdk.reads.refusals import PoolShareFull, refusal_of
 from contracts.governance import Vote
 from contracts.identity import RevokeKey
 from contracts.kernel import codec, limits

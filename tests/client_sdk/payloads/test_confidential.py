@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from client_sdk.age_passphrase import seal
 from client_sdk.payloads import confidential
 from client_sdk.payloads.confidential import (
     CiphertextCorrupt,
@@ -20,6 +19,7 @@ from client_sdk.payloads.confidential import (
     recipient_of,
 )
 from client_sdk.payloads.errors import PayloadCorrupt, PayloadTooLarge
+from client_sdk.secrets.age_passphrase import seal
 
 ALICE, BOB, EVE = new_identity(), new_identity(), new_identity()
 TO_BOTH = [recipient_of(ALICE), recipient_of(BOB)]

@@ -11,9 +11,9 @@ from functools import cache
 
 from client_sdk import light
 from client_sdk.client import LedgerClient
+from client_sdk.reads.verified import VerifiedReader
 from client_sdk.receipts import Receipt, export
 from client_sdk.rpc import RpcClient
-from client_sdk.verified import VerifiedReader
 from contracts import privacy_budget
 from contracts.kernel.crypto import sha256
 from tests import consortium

@@ -5,11 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from client_sdk import ledger as ledger_module
-from client_sdk.ledger import Ledger
 from client_sdk.light import CannotVerify, VerificationFailed
 from client_sdk.receipts import Acceptance, GenesisTrust, Holding, NoReceipt, ReceiptInvalid, encode, export, verify
 from client_sdk.rpc import AnswerMalformed
+from client_sdk.session import blocking as ledger_module
+from client_sdk.session.blocking import Ledger
 from contracts import privacy_budget
 from contracts.identity import UnknownDataset, UnknownOrganisation
 from contracts.kernel.crypto import sha256
@@ -93,7 +93,7 @@ def test_what_is_not_there_gets_none():
 
 
 def test_the_block_after_is_waited_for_and_said_when_it_does_not_come(monkeypatch):
-    monkeypatch.setattr("client_sdk.trusted_headers.WAIT_SECONDS", 0.0)
+    monkeypatch.setattr("client_sdk.reads.trusted_headers.WAIT_SECONDS", 0.0)
     with pytest.raises(CannotVerify):
         transaction(ledger(after=0))
     assert transaction(ledger(after=1)).height

@@ -6,9 +6,9 @@ import pytest
 
 from client_sdk import light
 from client_sdk.client import LedgerClient
+from client_sdk.reads.verified import VerifiedReader
 from client_sdk.receipts import GenesisTrust, ReceiptError, decode, encode, export, verify
 from client_sdk.rpc import RpcClient
-from client_sdk.verified import VerifiedReader
 from contracts import contributions
 from contracts.governance import OpenTask, Propose, Vote
 from contracts.identity import AddKey

@@ -10,7 +10,7 @@ from client_sdk.receipts.blocks import read_block, write_block
 from client_sdk.receipts.cbor import Reader
 from client_sdk.receipts.errors import Part
 from client_sdk.receipts.verify import _check_block
-from tests.client_sdk.test_light_recorded import HEIGHTS, RECORDED, signed, validators
+from tests.client_sdk.light.test_recorded import HEIGHTS, RECORDED, signed, validators
 
 BLOCKS = [SignedBlock.kept(signed(height), validators(height)) for height in HEIGHTS]
 CHAIN_ID = BLOCKS[0].header.chain_id

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from client_sdk import keys
 from client_sdk.payloads.block_folder import BlockFolder
 from client_sdk.payloads.kubo import KuboStore
 from client_sdk.payloads.store import StoreKind
+from client_sdk.reads.trusting import TrustingReader
+from client_sdk.reads.verified import VerifiedReader
+from client_sdk.secrets import keys
 from client_sdk.session import Session, WrongGenesis, open_session, open_store
 from client_sdk.session.homes import HOME_VARIABLE
 from client_sdk.session.profile import DEVNET, Profile, ProfileInvalid, find_profile, write_profile
-from client_sdk.trusting import TrustingReader
-from client_sdk.verified import VerifiedReader
 from contracts.kernel import crypto
 from contracts.kernel.types import Purpose
 from tests.client_sdk.header_chain import FOUR

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from client_sdk import client as client_module
+from client_sdk.client import client as client_module
 from client_sdk.payloads import confidential
 from client_sdk.payloads.cid import Cid
 from client_sdk.payloads.errors import PayloadNotFound

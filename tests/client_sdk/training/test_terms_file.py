@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from client_sdk import strict_toml
+from client_sdk.documents import strict_toml
 from client_sdk.training.terms_file import ARTEFACTS, TermsFileInvalid, build, load
 from contracts.kernel import codec
 from contracts.terms import Terms

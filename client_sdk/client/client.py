@@ -1,0 +1,217 @@
+"""The ledger as a member's program sees it: submit and know what became of it, read and know that it is true.
+
+``submit`` signs once, journals nothing, and sends *the same bytes* until they are decided or can no longer be: a
+repeat cannot be decided twice, because the ledger remembers the signed structure. Results, events and values come from
+a reader: ``verified`` checks each against a header that more than two thirds of the validators signed, ``trusting``
+takes a node's word. That nothing was decided (``NotDecided``), and a refusal before the transaction entered a block,
+are always a node's word: no block shows them.
+
+One client serves one asyncio loop. ``ledger`` wraps it for programs that are not asynchronous.
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from contracts.kernel import Event, Map, Message, codec, crypto, envelope, limits
+from contracts.kernel.state import Key
+from contracts.transition import Expired, Replayed
+
+from ..light import CannotVerify, TrustExpired
+from ..reads.queries import DecidedTx, Reader
+from ..reads.refusals import PoolShareFull, events_of, refusal_of
+from ..rpc import HeightUnavailable, NodeError, NodeUnavailable, RpcClient
+
+R = TypeVar("R")
+VALIDITY_BLOCKS = 100  # How long a transaction is worth sending again: 30 s under load, some minutes when idle.
+_POLL_SECONDS = 0.1
+_RESEND_SECONDS = 2.0
+_PATIENCE_SECONDS = 30.0  # How long a transaction outlasts nodes that do not answer, or cannot prove what they say.
+_SCAN_PAGE = 200
+
+
+class Signer(Protocol):
+    """What signs for an organisation: a key from ``keys``, or something that asks a token."""
+
+    @property
+    def public(self) -> bytes:
+        """The public key, 32 bytes."""
+        ...
+
+    @property
+    def seed(self) -> bytes:
+        """The secret seed, 32 bytes."""
+        ...
+
+
+class NoSigner(RuntimeError):
+    """The client was opened to read only."""
+
+
+class NotDecided(TimeoutError):
+    """No node asked knows of the transaction, and it has expired: if it was not included, it can no longer be.
+
+    It is the index of a node that says so, and CometBFT may lose entries of it when it is killed (docs/reliability.md):
+    look at what the transaction would have changed before you sign a new one.
+    """
+
+    hint = (
+        "Check that the chain makes blocks (`fedledger devnet status`, `fedledger doctor`), see whether its effect is "
+        "there, then try again."
+    )
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """An accepted transaction: where it was included and what happened, as proved as the client's reader proves."""
+
+    hash: bytes
+    height: int
+    events: tuple[Event, ...]
+
+    def event(self, kind: type[R]) -> R:
+        """The first event of a kind. Raises LookupError when there is none."""
+        for event in self.events:
+            if isinstance(event, kind):
+                return event
+        raise LookupError(f"the receipt holds no {kind.__name__}")
+
+
+@dataclass(frozen=True)
+class Signed:
+    """A transaction's final bytes: safe to keep and to send any number of times."""
+
+    raw: bytes
+    valid_until: int
+
+
+class LedgerClient:
+    """Reads and writes one ledger through its nodes."""
+
+    def __init__(self, rpc: RpcClient, reader: Reader, chain_id: str, signer: Signer | None = None) -> None:
+        self.rpc = rpc
+        self.reader = reader
+        self.chain_id = chain_id
+        self._signer = signer
+
+    async def submit(self, message: Message) -> Receipt:
+        """Sign a message, send it and wait for its proved result, which takes one block more than to be included.
+
+        Raises the ledger's typed refusal, NotDecided, NodeUnavailable, VerificationFailed, CannotVerify, or LedgerBug.
+        """
+        return await self.send(await self.sign(message))
+
+    async def sign(self, message: Message, validity: int = VALIDITY_BLOCKS) -> Signed:
+        """Make a message's final bytes, valid for a number of blocks. Raises NoSigner, codec.Malformed."""
+        if self._signer is None:
+            raise NoSigner("this client was opened without a key")
+        height = (await self.rpc.status()).height
+        valid_until = height + min(validity, limits.TX_VALIDITY_BLOCKS - 1)
+        raw = envelope.seal(
+            self._signer.seed,
+            self.chain_id,
+            tag=message.tag,
+            body=codec.shape_of(type(message)).pack(message, ""),
+            nonce=secrets.token_bytes(limits.NONCE_BYTES),
+            valid_until=valid_until,
+        )
+        return Signed(raw, valid_until)
+
+    async def send(self, signed: Signed) -> Receipt:
+        """Send bytes until they are decided. A transaction that was decided before gives its first result.
+
+        Outlasts nodes that do not answer for a while, or not with a proof. Raises as ``submit``.
+        """
+        digest = crypto.sha256(signed.raw)  # CometBFT names a transaction by the hash of its bytes.
+        loop = asyncio.get_running_loop()
+        resend_at, give_up_at = 0.0, loop.time() + _PATIENCE_SECONDS
+        told = ""  # Why the node that was asked last does not let it wait.
+        while True:
+            try:
+                if loop.time() >= resend_at:
+                    resend_at = loop.time() + _RESEND_SECONDS
+                    told = await self._broadcast(signed, digest)
+                # In this order: what is not found once its last height has passed never will be.
+                height = (await self.rpc.status()).height
+                known = await self.rpc.tx(digest)
+                decided = None if known is None else await self.reader.transaction(digest)
+            except TrustExpired:
+                raise
+            except (NodeUnavailable, HeightUnavailable, CannotVerify):
+                if loop.time() >= give_up_at:
+                    raise
+            else:
+                give_up_at = loop.time() + _PATIENCE_SECONDS
+                if decided is not None and decided.result.code != Expired.code:
+                    return _receipt(digest, decided)
+                if height > signed.valid_until:
+                    raise NotDecided(
+                        f"transaction {digest.hex()} was not included by height {signed.valid_until}{told}"
+                    )
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def get(self, state: Map[R], key: Key = (), *, at_least: int = 0) -> R | None:
+        """The record at a key after a block of at least this height, or None when there is none: both proved."""
+        raw = await self.reader.value(state.path(key), at_least=at_least)
+        return None if raw is None else state.read(raw)
+
+    async def peek(self, state: Map[R], key: Key = ()) -> R | None:
+        """The newest record at a key by one node's word: for watching, never for deciding."""
+        raw = await self.reader.unverified(state.path(key))
+        return None if raw is None else state.read(raw)
+
+    async def keys(self, state: Map[Any], prefix: str = "") -> list[tuple[str, ...]]:
+        """The keys of a map that a node knows, in order. Names only: read each value with ``get``."""
+        start = f"{state.prefix}/{prefix}".encode("ascii")
+        found: list[tuple[str, ...]] = []
+        after: bytes | None = None
+        while True:
+            page = await self.reader.scan(start, after, _SCAN_PAGE)
+            found += [state.key_of(path) for path, _ in page]
+            if not page:
+                return found
+            after = page[-1][0]
+
+    async def events(self, after: int) -> AsyncIterator[tuple[int, tuple[Event, ...]]]:
+        """Every later block's height with the events of its accepted transactions; no height is left out.
+
+        A block is told when the next one is there, which proves its results. Raises VerificationFailed, CannotVerify.
+        """
+        async for newest in self.rpc.new_blocks(after):
+            height = newest - 1
+            if height > after:
+                results = await self.reader.results(height)
+                happened = [event for result in results if result.code == 0 for event in events_of(result.data)]
+                yield height, tuple(happened)
+
+    async def close(self) -> None:
+        """Close connections."""
+        await self.rpc.close()
+
+    async def _broadcast(self, signed: Signed, digest: bytes) -> str:
+        """Offer the bytes to a node, and say what keeps them out for now.
+
+        A refusal of CheckTx is final unless the look-up knows better, or it is only that the node's pool is full.
+        """
+        try:
+            checked = await self.rpc.broadcast_tx_sync(signed.raw)
+        except (NodeError, NodeUnavailable):
+            return ""  # "already in cache", "mempool is full", no answer: keep asking what became of it.
+        if checked.code == 0:
+            return ""
+        refusal = refusal_of(checked.code, checked.data, checked.log)
+        if isinstance(refusal, Replayed | Expired):
+            return ""  # Decided already, or it never will be: the next look-up tells which.
+        if isinstance(refusal, PoolShareFull):
+            return f": {refusal}"
+        if await self.rpc.tx(digest) is None:
+            raise refusal
+        return ""
+
+
+def _receipt(digest: bytes, decided: DecidedTx) -> Receipt:
+    if decided.result.code != 0:
+        raise refusal_of(decided.result.code, decided.result.data)
+    return Receipt(digest, decided.height, events_of(decided.result.data))

@@ -1,0 +1,1 @@
+"""Documents that somebody else wrote, read with bounds and refused by field: JSON and TOML."""

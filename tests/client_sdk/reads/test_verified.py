@@ -1,0 +1,326 @@
+"""Verified reads through a node on a real socket that tells the truth, then one lie at a time."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from client_sdk import light
+from client_sdk.light import CannotVerify, VerificationFailed
+from client_sdk.reads.queries import QueryRefused
+from client_sdk.reads.trusting import TrustingReader
+from client_sdk.rpc import AnswerMalformed, RpcClient
+from contracts.kernel import codec, merkle
+from contracts.kernel.absence import OPERATOR, Gap
+from contracts.kernel.crypto import sha256
+from tests.client_sdk.fake_node import ChainNode, b64
+from tests.client_sdk.small_ledger import (
+    KEY,
+    MISSING,
+    NEW,
+    OLD,
+    OTHER,
+    PATH,
+    RESULTS,
+    TXS,
+    asked,
+    reading,
+    run,
+    small_ledger,
+)
+
+# Values -----------------------------------------------------------------------------------------
+
+
+def test_a_value_is_proved_by_the_header_after_its_height():
+    async def scenario():
+        async with reading() as (_, reader):
+            value = await reader.read(PATH)
+            assert (value.body, value.height, value.state.height) == (NEW, 4, 5)
+            assert await reader.value(PATH) == NEW
+            assert await reader.unverified(PATH) == NEW
+
+    run(scenario())
+
+
+def test_reading_ones_own_write_waits_for_the_block_that_proves_it():
+    async def scenario():
+        node = small_ledger()
+        node.newest = 3
+        async with reading(node) as (_, reader):
+            assert (await reader.read(PATH)).body == OLD
+            own = asyncio.create_task(reader.read(PATH, at_least=3))
+            await asyncio.sleep(0.15)
+            assert not own.done()
+            node.newest = 4
+            assert ((await own).body, (await own).height) == (NEW, 3)
+
+    run(scenario())
+
+
+def test_the_state_before_the_first_block_is_not_read():
+    async def scenario():
+        node = small_ledger()
+        node.newest = 1
+        async with reading(node) as (_, reader):
+            early = asyncio.create_task(reader.read(PATH))
+            await asyncio.sleep(0.15)
+            node.newest = 2
+            assert (await early).height == 1
+
+    run(scenario())
+
+
+def test_a_state_that_never_comes_cannot_be_verified(monkeypatch):
+    monkeypatch.setattr("client_sdk.reads.verified.WAIT_SECONDS", 0.0)
+
+    async def scenario():
+        async with reading() as (_, reader):
+            with pytest.raises(CannotVerify, match="after block 99"):
+                await reader.value(PATH, at_least=99)
+
+    run(scenario())
+
+
+def test_absence_is_proved_by_a_header_too():
+    async def scenario():
+        async with reading() as (_, reader):
+            value = await reader.read(MISSING)
+            assert (value.body, value.height, value.state.height) == (None, 4, 5)
+            assert await reader.value(MISSING) is None
+            assert await reader.unverified(MISSING) is None
+
+    run(scenario())
+
+
+def test_what_was_not_there_yet_is_proved_absent_at_its_own_height():
+    async def scenario():
+        node = small_ledger()
+        node.newest = 2
+        async with reading(node) as (_, reader):
+            assert (await reader.read(PATH)).body is None
+            node.newest = 3
+            assert (await reader.read(PATH)).body == OLD
+
+    run(scenario())
+
+
+def lie(node: ChainNode, **changes) -> None:
+    """Change fields of every answer to a query."""
+    truth = node.methods["abci_query"]
+    node.methods["abci_query"] = lambda params: {"response": {**truth(params)["response"], **changes}}
+
+
+def lies(node: ChainNode) -> dict[str, dict]:
+    true_ops = node.proof(PATH, 4)["ops"]
+    return {
+        "another value": {"value": b64(merkle.commit_value(PATH, OLD))},
+        "another path's value": {"value": b64(merkle.commit_value(OTHER, NEW))},
+        "a bare digest": {"value": b64(sha256(PATH))},
+        "another height": {"height": "2"},
+        "an older value as if it were new": {
+            "value": b64(merkle.commit_value(PATH, OLD)),
+            "proofOps": node.proof(PATH, 2),
+        },
+        "another key": {
+            "key": b64(OTHER.partition(b"/")[2]),
+            "value": b64(merkle.commit_value(OTHER, OLD)),
+            "proofOps": node.proof(OTHER, 4),
+        },
+        "that there is nothing, for another key": {
+            "key": b64(OTHER.partition(b"/")[2]),
+            "value": None,
+            "proofOps": None,
+        },
+        "another key's proof": {"proofOps": node.proof(OTHER, 4)},
+        "no proof": {"proofOps": None},
+        "an extra operator": {"proofOps": {"ops": [true_ops[0], *true_ops]}},
+    }
+
+
+@pytest.mark.parametrize("name", list(lies(small_ledger())))
+def test_a_lie_about_a_value_is_refused(name):
+    async def scenario():
+        async with reading() as (node, reader):
+            lie(node, **lies(node)[name])
+            with pytest.raises(VerificationFailed) as caught:
+                await reader.value(PATH)
+            assert caught.value.what.startswith("value at")
+
+    run(scenario())
+
+
+def denials(node: ChainNode) -> dict[str, dict]:
+    """Ways to say that there is nothing at PATH."""
+    nothing = {"value": None}
+    true_ops, (_, *upper) = node.proof(MISSING, 4)["ops"], node.proof(PATH, 4)["ops"]
+    empty = {"type": OPERATOR, "key": b64(KEY), "data": b64(codec.encode(Gap(0, 0, None, None)))}
+    return {
+        "without a proof": {**nothing, "proofOps": None},
+        "with the proof of its value": nothing,
+        "with a proof that another key is absent": {**nothing, "proofOps": {"ops": true_ops}},
+        "with that proof under its own key": {
+            **nothing,
+            "proofOps": {"ops": [{**true_ops[0], "key": b64(KEY)}, *true_ops[1:]]},
+        },
+        "with an empty bucket": {**nothing, "proofOps": {"ops": [empty, *upper]}},
+        "with a proof from before it was written": {**nothing, "proofOps": node.proof(PATH, 1)},
+        "of an empty value instead of none": {"value": "", "proofOps": {"ops": [empty, *upper]}},
+    }
+
+
+@pytest.mark.parametrize("name", list(denials(small_ledger())))
+def test_a_denied_entry_is_refused(name):
+    async def scenario():
+        async with reading() as (node, reader):
+            lie(node, **denials(node)[name])
+            with pytest.raises(VerificationFailed) as caught:
+                await reader.value(PATH)
+            assert caught.value.what.startswith("absence at")
+
+    run(scenario())
+
+
+def test_a_value_where_nothing_is_is_refused():
+    async def scenario():
+        async with reading() as (node, reader):
+            for operators in (node.proof(MISSING, 4), node.proof(PATH, 4), None):
+                lie(node, value=b64(merkle.commit_value(MISSING, NEW)), proofOps=operators)
+                with pytest.raises(VerificationFailed):
+                    await reader.value(MISSING)
+
+    run(scenario())
+
+
+def test_a_reader_that_trusts_the_node_believes_what_a_verified_reader_refuses(monkeypatch):
+    monkeypatch.setattr("client_sdk.reads.trusting.WAIT_SECONDS", 0.0)
+
+    async def scenario():
+        async with reading() as (node, verified), RpcClient([node.address]) as rpc:
+            trusting = TrustingReader(rpc, light.trust_genesis(node.chain.genesis))
+            assert await trusting.value(PATH, at_least=5) == NEW
+            assert await trusting.value(MISSING) is None
+            with pytest.raises(CannotVerify, match="block 99"):
+                await trusting.value(PATH, at_least=99)
+            assert await trusting.results(5) == (), "no later header is waited for"
+            found = await trusting.transaction(sha256(TXS[1]))
+            assert found is not None
+            assert (found.height, found.index, found.result) == (3, 1, RESULTS[1])
+            assert await trusting.transaction(sha256(b"unknown")) is None
+            lie(node, value=b64(merkle.commit_value(PATH, OLD)))
+            assert await trusting.value(PATH) == OLD
+            lie(node, value=None)
+            assert await trusting.value(PATH) is None
+            assert asked(node, "commit") == []
+            with pytest.raises(VerificationFailed):
+                await verified.value(PATH)
+
+    run(scenario())
+
+
+def test_an_old_value_at_its_own_height_is_true_but_not_new_enough(monkeypatch):
+    monkeypatch.setattr("client_sdk.reads.verified.WAIT_SECONDS", 0.0)
+
+    async def scenario():
+        async with reading() as (node, reader):
+            lie(node, height="2", value=b64(merkle.commit_value(PATH, OLD)), proofOps=node.proof(PATH, 2))
+            old = await reader.read(PATH)
+            assert (old.body, old.height, old.state.height) == (OLD, 2, 3)
+            with pytest.raises(CannotVerify):
+                await reader.read(PATH, at_least=3)
+
+    run(scenario())
+
+
+def test_a_query_that_the_application_refuses_says_why():
+    async def scenario():
+        async with reading() as (node, reader):
+            lie(node, code=1, log="height 3 is not kept")
+            for call in (reader.read(PATH), reader.unverified(PATH)):
+                with pytest.raises(QueryRefused, match="is not kept"):
+                    await call
+
+    run(scenario())
+
+
+def test_a_path_that_no_state_could_hold_is_refused_before_anybody_is_asked():
+    async def scenario():
+        async with reading() as (node, reader):
+            for path in (b"identity", b"identity/", b"/key", b"identity/x:6162"):
+                with pytest.raises(ValueError, match="not <store>/<key>"):
+                    await reader.read(path)
+            assert not node.calls
+
+    run(scenario())
+
+
+def test_a_scan_is_paged_and_its_order_and_prefix_are_checked():
+    async def scenario():
+        async with reading() as (node, reader):
+            entries = [[b"rounds/a", b"\1"], [b"rounds/b", b"\2"]]
+
+            def scan(_):
+                return {"response": {"code": 0, "log": "", "value": b64(codec.encode_plain(answer)), "height": "5"}}
+
+            node.methods["abci_query"] = scan
+            answer = entries
+            assert await reader.scan(b"rounds/", None, 500) == [tuple(entry) for entry in entries]
+            sent = node.calls[-1][1]
+            assert sent["path"] == "/scan"
+            wanted = {"prefix": b"rounds/", "after": None, "limit": 500}
+            assert codec.decode_plain(bytes.fromhex(sent["data"]), most=99) == wanted
+            for after, lie_told in (
+                (None, entries[::-1]),
+                (b"rounds/a", entries),
+                (None, [[b"identity/a", b"\1"]]),
+                (None, [[b"rounds/a"]]),
+                (None, [["rounds/a", b""]]),
+                (None, {"a": 1}),
+            ):
+                answer = lie_told
+                with pytest.raises(AnswerMalformed):
+                    await reader.scan(b"rounds/", after, 500)
+
+    run(scenario())
+
+
+# Transactions and results -----------------------------------------------------------------------
+
+
+def test_a_transaction_is_proved_with_its_result():
+    async def scenario():
+        async with reading() as (_, reader):
+            for index, raw in enumerate(TXS):
+                found = await reader.transaction(sha256(raw))
+                assert found is not None
+                assert (found.raw, found.height, found.index, found.result) == (raw, 3, index, RESULTS[index])
+            assert await reader.transaction(sha256(b"unknown")) is None
+
+    run(scenario())
+
+
+def test_a_result_of_another_transaction_or_a_changed_one_is_refused():
+    async def scenario():
+        async with reading() as (node, reader):
+            truth = node.methods["tx"]
+            node.methods["tx"] = lambda params: {**truth(params), "index": 1}
+            with pytest.raises(VerificationFailed, match="result 1"):
+                await reader.transaction(sha256(TXS[0]))
+            node.methods["tx"] = truth
+            node.chain.results[3] = (replace(RESULTS[0], code=201), RESULTS[1])
+            for call in (reader.transaction(sha256(TXS[0])), reader.results(3)):
+                with pytest.raises(VerificationFailed, match="do not hash"):
+                    await call
+
+    run(scenario())
+
+
+def test_a_transaction_said_to_be_in_another_block_is_refused():
+    async def scenario():
+        async with reading() as (node, reader):
+            truth = node.methods["tx"]
+            node.methods["tx"] = lambda params: {**truth(params), "height": "4"}
+            with pytest.raises(VerificationFailed, match="the header says"):
+                await reader.transaction(sha256(TXS[0]))
+
+    run(scenario())
