@@ -43,19 +43,19 @@ test: ## All tests, then the short end-to-end run on real nodes (TRAIN=no: witho
 
 simulate: ## Replicas under crashes and a Byzantine proposer: ARGS="--seeds 10000 --jobs 2 --report simulation.json"
 	@$(SETUP) --python-only
-	$(PY) -m tests.simulation $(ARGS)
+	$(PY) -m campaigns.simulation $(ARGS)
 
 reliability: ## kill -9 at fifty moments on four real validators (15 minutes): ARGS="--kills 50 --seed 1 --report kills.json"
 	@$(SETUP)
-	$(PY) -m tests.reliability $(ARGS)
+	$(PY) -m campaigns.reliability $(ARGS)
 
 fuzz: ## Every decoder under mutated bytes: ARGS="--target all --seconds 60 --seed 7", ARGS="--engine atheris --seconds 60"
 	@$(SETUP) --python-only --with-fuzz
-	$(PY) -m tests.fuzz $(ARGS)
+	$(PY) -m campaigns.fuzz $(ARGS)
 
 hostile: ## Hostile transactions against real nodes (ARGS="--count 10000"), or ARGS="--in-process --count 1000000 --jobs 2"
 	@$(SETUP)
-	$(PY) -m tests.hostile $(ARGS)
+	$(PY) -m campaigns.hostile $(ARGS)
 
 e2e: ## Only the end-to-end run: real CometBFT and Kubo nodes on loopback
 	@$(TEST_SETUP)

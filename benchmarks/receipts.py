@@ -11,10 +11,10 @@ import time
 from dataclasses import asdict, dataclass
 from statistics import median, quantiles
 
+from campaigns.harness.answered import ACCOUNT, ledger
+from campaigns.harness.header_chain import Members
 from client_sdk.receipts import GenesisTrust, decode, encode, export, verify
 from contracts.kernel.crypto import sha256
-from tests.client_sdk.header_chain import Members
-from tests.client_sdk.receipts.answered import ACCOUNT, ledger
 
 
 @dataclass(frozen=True)

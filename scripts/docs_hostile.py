@@ -1,6 +1,6 @@
 """The tables of ``docs/hostile-input.md``: what was thrown at the ledger, and what became of it.
 
-Made of what ``tests.hostile`` and ``tests.fuzz`` reported, under ``docs/data``.
+Made of what ``campaigns.hostile`` and ``campaigns.fuzz`` reported, under ``docs/data``.
 """
 
 import json

@@ -1,6 +1,6 @@
 """The tables of ``docs/reliability.md``, from the reports under ``docs/data``: nothing in them is written by hand.
 
-``kills.json`` is the report of ``tests/reliability``, ``simulation.json`` that of ``tests/simulation``.
+``kills.json`` is the report of ``campaigns/reliability``, ``simulation.json`` that of ``campaigns/simulation``.
 """
 
 import json

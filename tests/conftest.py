@@ -1,5 +1,7 @@
 """Options and fixtures for every test."""
 
+import asyncio
+import inspect
 import os
 
 import hypothesis
@@ -12,6 +14,16 @@ from tests.vectors_io import VectorWriter
 # same examples, so that what lands does not depend on luck; everybody else draws new ones.
 hypothesis.settings.register_profile("fedledger", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("fedledger")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Coroutine tests run on an event loop of their own."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters}
+    asyncio.run(pyfuncitem.obj(**arguments))
+    return True
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

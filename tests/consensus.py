@@ -23,9 +23,9 @@ from nacl.signing import SigningKey
 from abci_app.protocol import blocks as b
 from abci_app.protocol import messages as m
 from abci_app.protocol.framing import field_size
-from tests import cometbft_blocks as rules
-from tests.abci_client import AbciConnection, NodeHalted, Recorder
-from tests.cometbft_blocks import SECOND, Block, Validator, nanoseconds, timestamp
+from campaigns.harness import cometbft_blocks as rules
+from campaigns.harness.abci_client import AbciConnection, NodeHalted, Recorder
+from campaigns.harness.cometbft_blocks import SECOND, Block, Validator, nanoseconds, timestamp
 
 CONNECTIONS = ("query", "snapshot", "mempool", "consensus")  # In the order in which CometBFT opens them.
 _BLOCK_OVERHEAD, _HEADER_MAX, _COMMIT_OVERHEAD, _COMMIT_SIGNATURE = 11, 626, 94, 144

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+from campaigns.harness.chain import BLOCK_MS, BlockStep, Chain
 from client_sdk.client import LedgerClient, Signer
 from client_sdk.light.headers import TxResult
 from client_sdk.reads.queries import DecidedTx
@@ -22,7 +23,6 @@ from client_sdk.rpc import Checked, FoundTx, HeightPruned, Status, TxInCache
 from contracts import transition
 from contracts.kernel import crypto
 from contracts.transition import Result
-from tests.chain import BLOCK_MS, BlockStep, Chain
 
 DELAY_SECONDS = 0.001  # Between two looks for a new block.
 

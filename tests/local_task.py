@@ -1,8 +1,8 @@
 """A task whose artefacts and payloads are real bytes, over the in-memory chain: four hospitals train a tiny model.
 
-The organisations, names and phases are those of ``tests.consortium``, so its messages fit; what differs is that every
-organisation has an age identity, and that model, input transforms and canary set exist. ``opened`` is built once and
-handed out as forks::
+The organisations, names and phases are those of ``campaigns.harness.consortium``, so its messages fit; what differs is
+that every organisation has an age identity, and that model, input transforms and canary set exist. ``opened`` is built
+once and handed out as forks::
 
     world = local_task.opened(tmp_path)
     world.open_round()
@@ -18,6 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from campaigns.harness import consortium
+from campaigns.harness.chain import Chain, Member
+from campaigns.harness.consortium import DATASET, HOSPITALS, LAB, LIMIT, MEMBERS, ROLES, TASK
 from client_sdk.payloads import confidential
 from client_sdk.payloads.block_folder import BlockFolder
 from client_sdk.payloads.store import PayloadStore
@@ -37,9 +40,6 @@ from learning.inputs import Standardisation
 from learning.local_training import LocalUpdate
 from learning.tensors import Int32
 from services.rounds.gather import Gatherer
-from tests import consortium
-from tests.chain import Chain, Member
-from tests.consortium import DATASET, HOSPITALS, LAB, LIMIT, MEMBERS, ROLES, TASK
 from tests.local_ledger import LocalNode
 
 FEATURES = 4
@@ -73,7 +73,7 @@ def records(seed: int, count: int = 40) -> tuple[Any, Any]:
 
 @cache
 def prepared() -> Artefacts:
-    """The task of ``tests.consortium`` with artefacts that exist."""
+    """The task of ``campaigns.harness.consortium`` with artefacts that exist."""
     transform = Standardisation.uniform(FEATURES, 0.0, 1.0)
     inputs = artefacts.encode_inputs((FEATURES, 2), ("benign", "malignant"), transform)
     layout = artefacts.decode_inputs(inputs).layout

@@ -5,9 +5,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from campaigns.harness.chain import admission_of
 from contracts.kernel import limits
 from contracts.transition import Genesis
-from tests.chain import admission_of
 
 
 def give_genesis(home: Path, stated: Genesis) -> None:

@@ -8,8 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from tests import consortium
-from tests.client_sdk import comet
+from campaigns.harness import comet, consortium
 from tests.real_genesis import give_genesis
 
 

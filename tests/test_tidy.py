@@ -86,7 +86,7 @@ def test_every_vector_is_written_by_a_test_that_still_exists() -> None:
 
 def test_vector_files_stay_small() -> None:
     large = [f"{path.name}: {path.stat().st_size}" for path in VECTORS if path.stat().st_size > 24_000]
-    assert not large, "start from a later stage of tests/consortium.py"
+    assert not large, "start from a later stage of campaigns/harness/consortium.py"
 
 
 def test_the_tables_in_the_docs_are_current() -> None:
@@ -133,7 +133,7 @@ def test_an_import_against_the_arrows_is_found(path: str, source: str, rule: str
         ),
         ("contracts/kernel/state.py", "from . import codec\nfrom .rules import Record"),
         ("services/main.py", "import client_sdk\nfrom contracts import identity\nimport numpy"),
-        ("tests/chain.py", "import contracts, abci_app, client_sdk, services"),
+        ("campaigns/harness/chain.py", "import contracts, abci_app, client_sdk, services"),
     ],
 )
 def test_an_import_along_the_arrows_is_fine(path: str, source: str) -> None:

@@ -46,7 +46,7 @@ ARROWS = {
     "cli": ("devnet", "services", "client_sdk", "abci_app", "contracts", "learning"),
     "fedledger": ("client_sdk", "contracts", "learning"),
 }
-OURS = (*ARROWS, "benchmarks", "examples", "scripts", "tests")
+OURS = (*ARROWS, "benchmarks", "campaigns", "examples", "scripts", "tests")
 
 # Within the core: each module may import those before it, and the kernel. The kernel imports no contract.
 CONTRACT_ORDER = (

@@ -11,12 +11,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from campaigns.harness.chain import BlockStep, Chain, Step, Who, accepted, facts_of
+from campaigns.harness.consortium import SETUPS, Setup
 from contracts.kernel import Event, Message, Rejected, codec, envelope
 from contracts.kernel.codec import Malformed
 from contracts.kernel.rules import Fact, text
 from contracts.transition import Result
-from tests.chain import BlockStep, Chain, Step, Who, accepted, facts_of
-from tests.consortium import SETUPS, Setup
 
 FOLDER = Path(__file__).parent / "vectors"
 SETUP = "setup"

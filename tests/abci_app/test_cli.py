@@ -12,11 +12,11 @@ import pytest
 
 import cli
 from abci_app import cli as node_cli
+from campaigns import damage
 from cli.errors import Exit
 from contracts.identity import ORGANISATIONS
 from contracts.kernel import codec
 from tests.abci_app.inspection.test_diff_state import CHAIN, Node, serving
-from tests.abci_app.store import damage
 
 ROOT = Path(__file__).resolve().parents[2]
 PATH = b"identity/organisations/hospital-a"

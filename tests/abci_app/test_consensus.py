@@ -9,10 +9,10 @@ from abci_app.protocol import blocks as b
 from abci_app.protocol import messages as m
 from abci_app.protocol.server import Server
 from abci_app.store.memory_store import MemoryStore
-from tests import cometbft_blocks as rules
-from tests.cometbft_blocks import SECOND, header_hash
+from campaigns.harness import cometbft_blocks as rules
+from campaigns.harness.cometbft_blocks import SECOND, header_hash
+from campaigns.harness.kvstore import VERSION, KeyValueApplication
 from tests.consensus import CONNECTIONS, Chain, Genesis, Node, NodeHalted
-from tests.kvstore import VERSION, KeyValueApplication
 
 
 @contextlib.asynccontextmanager

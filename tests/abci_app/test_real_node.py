@@ -21,8 +21,8 @@ from abci_app.protocol import messages as m
 from abci_app.protocol.framing import frame
 from abci_app.protocol.server import Server
 from abci_app.store.memory_store import MemoryStore
-from tests import cometbft_blocks as rules
-from tests.kvstore import KeyValueApplication
+from campaigns.harness import cometbft_blocks as rules
+from campaigns.harness.kvstore import KeyValueApplication
 
 pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).resolve().parents[2]
@@ -228,7 +228,13 @@ def verify_commit(commit: b.Commit, chain_id: str, members: list[rules.Validator
 
 @contextlib.asynccontextmanager
 async def application_process(tmp_path):
-    command = [sys.executable, "-m", "tests.kvstore", f"unix://{tmp_path}/abci.sock", str(tmp_path / "store")]
+    command = [
+        sys.executable,
+        "-m",
+        "campaigns.harness.kvstore",
+        f"unix://{tmp_path}/abci.sock",
+        str(tmp_path / "store"),
+    ]
     process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stderr=asyncio.subprocess.PIPE)
     while b"serving ABCI" not in (line := await process.stderr.readline()):
         assert line, "the application did not start"

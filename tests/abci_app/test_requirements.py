@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 
 from abci_app.protocol import messages as m
 from abci_app.protocol.framing import field_size
+from campaigns.simulation.agreement import Block
+from campaigns.simulation.cluster import Cluster
+from campaigns.simulation.faults import LmdbDisk, MemoryDisk
+from campaigns.simulation.members import HOSPITALS
+from campaigns.simulation.replica import Replica, fields_of
 from contracts import transition
 from contracts.contributions import Publish
 from contracts.kernel import crypto, limits
-from tests.simulation.agreement import Block
-from tests.simulation.cluster import Cluster
-from tests.simulation.faults import LmdbDisk, MemoryDisk
-from tests.simulation.members import HOSPITALS
-from tests.simulation.replica import Replica, fields_of
 
 BLOCKS = 9
 few = settings(max_examples=25, deadline=None)

@@ -12,13 +12,14 @@ from abci_app.protocol import messages as m
 from abci_app.protocol.application import Halt
 from abci_app.protocol.server import Server
 from abci_app.store.memory_store import MemoryStore
+from campaigns.harness import cometbft_blocks as rules
+from campaigns.harness import consortium
+from campaigns.harness.chain import CHAIN_ID, Chain
+from campaigns.harness.consortium import HOSPITAL_C, LAB, MEMBERS, OPERATORS
 from contracts.governance import AdmitValidator, Propose, RemoveValidator, Vote
 from contracts.kernel import limits
 from contracts.validators import SET
-from tests import cometbft_blocks as rules
-from tests import consensus, consortium
-from tests.chain import CHAIN_ID, Chain
-from tests.consortium import HOSPITAL_C, LAB, MEMBERS, OPERATORS
+from tests import consensus
 
 POWER = limits.VALIDATOR_POWER
 NEW = HOSPITAL_C.validator
@@ -26,7 +27,7 @@ ADMISSION = AdmitValidator(NEW.admission(), replaces=None)
 
 
 def genesis(**changes):
-    """CometBFT's genesis for the ledger of ``tests.consortium``."""
+    """CometBFT's genesis for the ledger of ``campaigns.harness.consortium``."""
     keys = {}
     for member in (*OPERATORS, HOSPITAL_C):
         one = rules.Validator(member.validator.public, POWER)

@@ -13,13 +13,13 @@ from benchmarks.load.chain import seconds_of
 from benchmarks.load.connections import Connection, read_answer
 from benchmarks.load.network import Member
 from benchmarks.load.steps import Step, key_value, sign_all
+from campaigns.harness.consortium import RECIPIENT
 from client_sdk.secrets.keys import new_signing_key
 from contracts import transition
 from contracts.contributions import Commit, Reserve
 from contracts.identity import ChangeRecipient
 from contracts.kernel import limits
 from contracts.kernel.types import Purpose
-from tests.consortium import RECIPIENT
 
 CHAIN = "bench-test"
 

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 import cli
+from campaigns.harness import consortium
+from campaigns.harness.chain import CHAIN_ID, Chain, Member
 from client_sdk import session
 from client_sdk.payloads import confidential
 from client_sdk.payloads.store import StoreKind
@@ -19,8 +21,7 @@ from client_sdk.session import Session
 from client_sdk.session.profile import Profile, write_profile
 from client_sdk.training.journal import Journal
 from contracts.kernel.types import Purpose
-from tests import consortium, local_task
-from tests.chain import CHAIN_ID, Chain, Member
+from tests import local_task
 from tests.local_ledger import LocalNode
 
 PASSPHRASE = "correct horse battery staple"

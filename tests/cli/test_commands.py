@@ -7,15 +7,8 @@ import asyncio
 import json
 from dataclasses import replace
 
-from cli import units
-from cli.access import Access
-from contracts import lineage, rounds
-from contracts.identity import AddKey, RevokeKey
-from contracts.kernel.types import Purpose
-from contracts.lineage import Status
-from contracts.rounds import OpenRound, terms_digest
-from tests import consortium
-from tests.consortium import (
+from campaigns.harness import consortium
+from campaigns.harness.consortium import (
     AUDITOR,
     DATASET,
     HOSPITAL_A,
@@ -28,6 +21,13 @@ from tests.consortium import (
     TASK,
     TERMS,
 )
+from cli import units
+from cli.access import Access
+from contracts import lineage, rounds
+from contracts.identity import AddKey, RevokeKey
+from contracts.kernel.types import Purpose
+from contracts.lineage import Status
+from contracts.rounds import OpenRound, terms_digest
 
 
 def test_the_members_are_listed_with_roles_and_caps(run, members):

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import typer
 
+from campaigns.harness.consortium import LAB
 from cli import app, reference
-from tests.consortium import LAB
 
 ROOT = Path(__file__).parents[2]
 HEAVY = (

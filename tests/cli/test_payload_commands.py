@@ -6,6 +6,8 @@ import json
 import pytest
 import safetensors.numpy
 
+from campaigns.harness import consortium
+from campaigns.harness.consortium import DATASET, HOSPITAL_A, HOSPITAL_B, HOSPITAL_C, HOSPITALS, LAB, MODEL, TASK
 from cli import units
 from client_sdk.payloads.cid import Cid
 from client_sdk.training import terms_file
@@ -13,9 +15,8 @@ from contracts import lineage, privacy_budget, rounds
 from contracts.kernel import codec
 from contracts.lineage import Status
 from contracts.rounds import CloseRound
-from tests import consortium, local_task
+from tests import local_task
 from tests.cli import small_task
-from tests.consortium import DATASET, HOSPITAL_A, HOSPITAL_B, HOSPITAL_C, HOSPITALS, LAB, MODEL, TASK
 
 MODULE = """
 import torch

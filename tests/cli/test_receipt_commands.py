@@ -7,14 +7,14 @@ import json
 
 import pytest
 
+from campaigns.harness import consortium
+from campaigns.harness.answered import receipts
+from campaigns.harness.chain import CHAIN_ID
+from campaigns.harness.consortium import DATASET, HOSPITAL_A, LAB, MODEL, TASK
+from campaigns.harness.header_chain import FOUR, Members, genesis_document
 from client_sdk.receipts import encode, export
 from contracts import privacy_budget
 from contracts.kernel.crypto import sha256
-from tests import consortium
-from tests.chain import CHAIN_ID
-from tests.client_sdk.header_chain import FOUR, Members, genesis_document
-from tests.client_sdk.receipts.answered import receipts
-from tests.consortium import DATASET, HOSPITAL_A, LAB, MODEL, TASK
 
 
 @pytest.fixture

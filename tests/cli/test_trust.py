@@ -5,9 +5,9 @@ import json
 
 import pytest
 
+from campaigns.harness import consortium
+from campaigns.harness.consortium import HOSPITAL_A, LAB, TASK
 from contracts.rounds import OpenRound
-from tests import consortium
-from tests.consortium import HOSPITAL_A, LAB, TASK
 
 
 def test_without_it_everything_is_verified_and_nothing_is_marked(run, members):

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
+from campaigns.harness import consortium
+from campaigns.harness.consortium import HOSPITAL_A, HOSPITAL_B, HOSPITAL_C, LAB, MEMBERS, OPERATORS
 from client_sdk.secrets.validator_keys import address_of
 from contracts.governance import PROPOSALS, Status
 from contracts.validators import SET
 from devnet import cometbft_home
-from tests import consortium
-from tests.consortium import HOSPITAL_A, HOSPITAL_B, HOSPITAL_C, LAB, MEMBERS, OPERATORS
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import json
 import tempfile
 from pathlib import Path
 
+from campaigns.harness import comet
 from client_sdk.rpc import RpcClient
-from tests.client_sdk import comet
 
 RECORDING = Path(__file__).parent / "data" / "cometbft-0.39.4.json"
 TX = b"hello=ledger"

@@ -3,13 +3,13 @@
 import asyncio
 from contextlib import asynccontextmanager
 
+from campaigns.harness.fake_node import ChainNode
+from campaigns.harness.header_chain import BLOCK_NS, START_NS, HeaderChain
 from client_sdk import light
 from client_sdk.reads.trusted_headers import TrustedHeaders
 from client_sdk.reads.verified import VerifiedReader
 from client_sdk.rpc import RpcClient
 from contracts.kernel.state_tree import StateTree
-from tests.client_sdk.fake_node import ChainNode
-from tests.client_sdk.header_chain import BLOCK_NS, START_NS, HeaderChain
 
 STORES = ("replay", "identity", "rounds")
 PATH, OTHER = b"identity/organisations/hospital-a", b"identity/organisations/hospital-b"

@@ -4,6 +4,22 @@ from dataclasses import replace
 
 import pytest
 
+from campaigns.harness import consortium
+from campaigns.harness.consortium import (
+    DATASET,
+    HOSPITAL_A,
+    HOSPITAL_B,
+    HOSPITAL_D,
+    MECHANISM,
+    TASK,
+    TERMS,
+    cid,
+    commit,
+    digest,
+    publish,
+    reserve,
+    round_of,
+)
 from contracts.contributions import (
     COMMITMENTS,
     RESERVATIONS,
@@ -29,22 +45,6 @@ from contracts.kernel.types import Purpose
 from contracts.privacy_budget import NOTHING, dataset_account
 from contracts.rounds import NotSelected, UnknownRound, UnknownTask
 from contracts.terms import MechanismKind
-from tests import consortium
-from tests.consortium import (
-    DATASET,
-    HOSPITAL_A,
-    HOSPITAL_B,
-    HOSPITAL_D,
-    MECHANISM,
-    TASK,
-    TERMS,
-    cid,
-    commit,
-    digest,
-    publish,
-    reserve,
-    round_of,
-)
 from tests.vectors_io import VectorWriter
 
 KEY = (TASK, 1, "hospital-a", DATASET)

@@ -10,6 +10,20 @@ from typing import Any
 
 import pytest
 
+from campaigns.harness import consortium
+from campaigns.harness.chain import InternalError, admission_of
+from campaigns.harness.consortium import (
+    HOSPITAL_A,
+    HOSPITAL_B,
+    HOSPITAL_C,
+    LAB,
+    MODEL,
+    commit,
+    digest,
+    propose,
+    reserve,
+    vote,
+)
 from contracts import (
     contributions,
     identity,
@@ -31,9 +45,6 @@ from contracts.models import AlreadyProposed, RaiseAlarm, ReportStolenKey, VoteV
 from contracts.privacy_budget import BudgetExceeded
 from contracts.reputation import Verdict
 from contracts.rounds import NotSelected
-from tests import consortium
-from tests.chain import InternalError, admission_of
-from tests.consortium import HOSPITAL_A, HOSPITAL_B, HOSPITAL_C, LAB, MODEL, commit, digest, propose, reserve, vote
 from tests.contracts import test_contributions as contributions_claims
 from tests.contracts import test_identity as identity_claims
 from tests.contracts import test_lineage as lineage_claims

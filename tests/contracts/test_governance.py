@@ -4,6 +4,21 @@ from dataclasses import replace
 
 import pytest
 
+from campaigns.harness import consortium
+from campaigns.harness.chain import Chain, Member
+from campaigns.harness.consortium import (
+    AUDITOR,
+    HOSPITAL_A,
+    HOSPITAL_B,
+    LIMIT,
+    MEMBERS,
+    NEWCOMER,
+    RECIPIENT,
+    TASK,
+    TERMS,
+    founder,
+    pass_proposal,
+)
 from contracts import governance, identity
 from contracts.governance import (
     PROPOSALS,
@@ -24,21 +39,6 @@ from contracts.identity import AddKey, KeyExists
 from contracts.kernel import limits
 from contracts.kernel.types import Purpose, Role
 from contracts.rounds import TASKS, MissingMandate, TaskExists
-from tests import consortium
-from tests.chain import Chain, Member
-from tests.consortium import (
-    AUDITOR,
-    HOSPITAL_A,
-    HOSPITAL_B,
-    LIMIT,
-    MEMBERS,
-    NEWCOMER,
-    RECIPIENT,
-    TASK,
-    TERMS,
-    founder,
-    pass_proposal,
-)
 from tests.vectors_io import VectorWriter
 
 OPENING = OpenTask(TERMS)

@@ -4,6 +4,23 @@ from dataclasses import replace
 
 import pytest
 
+from campaigns.harness import consortium
+from campaigns.harness.chain import Chain, Member
+from campaigns.harness.consortium import (
+    AUDITOR,
+    DATA_CLASS,
+    HOSPITAL_A,
+    HOSPITAL_B,
+    LIMIT,
+    MEMBERS,
+    NEWCOMER,
+    RECIPIENT,
+    TERMS,
+    founder,
+    join,
+    pass_proposal,
+    register_dataset,
+)
 from contracts.governance import AdmitOrganisation, OpenTask, ProposalDecided, Propose, Status, Vote
 from contracts.identity import (
     DATASETS,
@@ -40,23 +57,6 @@ from contracts.kernel.speccheck import CASES
 from contracts.kernel.types import Purpose, Role
 from contracts.models import ReportStolenKey
 from contracts.transition import MissingRole
-from tests import consortium
-from tests.chain import Chain, Member
-from tests.consortium import (
-    AUDITOR,
-    DATA_CLASS,
-    HOSPITAL_A,
-    HOSPITAL_B,
-    LIMIT,
-    MEMBERS,
-    NEWCOMER,
-    RECIPIENT,
-    TERMS,
-    founder,
-    join,
-    pass_proposal,
-    register_dataset,
-)
 from tests.vectors_io import VectorWriter
 
 SECOND_WORKER = HOSPITAL_A.key(Purpose.WORKLOAD, 1)

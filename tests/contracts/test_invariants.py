@@ -16,6 +16,21 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
+from campaigns.harness import consortium
+from campaigns.harness.chain import BlockStep, Chain, Member, Signer, Step, Who
+from campaigns.harness.chain import Committed as CommittedState
+from campaigns.harness.consortium import (
+    DATASET,
+    DELTA_INVERSE,
+    HOSPITALS,
+    LAB,
+    LIMIT,
+    MECHANISM,
+    MEMBERS,
+    MODEL,
+    STAND_BY,
+    TASK,
+)
 from contracts import lineage, privacy_budget, rounds, transition
 from contracts.contributions import COMMITMENTS, Committed
 from contracts.governance import Propose, RollBackModel, Vote
@@ -29,10 +44,6 @@ from contracts.reputation import LOWEST, SCORES, Verdict
 from contracts.rounds import CloseRound, OpenRound, Progress
 from contracts.terms import price_of
 from contracts.transition import BlockContext
-from tests import consortium
-from tests.chain import BlockStep, Chain, Member, Signer, Step, Who
-from tests.chain import Committed as CommittedState
-from tests.consortium import DATASET, DELTA_INVERSE, HOSPITALS, LAB, LIMIT, MECHANISM, MEMBERS, MODEL, STAND_BY, TASK
 
 ROOT = Path(__file__).parents[2]
 PRICE = price_of(MECHANISM)
@@ -280,7 +291,7 @@ def test_a_history_replayed_from_genesis_leads_to_the_live_root() -> None:
 @pytest.mark.parametrize("seed", ["1", "2"])
 def test_another_process_with_another_hash_seed_arrives_at_the_same_root(seed: str) -> None:
     """Python orders sets by hashes that differ between processes: nothing of that may reach the state."""
-    code = "from tests import consortium; print(consortium.twice_promoted().root.hex())"
+    code = "from campaigns.harness import consortium; print(consortium.twice_promoted().root.hex())"
     environment = {**os.environ, "PYTHONHASHSEED": seed}
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, check=True)
     assert run.stdout.decode().strip() == consortium.twice_promoted().root.hex()

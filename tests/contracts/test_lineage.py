@@ -4,28 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from contracts import identity, rounds
-from contracts.governance import Propose, RollBackModel, Vote
-from contracts.identity import AddKey, KeyIsRevoked, LastHumanKey, NotYourKey, RevokeKey, UnknownKey
-from contracts.kernel.types import Purpose
-from contracts.lineage import Status, VersionDecided
-from contracts.models import (
-    ALARMS,
-    AlreadyVoted,
-    NotAVerifier,
-    RaiseAlarm,
-    ReportStolenKey,
-    SinceInFuture,
-    Tainted,
-    UnknownVersion,
-    VersionNotOpen,
-)
-from contracts.reputation import Verdict
-from contracts.rounds import OpenRound, RoundVoided
-from contracts.transition import MissingRole
-from tests import consortium
-from tests.chain import Chain
-from tests.consortium import (
+from campaigns.harness import consortium
+from campaigns.harness.chain import Chain
+from campaigns.harness.consortium import (
     AUDITOR,
     HOSPITAL_A,
     HOSPITAL_B,
@@ -47,6 +28,25 @@ from tests.consortium import (
     status_of,
     vote,
 )
+from contracts import identity, rounds
+from contracts.governance import Propose, RollBackModel, Vote
+from contracts.identity import AddKey, KeyIsRevoked, LastHumanKey, NotYourKey, RevokeKey, UnknownKey
+from contracts.kernel.types import Purpose
+from contracts.lineage import Status, VersionDecided
+from contracts.models import (
+    ALARMS,
+    AlreadyVoted,
+    NotAVerifier,
+    RaiseAlarm,
+    ReportStolenKey,
+    SinceInFuture,
+    Tainted,
+    UnknownVersion,
+    VersionNotOpen,
+)
+from contracts.reputation import Verdict
+from contracts.rounds import OpenRound, RoundVoided
+from contracts.transition import MissingRole
 from tests.vectors_io import VectorWriter
 
 PROMOTED, SUPERSEDED, QUARANTINED = Status.PROMOTED, Status.SUPERSEDED, Status.QUARANTINED

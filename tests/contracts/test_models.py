@@ -5,6 +5,31 @@ from typing import Any
 
 import pytest
 
+from campaigns.harness import consortium
+from campaigns.harness.chain import Chain
+from campaigns.harness.consortium import (
+    DATASET,
+    HOSPITAL_A,
+    HOSPITAL_B,
+    HOSPITAL_C,
+    HOSPITAL_D,
+    HOSPITALS,
+    LAB,
+    MODEL,
+    PHASE_MS,
+    STAND_BY,
+    TASK,
+    TERMS,
+    candidate,
+    current_version,
+    deviation_of,
+    digest,
+    propose,
+    round_of,
+    status_of,
+    version_of,
+    vote,
+)
 from contracts import rounds
 from contracts.governance import OpenTask, Propose
 from contracts.kernel import limits
@@ -31,31 +56,6 @@ from contracts.models import (
 )
 from contracts.reputation import CHANGES, Verdict
 from contracts.rounds import OpenRound, RoundVoided
-from tests import consortium
-from tests.chain import Chain
-from tests.consortium import (
-    DATASET,
-    HOSPITAL_A,
-    HOSPITAL_B,
-    HOSPITAL_C,
-    HOSPITAL_D,
-    HOSPITALS,
-    LAB,
-    MODEL,
-    PHASE_MS,
-    STAND_BY,
-    TASK,
-    TERMS,
-    candidate,
-    current_version,
-    deviation_of,
-    digest,
-    propose,
-    round_of,
-    status_of,
-    version_of,
-    vote,
-)
 from tests.vectors_io import VectorWriter
 
 ELSEWHERE = digest("what the verifiers arrive at")

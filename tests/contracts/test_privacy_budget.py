@@ -4,6 +4,25 @@ from dataclasses import replace
 
 import pytest
 
+from campaigns.harness import consortium
+from campaigns.harness.chain import Chain, Member
+from campaigns.harness.consortium import (
+    DATASET,
+    DELTA_INVERSE,
+    HOSPITAL_A,
+    HOSPITAL_B,
+    HOSPITALS,
+    LAB,
+    LIMIT,
+    MECHANISM,
+    PHASE_MS,
+    TASK,
+    commit,
+    join,
+    register_dataset,
+    reserve,
+    run_round,
+)
 from contracts import privacy_budget, rounds
 from contracts.identity import DATASETS, ORGANISATIONS, AddKey
 from contracts.kernel import limits, renyi
@@ -21,25 +40,6 @@ from contracts.privacy_budget import (
 )
 from contracts.rounds import DeadlinePassed, OpenRound
 from contracts.terms import price_of
-from tests import consortium
-from tests.chain import Chain, Member
-from tests.consortium import (
-    DATASET,
-    DELTA_INVERSE,
-    HOSPITAL_A,
-    HOSPITAL_B,
-    HOSPITALS,
-    LAB,
-    LIMIT,
-    MECHANISM,
-    PHASE_MS,
-    TASK,
-    commit,
-    join,
-    register_dataset,
-    reserve,
-    run_round,
-)
 from tests.vectors_io import VectorWriter
 
 PRICE = price_of(MECHANISM)

@@ -4,6 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from campaigns.harness import consortium
+from campaigns.harness.chain import BLOCK_MS, CHAIN_ID, Committed
+from campaigns.harness.consortium import HOSPITAL_A, HOSPITAL_D, HOSPITALS, LAB, TASK, deviation_of, run_round
 from contracts import reputation
 from contracts.kernel import Context
 from contracts.reputation import (
@@ -22,9 +25,6 @@ from contracts.reputation import (
     Verdict,
 )
 from contracts.rounds import OpenRound
-from tests import consortium
-from tests.chain import BLOCK_MS, CHAIN_ID, Committed
-from tests.consortium import HOSPITAL_A, HOSPITAL_D, HOSPITALS, LAB, TASK, deviation_of, run_round
 from tests.vectors_io import VectorWriter
 
 ACCEPTED, FILTERED = Verdict.ACCEPTED, Verdict.FILTERED

@@ -4,6 +4,31 @@ from dataclasses import replace
 
 import pytest
 
+from campaigns.harness import consortium
+from campaigns.harness.chain import BLOCK_MS, Chain
+from campaigns.harness.consortium import (
+    DATASET,
+    HOSPITAL_A,
+    HOSPITAL_B,
+    HOSPITAL_C,
+    HOSPITAL_D,
+    HOSPITALS,
+    LAB,
+    MEMBERS,
+    PHASE_MS,
+    STAND_BY,
+    TASK,
+    TERMS,
+    commit,
+    digest,
+    join,
+    pass_proposal,
+    publish,
+    register_dataset,
+    reserve,
+    round_of,
+    run_round,
+)
 from contracts import reputation, rounds
 from contracts.governance import OpenTask, Propose
 from contracts.kernel import limits
@@ -39,31 +64,6 @@ from contracts.rounds import (
     UnknownRound,
     UnknownTask,
     WrongDataClass,
-)
-from tests import consortium
-from tests.chain import BLOCK_MS, Chain
-from tests.consortium import (
-    DATASET,
-    HOSPITAL_A,
-    HOSPITAL_B,
-    HOSPITAL_C,
-    HOSPITAL_D,
-    HOSPITALS,
-    LAB,
-    MEMBERS,
-    PHASE_MS,
-    STAND_BY,
-    TASK,
-    TERMS,
-    commit,
-    digest,
-    join,
-    pass_proposal,
-    publish,
-    register_dataset,
-    reserve,
-    round_of,
-    run_round,
 )
 from tests.vectors_io import VectorWriter
 

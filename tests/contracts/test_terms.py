@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from campaigns.harness import consortium
+from campaigns.harness.consortium import HOSPITAL_A, MECHANISM, TERMS
 from contracts.governance import OpenTask, Propose
 from contracts.kernel import codec, renyi
 from contracts.kernel.codec import Malformed
@@ -19,8 +21,6 @@ from contracts.terms import (
     price_of,
     require_consistent,
 )
-from tests import consortium
-from tests.consortium import HOSPITAL_A, MECHANISM, TERMS
 from tests.vectors_io import VectorWriter
 
 MEAN, MEDIAN = EstimatorKind.MEAN, EstimatorKind.MEDIAN

@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 from nacl import bindings
 
+from campaigns.harness import consortium
+from campaigns.harness.chain import CHAIN_ID, Chain, Committed, at_height, facts_of
+from campaigns.harness.consortium import AUDITOR, HOSPITAL_A, HOSPITAL_B, LAB, NEWCOMER, TASK, TERMS, founder, reserve
 from contracts import identity, registry, transition
 from contracts.contributions import Reserve
 from contracts.governance import OpenTask, Propose
@@ -28,9 +31,6 @@ from contracts.transition import (
     WrongChain,
     WrongPurpose,
 )
-from tests import consortium
-from tests.chain import CHAIN_ID, Chain, Committed, at_height, facts_of
-from tests.consortium import AUDITOR, HOSPITAL_A, HOSPITAL_B, LAB, NEWCOMER, TASK, TERMS, founder, reserve
 from tests.vectors_io import VectorWriter
 
 A_KEY = AddKey(HOSPITAL_A.key(identity.Purpose.WORKLOAD, 1).enrolment())

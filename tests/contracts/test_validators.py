@@ -6,6 +6,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from campaigns.harness import cometbft_blocks, consortium
+from campaigns.harness.chain import CHAIN_ID, Chain, Member, Validator, admission_of
+from campaigns.harness.consortium import (
+    AUDITOR,
+    HOSPITAL_A,
+    HOSPITAL_B,
+    HOSPITAL_C,
+    HOSPITAL_D,
+    LAB,
+    MEMBERS,
+    OPERATORS,
+    ROLES,
+    STAND_BY,
+    founder,
+    pass_proposal,
+)
 from contracts import identity, transition, validators
 from contracts.governance import Action, AdmitValidator, ProposalDecided, Propose, RemoveValidator, Status, Vote
 from contracts.identity import NotInPossession, UnknownOrganisation, WeakKey
@@ -24,22 +40,6 @@ from contracts.validators import (
     ValidatorExists,
     ValidatorRemoved,
     ValidatorSet,
-)
-from tests import cometbft_blocks, consortium
-from tests.chain import CHAIN_ID, Chain, Member, Validator, admission_of
-from tests.consortium import (
-    AUDITOR,
-    HOSPITAL_A,
-    HOSPITAL_B,
-    HOSPITAL_C,
-    HOSPITAL_D,
-    LAB,
-    MEMBERS,
-    OPERATORS,
-    ROLES,
-    STAND_BY,
-    founder,
-    pass_proposal,
 )
 from tests.vectors_io import VectorWriter
 

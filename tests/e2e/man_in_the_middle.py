@@ -15,8 +15,8 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from campaigns.harness import comet
 from client_sdk.rpc import RpcClient, RpcError
-from tests.client_sdk import comet
 
 Change = Callable[[str, Any], Any]  # Of a method's parameters or of its result.
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from campaigns.harness import comet, consortium
+from campaigns.harness.consortium import HOSPITAL_A, HOSPITAL_B
 from client_sdk import light
 from client_sdk.client import LedgerClient
 from client_sdk.documents.strict_json import Answer
@@ -25,9 +27,6 @@ from contracts.kernel.absence import OPERATOR as ABSENT
 from contracts.kernel.merkle import Step
 from contracts.kernel.state_tree import StateTree
 from contracts.registry import STORES
-from tests import consortium
-from tests.client_sdk import comet
-from tests.consortium import HOSPITAL_A, HOSPITAL_B
 from tests.e2e.man_in_the_middle import Lie, Middle, stock_proxy
 from tests.real_ledger import ledger
 

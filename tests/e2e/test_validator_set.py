@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 
+from campaigns.harness import consortium
+from campaigns.harness.consortium import DATASET, MODEL, TASK
 from client_sdk import light
 from client_sdk.client import LedgerClient
 from client_sdk.light import Flag
@@ -38,8 +40,6 @@ from contracts.rounds import CloseRound, OpenRound
 from devnet import binaries
 from devnet.manifest import Manifest, parse_manifest
 from devnet.supervisor import Devnet
-from tests import consortium
-from tests.consortium import DATASET, MODEL, TASK
 
 ROOT = Path(__file__).parents[2]
 RECORDING = ROOT / "tests" / "client_sdk" / "data" / "validator-set.json"

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from campaigns.fuzz.targets import TARGETS
+from campaigns.hostile.kinds import Kind
 from scripts import docs_hostile
-from tests.fuzz.targets import TARGETS
-from tests.hostile.kinds import Kind
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from campaigns.harness import consortium
+from campaigns.harness.chain import BlockStep, Member
+from campaigns.harness.consortium import HOSPITAL_A, HOSPITAL_B, HOSPITALS, LAB, MODEL, STAND_BY, TASK
 from client_sdk.client import LedgerClient, NotDecided
 from client_sdk.payloads.errors import StoreUnavailable
 from client_sdk.rpc import NodeUnavailable
@@ -23,9 +26,7 @@ from services.aggregator.aggregator import Aggregator
 from services.rounds import gather
 from services.rounds.gather import Gatherer
 from services.verifier.verifier import Verifier
-from tests import consortium, local_ledger, local_task
-from tests.chain import BlockStep, Member
-from tests.consortium import HOSPITAL_A, HOSPITAL_B, HOSPITALS, LAB, MODEL, STAND_BY, TASK
+from tests import local_ledger, local_task
 from tests.local_task import World
 
 Job = Coroutine[Any, Any, Any]

@@ -7,6 +7,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from campaigns.harness import consortium
+from campaigns.harness.chain import BLOCK_MS, BlockStep, Chain, Member
+from campaigns.harness.consortium import HOSPITALS, LAB, MODEL, STAND_BY, TASK, TERMS
 from contracts import lineage, rounds, transition
 from contracts.kernel import Message
 from contracts.lineage import Status
@@ -14,9 +17,6 @@ from contracts.models import NotYourTurn, ReportStolenKey
 from contracts.reputation import Verdict
 from contracts.rounds import CloseRound, OpenRound, Progress
 from services.rounds.round import Command, Observation, Phase, next_command, phase_of
-from tests import consortium
-from tests.chain import BLOCK_MS, BlockStep, Chain, Member
-from tests.consortium import HOSPITALS, LAB, MODEL, STAND_BY, TASK, TERMS
 
 labs = st.sampled_from((LAB, STAND_BY))
 FAR_MS = 200_000  # Every deadline and turn of a round, and then some.

@@ -14,10 +14,10 @@ from abci_app.store import recovery
 from abci_app.store.history import record_of
 from abci_app.store.interface import StoreError, Version
 from abci_app.store.lmdb_store import LmdbStore
+from campaigns import damage
 from contracts.kernel import codec, replay
 from contracts.kernel.state_tree import StateTree
 from contracts.transition import APP_VERSION, STORES, BlockContext
-from tests.abci_app.store import damage
 
 ROOT = Path(__file__).resolve().parents[3]
 

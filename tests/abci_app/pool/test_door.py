@@ -23,6 +23,12 @@ from abci_app.protocol.dispatch import Dispatcher
 from abci_app.protocol.framing import FrameReader, field_size
 from abci_app.store.lmdb_store import LmdbStore
 from abci_app.store.memory_store import MemoryStore
+from campaigns.flood import DATA, DOCS, documented
+from campaigns.harness import consortium
+from campaigns.harness.chain import BLOCK_MS, GENESIS_MS, BlockStep
+from campaigns.harness.consortium import AUDITOR, HOSPITAL_A, HOSPITAL_B, HOSPITAL_C, LAB, TERMS, digest, reserve
+from campaigns.simulation.agreement import Agreement, Block
+from campaigns.simulation.replica import fields_of
 from contracts import identity, transition
 from contracts.governance import OpenTask, Propose, Vote
 from contracts.identity import RevokeKey
@@ -32,12 +38,6 @@ from contracts.models import RaiseAlarm
 from contracts.rounds import OpenRound
 from contracts.transition import Transaction
 from devnet import cometbft_config, cometbft_home
-from tests import consortium
-from tests.chain import BLOCK_MS, GENESIS_MS, BlockStep
-from tests.consortium import AUDITOR, HOSPITAL_A, HOSPITAL_B, HOSPITAL_C, LAB, TERMS, digest, reserve
-from tests.flood import DATA, DOCS, documented
-from tests.simulation.agreement import Agreement, Block
-from tests.simulation.replica import fields_of
 
 STAGE = consortium.round_open
 HEADER_AND_VOTES = 2_000

@@ -9,6 +9,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from abci_app.pool.shares import ALLOWANCES, POOL_SHARE_FULL, Pool, Share, everything
 from abci_app.protocol.server import Limits
+from campaigns.harness import consortium
+from campaigns.harness.chain import CHAIN_ID
+from campaigns.harness.consortium import HOSPITAL_A, HOSPITAL_B, HOSPITALS, digest, reserve
 from client_sdk.reads.refusals import PoolShareFull, refusal_of
 from contracts.governance import Vote
 from contracts.identity import RevokeKey
@@ -16,9 +19,6 @@ from contracts.kernel import codec, limits
 from contracts.models import RaiseAlarm, ReportStolenKey
 from contracts.transition import Transaction
 from devnet import cometbft_config, cometbft_home
-from tests import consortium
-from tests.chain import CHAIN_ID
-from tests.consortium import HOSPITAL_A, HOSPITAL_B, HOSPITALS, digest, reserve
 
 REVOKE, VOTE = RevokeKey(HOSPITAL_A.worker.public), Vote(1, approve=True)
 ALARM = RaiseAlarm("classifier", 1, digest("evidence"), "reason")

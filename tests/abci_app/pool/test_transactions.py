@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from abci_app.pool.transactions import VerifiedTransactions, footprint
+from campaigns.harness import consortium
+from campaigns.harness.consortium import HOSPITAL_A, LAB, TERMS, commit, reserve
 from contracts.governance import OpenTask, Propose
 from contracts.kernel import crypto, envelope
 from contracts.transition import Transaction
-from tests import consortium
-from tests.consortium import HOSPITAL_A, LAB, TERMS, commit, reserve
 
 
 def sealed(count, message=None):

@@ -20,8 +20,8 @@ from abci_app.protocol.dispatch import Dispatcher
 from abci_app.protocol.framing import frame, uvarint
 from abci_app.protocol.server import Limits, Server
 from abci_app.store.memory_store import MemoryStore
-from tests.abci_client import AbciConnection, NodeHalted
-from tests.kvstore import KeyValueApplication
+from campaigns.harness.abci_client import AbciConnection, NodeHalted
+from campaigns.harness.kvstore import KeyValueApplication
 
 ROOT = Path(__file__).resolve().parents[3]
 CALLS = [field.name for field in m.Request.DESCRIPTOR.fields]
@@ -363,7 +363,7 @@ async def test_a_halt_raised_in_a_query_halts_too(tmp_path):
 @contextlib.contextmanager
 def process(tmp_path):
     address = f"unix://{tmp_path}/abci.sock"
-    command = [sys.executable, "-m", "tests.kvstore", address, str(tmp_path / "store")]
+    command = [sys.executable, "-m", "campaigns.harness.kvstore", address, str(tmp_path / "store")]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as child:
         try:
             for line in child.stderr:

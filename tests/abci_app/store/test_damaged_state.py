@@ -6,8 +6,8 @@ import pytest
 from abci_app.app import LedgerApplication
 from abci_app.protocol.application import Halt
 from abci_app.store.lmdb_store import LmdbStore
-from tests.simulation.cluster import Cluster
-from tests.simulation.faults import LmdbDisk
+from campaigns.simulation.cluster import Cluster
+from campaigns.simulation.faults import LmdbDisk
 
 MAP_BYTES = 2**22
 

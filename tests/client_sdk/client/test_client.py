@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from campaigns.harness import consortium
+from campaigns.harness.consortium import DATASET, HOSPITAL_A, LAB, TASK
 from client_sdk.client import LedgerClient, NoSigner, NotDecided, Receipt, Signed
 from client_sdk.client import client as client_module
 from client_sdk.client.client import VALIDITY_BLOCKS
@@ -22,8 +24,6 @@ from contracts.kernel import Message, codec, crypto, envelope, limits
 from contracts.privacy_budget import BudgetExceeded
 from contracts.rounds import RoundNotOpen, RoundOpened
 from contracts.transition import Expired, Replayed
-from tests import consortium
-from tests.consortium import DATASET, HOSPITAL_A, LAB, TASK
 from tests.local_ledger import LocalNode
 
 ACCEPTED = Checked(0, b"", "", b"")

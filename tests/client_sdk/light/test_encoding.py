@@ -5,10 +5,10 @@ from hypothesis import strategies as st
 
 from abci_app.protocol import blocks as b
 from abci_app.protocol.framing import frame
+from campaigns.harness import cometbft_blocks as rules
+from campaigns.harness.header_chain import Members, header_proto, result_proto
 from client_sdk import light
 from client_sdk.light.headers import BlockId, root_of
-from tests import cometbft_blocks as rules
-from tests.client_sdk.header_chain import Members, header_proto, result_proto
 
 digests = st.one_of(st.just(b""), st.binary(min_size=32, max_size=32))
 ids = st.builds(BlockId, digests, st.integers(0, 2**32 - 1), digests)

@@ -4,15 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from client_sdk import light
-from client_sdk.documents.strict_json import AnswerMalformed
-from client_sdk.light import OverlapTooSmall, TrustExpired, VerificationFailed
-from client_sdk.light.headers import BlockId
-from contracts.kernel import merkle
-from contracts.kernel.crypto import sha256
-from contracts.kernel.merkle import ProofOp
-from contracts.kernel.state_tree import StateTree
-from tests.client_sdk.header_chain import (
+from campaigns.harness.header_chain import (
     BLOCK_NS,
     CHAIN_ID,
     FOUR,
@@ -23,6 +15,14 @@ from tests.client_sdk.header_chain import (
     forge,
     genesis_document,
 )
+from client_sdk import light
+from client_sdk.documents.strict_json import AnswerMalformed
+from client_sdk.light import OverlapTooSmall, TrustExpired, VerificationFailed
+from client_sdk.light.headers import BlockId
+from contracts.kernel import merkle
+from contracts.kernel.crypto import sha256
+from contracts.kernel.merkle import ProofOp
+from contracts.kernel.state_tree import StateTree
 
 NOW = START_NS + 1_000 * BLOCK_NS
 DAY_NS = 24 * 3600 * 10**9

@@ -2,6 +2,8 @@
 
 import pytest
 
+from campaigns.harness import consortium
+from campaigns.harness.consortium import HOSPITAL_A, LAB
 from client_sdk.reads.refusals import (
     LedgerBug,
     PoolShareFull,
@@ -14,8 +16,6 @@ from client_sdk.reads.refusals import (
 from contracts.kernel import Rejected, codec
 from contracts.privacy_budget import BudgetExceeded
 from contracts.transition import INTERNAL_ERROR
-from tests import consortium
-from tests.consortium import HOSPITAL_A, LAB
 
 CODES = sorted(Rejected.by_code)
 

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from campaigns.harness.fake_node import ChainNode, header_json
+from campaigns.harness.header_chain import BLOCK_NS, FOUR, START_NS, HeaderChain, Members, forge
 from client_sdk import light
 from client_sdk.documents.strict_json import Answer
 from client_sdk.light import CannotVerify, TrustExpired, VerificationFailed
@@ -14,8 +16,6 @@ from client_sdk.reads.checkpoints import CheckpointFile, CheckpointInvalid
 from client_sdk.reads.trusted_headers import STATES_KEPT, TrustedHeaders
 from client_sdk.rpc import RpcClient
 from client_sdk.secrets.private_files import ExposedFile
-from tests.client_sdk.fake_node import ChainNode, header_json
-from tests.client_sdk.header_chain import BLOCK_NS, FOUR, START_NS, HeaderChain, Members, forge
 from tests.client_sdk.small_ledger import NOW, asked, following, reading, run, small_ledger
 
 # Headers ----------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from campaigns.harness.fake_node import ChainNode, b64
 from client_sdk import light
 from client_sdk.light import CannotVerify, VerificationFailed
 from client_sdk.reads.queries import QueryRefused
@@ -13,7 +14,6 @@ from client_sdk.rpc import AnswerMalformed, RpcClient
 from contracts.kernel import codec, merkle
 from contracts.kernel.absence import OPERATOR, Gap
 from contracts.kernel.crypto import sha256
-from tests.client_sdk.fake_node import ChainNode, b64
 from tests.client_sdk.small_ledger import (
     KEY,
     MISSING,

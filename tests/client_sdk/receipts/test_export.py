@@ -5,6 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from campaigns.harness import answered
+from campaigns.harness.answered import ACCOUNT, ledger
+from campaigns.harness.consortium import DATASET, HOSPITAL_A, HOSPITAL_B, MODEL, TASK
+from campaigns.harness.fake_node import b64, header_json
 from client_sdk.light import CannotVerify, VerificationFailed
 from client_sdk.receipts import Acceptance, GenesisTrust, Holding, NoReceipt, ReceiptInvalid, encode, export, verify
 from client_sdk.rpc import AnswerMalformed
@@ -14,10 +18,6 @@ from contracts import privacy_budget
 from contracts.identity import UnknownDataset, UnknownOrganisation
 from contracts.kernel.crypto import sha256
 from contracts.models import UnknownVersion
-from tests.client_sdk.fake_node import b64, header_json
-from tests.client_sdk.receipts import answered
-from tests.client_sdk.receipts.answered import ACCOUNT, ledger
-from tests.consortium import DATASET, HOSPITAL_A, HOSPITAL_B, MODEL, TASK
 
 
 def transaction(told: answered.Ledger, index: int = 0):

@@ -13,6 +13,8 @@ from nacl.signing import VerifyKey
 
 from abci_app.protocol import blocks as b
 from abci_app.protocol.framing import frame
+from campaigns.harness import cometbft_blocks as rules
+from campaigns.harness.answered import receipts
 from client_sdk.light import Header
 from client_sdk.receipts import (
     GenesisTrust,
@@ -29,8 +31,6 @@ from client_sdk.receipts import (
 from client_sdk.receipts.cbor import Reader
 from client_sdk.receipts.errors import Part
 from contracts.kernel import crypto
-from tests import cometbft_blocks as rules
-from tests.client_sdk.receipts.answered import receipts
 
 KINDS = ("transaction", "account")
 

@@ -4,6 +4,8 @@ import asyncio
 
 import pytest
 
+from campaigns.harness import consortium
+from campaigns.harness.consortium import DATASET, HOSPITAL_A, HOSPITALS, LAB, MEMBERS, MODEL, TASK, TERMS
 from client_sdk import light
 from client_sdk.client import LedgerClient
 from client_sdk.reads.verified import VerifiedReader
@@ -15,15 +17,13 @@ from contracts.identity import AddKey
 from contracts.kernel.types import Purpose
 from contracts.lineage import VERSIONS
 from contracts.rounds import OpenRound
-from tests import consortium
-from tests.consortium import DATASET, HOSPITAL_A, HOSPITALS, LAB, MEMBERS, MODEL, TASK, TERMS
 from tests.real_ledger import ledger
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
 
 async def commit_one_contribution(client_of) -> bytes:
-    """What ``tests.consortium`` does in memory, as far as one hospital's commitment; the hash of that transaction."""
+    """What ``consortium`` does in memory, as far as one hospital's commitment; the hash of that transaction."""
 
     async def submit(member, message):
         return await client_of(member, message).submit(message)

@@ -4,6 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from campaigns.harness import consortium
+from campaigns.harness.answered import ACCOUNT, ledger, receipts
+from campaigns.harness.chain import CHAIN_ID
+from campaigns.harness.consortium import HOSPITAL_A, HOSPITAL_B
+from campaigns.harness.header_chain import FOUR, Members, forge, genesis_document
 from client_sdk import light
 from client_sdk.light.headers import BlockId
 from client_sdk.receipts import (
@@ -24,11 +29,6 @@ from client_sdk.receipts.errors import Part
 from client_sdk.receipts.parts import ABSENT, Way
 from contracts import privacy_budget
 from contracts.kernel import crypto, merkle
-from tests import consortium
-from tests.chain import CHAIN_ID
-from tests.client_sdk.header_chain import FOUR, Members, forge, genesis_document
-from tests.client_sdk.receipts.answered import ACCOUNT, ledger, receipts
-from tests.consortium import HOSPITAL_A, HOSPITAL_B
 
 
 def genesis_trust(members: Members = FOUR, chain_id: str = CHAIN_ID) -> GenesisTrust:

@@ -7,6 +7,7 @@ from contextlib import aclosing
 
 import pytest
 
+from campaigns.harness import comet, consortium
 from client_sdk import light
 from client_sdk.client import LedgerClient
 from client_sdk.reads.checkpoints import CheckpointFile
@@ -15,8 +16,6 @@ from client_sdk.rpc import HeightUnavailable, NodeUnavailable, RpcClient, TxInCa
 from contracts import identity
 from contracts.identity import AddKey, KeyAdded, UnknownKey
 from contracts.kernel.crypto import sha256
-from tests import consortium
-from tests.client_sdk import comet
 from tests.real_ledger import ledger
 
 pytestmark = pytest.mark.e2e

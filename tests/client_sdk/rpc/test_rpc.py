@@ -6,6 +6,9 @@ from contextlib import aclosing, asynccontextmanager
 
 import pytest
 
+from campaigns.harness.comet import free_ports
+from campaigns.harness.fake_node import ChainNode, FakeNode, Refusal
+from campaigns.harness.header_chain import FOUR, HeaderChain, Members
 from client_sdk.rpc import (
     AddressInvalid,
     AnswerMalformed,
@@ -18,9 +21,6 @@ from client_sdk.rpc import (
     transport,
 )
 from contracts.kernel.crypto import sha256
-from tests.client_sdk.comet import free_ports
-from tests.client_sdk.fake_node import ChainNode, FakeNode, Refusal
-from tests.client_sdk.header_chain import FOUR, HeaderChain, Members
 from tests.client_sdk.light.test_recorded import HEIGHTS, RECORDED
 
 CHAIN = HeaderChain().grow(3)

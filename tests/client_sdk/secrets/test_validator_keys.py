@@ -4,13 +4,13 @@ import json
 
 import pytest
 
+from campaigns.harness import consortium
+from campaigns.harness.chain import CHAIN_ID
+from campaigns.harness.consortium import HOSPITAL_A
 from client_sdk.secrets.validator_keys import NoValidatorKey, address_of, admission, read_validator_key
 from contracts import validators
 from contracts.governance import AdmitValidator, Propose
 from devnet import cometbft_home
-from tests import consortium
-from tests.chain import CHAIN_ID
-from tests.consortium import HOSPITAL_A
 
 
 @pytest.fixture

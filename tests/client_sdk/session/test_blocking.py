@@ -11,6 +11,19 @@ from typing import Any
 
 import pytest
 
+from campaigns.harness import consortium
+from campaigns.harness.chain import Member, Signer
+from campaigns.harness.consortium import (
+    DATA_CLASS,
+    DATASET,
+    DELTA_INVERSE,
+    HOSPITAL_A,
+    HOSPITALS,
+    LAB,
+    LIMIT,
+    MODEL,
+    TASK,
+)
 from client_sdk.client import NoSigner
 from client_sdk.client import client as client_module
 from client_sdk.secrets import keys
@@ -25,9 +38,7 @@ from contracts.models import ProposeVersion, UnknownModel
 from contracts.privacy_budget import BudgetExceeded
 from contracts.rounds import AlreadyJoined, CloseRound, TermsDiffer, UnknownTask
 from contracts.terms import price_of
-from tests import consortium, local_ledger, local_task
-from tests.chain import Member, Signer
-from tests.consortium import DATA_CLASS, DATASET, DELTA_INVERSE, HOSPITAL_A, HOSPITALS, LAB, LIMIT, MODEL, TASK
+from tests import local_ledger, local_task
 from tests.local_task import World
 
 NANO = 10**9

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from campaigns.harness.header_chain import FOUR
 from client_sdk.payloads.block_folder import BlockFolder
 from client_sdk.payloads.kubo import KuboStore
 from client_sdk.payloads.store import StoreKind
@@ -19,7 +20,6 @@ from client_sdk.session.homes import HOME_VARIABLE
 from client_sdk.session.profile import DEVNET, Profile, ProfileInvalid, find_profile, write_profile
 from contracts.kernel import crypto
 from contracts.kernel.types import Purpose
-from tests.client_sdk.header_chain import FOUR
 
 ORGANISATION, PASSPHRASE = "hospital-a", "correct horse battery"
 NOBODY_ANSWERS = "http://127.0.0.1:9"

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from campaigns.harness import consortium
+from campaigns.harness.consortium import DATASET, HOSPITAL_A, HOSPITAL_B, HOSPITALS, LAB, PHASE_MS, TASK
 from client_sdk.client import client as client_module
 from client_sdk.payloads import confidential
 from client_sdk.payloads.cid import Cid
@@ -28,8 +30,7 @@ from contracts.transition import parse
 from learning.entropy import ReproducibleEntropy
 from learning.payload import Expectation, decode_payload, encoded_size
 from learning.tensors import Int32
-from tests import consortium, local_ledger, local_task
-from tests.consortium import DATASET, HOSPITAL_A, HOSPITAL_B, HOSPITALS, LAB, PHASE_MS, TASK
+from tests import local_ledger, local_task
 from tests.local_task import SCALE_BITS, CountingTrainer, World, identities
 
 KEY = (TASK, 1, HOSPITAL_A.name, DATASET)

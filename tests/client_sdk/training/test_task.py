@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from campaigns.harness import consortium
+from campaigns.harness.consortium import LAB, MODEL, TASK
 from client_sdk.payloads.confidential import recipient_of
 from client_sdk.payloads.errors import PayloadNotFound, PayloadTooLarge
 from client_sdk.payloads.store import payload_cid
@@ -21,8 +23,7 @@ from contracts.rounds import CloseRound, UnknownTask
 from learning import fixed
 from learning.refusals import WrongManifest
 from learning.tensors import Int32
-from tests import consortium, local_task
-from tests.consortium import LAB, MODEL, TASK
+from tests import local_task
 from tests.local_task import World, identities, prepared, records
 
 

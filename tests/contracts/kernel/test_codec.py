@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from campaigns.harness.consortium import TERMS
 from contracts.governance import OpenTask, Propose, Vote
 from contracts.identity import AddKey, Key, NewKey
 from contracts.kernel import Event, Message, Record, codec, limits
@@ -20,7 +21,6 @@ from contracts.kernel.codec import Malformed, decode, encode, kebab, shape_of
 from contracts.kernel.types import Purpose, Role
 from contracts.rounds import Seat
 from contracts.terms import Terms
-from tests.consortium import TERMS
 
 MOST = 10**6
 TEXT, RANGE = bounds.Text(3, re.compile("a*", re.ASCII)), bounds.Range(0, 3)

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from campaigns.harness.chain import Committed
 from contracts.kernel import limits, replay
-from tests.chain import Committed
 
 identities = st.binary(min_size=32, max_size=32)
 marks = st.dictionaries(identities, st.integers(0, 3_000), max_size=30)

@@ -5,12 +5,12 @@ from typing import Annotated
 
 import pytest
 
+from campaigns.harness.chain import Committed
 from contracts.identity import KeyAdded, UnknownKey
 from contracts.kernel import Event, Item, Lane, Message, Outcome, Record, Rejected, Write, found, require
 from contracts.kernel.rules import name_of, refusals_of, text
 from contracts.kernel.types import Count, Purpose, Range
 from contracts.privacy_budget import BudgetExceeded
-from tests.chain import Committed
 
 
 class Box(Record):

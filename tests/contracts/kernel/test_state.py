@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from campaigns.harness.chain import Committed
 from contracts.kernel import InvariantBroken, Item, Map, Record, Write, limits, state
 from contracts.kernel.state import Overlay
 from contracts.kernel.types import Count, Length, OrgId
-from tests.chain import Committed
 
 
 class Box(Record):

@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from campaigns.harness import consortium
+from campaigns.harness.chain import Member
+from campaigns.harness.consortium import HOSPITAL_A, HOSPITAL_B, HOSPITAL_C, HOSPITAL_D, HOSPITALS, LAB, MODEL, TASK
 from client_sdk.payloads import confidential
 from client_sdk.payloads.cid import Cid
 from client_sdk.payloads.errors import PayloadCorrupt, PayloadError, PayloadNotFound, StoreUnavailable
@@ -24,9 +27,7 @@ from learning.payload import encode_payload
 from services.rounds import gather
 from services.rounds.gather import Gatherer
 from services.rounds.recompute import NothingToPropose
-from tests import consortium, local_task
-from tests.chain import Member
-from tests.consortium import HOSPITAL_A, HOSPITAL_B, HOSPITAL_C, HOSPITAL_D, HOSPITALS, LAB, MODEL, TASK
+from tests import local_task
 from tests.local_task import SCALE_BITS, World, identities, records
 
 

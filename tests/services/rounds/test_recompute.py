@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from campaigns.harness.consortium import DATASET
 from client_sdk.training import artefacts
 from contracts import lineage, rounds
 from contracts.reputation import Verdict
@@ -18,7 +19,6 @@ from learning.robust import aggregate
 from learning.tensors import Int32
 from services.rounds import recompute
 from services.rounds.recompute import Base, Fetched, NothingToPropose, Recomputed, SeatKey
-from tests.consortium import DATASET
 from tests.local_task import SCALE_BITS, prepared
 
 TASK = prepared().view

@@ -5,11 +5,7 @@ from typing import Any
 
 import pytest
 
-from contracts import rounds
-from contracts.lineage import Ballot, Status, Version
-from contracts.rounds import Progress, Round, Seat, Task
-from services.rounds.round import ON_PHASE, Command, Observation, Phase, next_command, phase_of, to_vote_on
-from tests.consortium import (
+from campaigns.harness.consortium import (
     AUDITOR,
     DATASET,
     HOSPITAL_A,
@@ -22,6 +18,10 @@ from tests.consortium import (
     artefact,
     digest,
 )
+from contracts import rounds
+from contracts.lineage import Ballot, Status, Version
+from contracts.rounds import Progress, Round, Seat, Task
+from services.rounds.round import ON_PHASE, Command, Observation, Phase, next_command, phase_of, to_vote_on
 
 OPENED = 1_000_000
 RESERVE_BY, COMMIT_BY, PUBLISH_BY = OPENED + PHASE_MS, OPENED + 2 * PHASE_MS, OPENED + 3 * PHASE_MS

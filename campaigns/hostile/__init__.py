@@ -1,0 +1,1 @@
+"""Hostile transactions by the thousand, in process and against four real validators."""

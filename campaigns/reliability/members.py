@@ -1,0 +1,97 @@
+"""The consortium that keeps the network busy: the devnet's own members, their keys, and the task they train.
+
+They are admitted, equipped and bound to a task through the public SDK, by the steps of the demo.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from client_sdk.secrets.keys import SigningKey
+from contracts import rounds
+from contracts.kernel import limits
+from contracts.terms import Deadlines, Estimator, EstimatorKind, Mechanism, MechanismKind, Relation, Terms
+from devnet.manifest import Manifest
+from examples.demo import consortium as forming
+from examples.demo.consortium import HUMAN, WORKER, Consortium
+
+from ..harness import consortium
+
+TASK, MODEL, DATASET, DATA_CLASS = "endless", "endless-model", "endless-records", "endless"
+_NANO = 10**9
+_PHASE_MS = 15_000  # Far longer than a step takes, so that only an outage makes anybody late.
+_PROPOSE_MS = 10_000
+
+# So much noise that thousands of rounds cost each hospital less than the ε it registers.
+_MECHANISM = Mechanism(
+    kind=MechanismKind.GAUSSIAN,
+    relation=Relation.ADD_REMOVE,
+    clip_milli=1_000,
+    noise_milli=100_000,
+    sampling_num=1,
+    sampling_den=1,
+    steps=1,
+    normaliser=100,
+)
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What an organisation signs with."""
+
+    human: SigningKey
+    worker: SigningKey
+
+
+@dataclass(frozen=True)
+class Members:
+    """Everybody's keys, and who plays which part in the task."""
+
+    chain_id: str
+    keys: dict[str, Keys]
+    hospitals: tuple[str, ...]
+    """In the order in which they joined the task, which is that of the seats."""
+    terms: Terms
+
+    def __getitem__(self, organisation: str) -> Keys:
+        return self.keys[organisation]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every member, in the manifest's order."""
+        return tuple(self.keys)
+
+
+async def form(home: Path, manifest: Manifest) -> Members:
+    """Admit everybody, enrol workers, register datasets, open the task and join it."""
+    names = [member.name for member in manifest.organisations]
+    hospitals = forming.hospitals(manifest)
+    datasets = dict.fromkeys(hospitals, DATASET)
+    async with forming.sessions(home, names) as opened:
+        club = Consortium(home, opened)
+        await forming.admit(club, manifest, {})
+        await forming.register(club, datasets, DATA_CLASS, dict.fromkeys(hospitals, 9 * _NANO))
+        terms = _terms(forming.verifiers(manifest), len(hospitals))
+        await forming.open_task(club, manifest, terms, datasets)
+        task = await opened[names[0]].client.get(rounds.TASKS, TASK)
+        assert task is not None, "the task was opened"
+        rings = {name: session.keyring for name, session in opened.items()}
+        chain_id = opened[names[0]].profile.chain_id
+    keys = {name: Keys(ring.signing(HUMAN), ring.signing(WORKER)) for name, ring in rings.items() if ring is not None}
+    return Members(chain_id, keys, tuple(seat.organisation for seat in task.participants), terms)
+
+
+def _terms(verifiers: tuple[str, ...], hospitals: int) -> Terms:
+    return replace(
+        consortium.TERMS,
+        task=TASK,
+        model=MODEL,
+        data_class=DATA_CLASS,
+        mechanism=_MECHANISM,
+        estimator=Estimator(EstimatorKind.MEDIAN, byzantine=1, minimum=min(3, hospitals)),
+        minimum_reputation=-1_000_000,
+        aggregators=("lab-1", "lab-2"),
+        verifiers=verifiers,
+        recipients=verifiers,
+        deadlines=Deadlines(_PHASE_MS, _PHASE_MS, _PHASE_MS, _PROPOSE_MS),
+        max_rounds=limits.ROUNDS_PER_TASK,
+    )

@@ -1,0 +1,86 @@
+"""What goes wrong in a consortium's life: stolen and revoked keys, alarms, rollbacks; each by those who may do it.
+
+An incident is a handful of transactions for one block. Whether the ledger accepts them depends on where its life is.
+"""
+
+from collections.abc import Callable
+from random import Random
+from typing import TypeAlias
+
+from contracts import identity, lineage
+from contracts.governance import Propose, RollBackModel
+from contracts.identity import AddKey, RevokeKey
+from contracts.kernel import Message, View
+from contracts.kernel.types import Purpose
+from contracts.models import RaiseAlarm, ReportStolenKey
+from contracts.terms import Terms
+
+from ..harness.chain import Member, Signer
+from ..harness.consortium import digest
+from .lifecycle import Lifecycle
+from .members import CHAIN_ID, EVERYBODY, HOSPITALS, VERIFIERS
+
+Signed: TypeAlias = list[tuple[Member | Signer, Message]]
+Incident: TypeAlias = Callable[[Random, Lifecycle, View, int], Signed]
+CHANCE = 0.25  # In a block.
+
+
+def incident(rng: Random, life: Lifecycle, view: View, height: int) -> Signed:
+    """Something, or nothing, that happens in the next block."""
+    if rng.random() >= CHANCE:
+        return []
+    return rng.choice(INCIDENTS)(rng, life, view, height)
+
+
+def revoked(rng: Random, life: Lifecycle, _view: View, _height: int) -> Signed:
+    """A member retires its workload key; what that key signs in the same block comes too late."""
+    member = rng.choice(EVERYBODY)
+    return [(member, RevokeKey(life.worker(member).public))]
+
+
+def stolen(rng: Random, life: Lifecycle, _view: View, height: int) -> Signed:
+    """A hospital finds that its key was not its own for some blocks, a current one or one it has retired."""
+    member = rng.choice(HOSPITALS)
+    key = member.key(Purpose.WORKLOAD, rng.randint(0, life.workers[member]))
+    return [(member, ReportStolenKey(key.public, max(0, height - rng.randint(0, 25))))]
+
+
+def human_key_replaced(rng: Random, _life: Lifecycle, view: View, _height: int) -> Signed:
+    """A second human key is enrolled; when it is there, the two try to revoke each other."""
+    member = rng.choice(EVERYBODY)
+    second = member.key(Purpose.HUMAN, 1)
+    if identity.KEYS.get(view, second.public) is None:
+        return [(member, AddKey(second.enrolment(CHAIN_ID)))]
+    return [(member, RevokeKey(second.public)), (second, RevokeKey(member.human.public))]
+
+
+def alarm(rng: Random, life: Lifecycle, view: View, _height: int) -> Signed:
+    """The verifiers find a promoted version unfit, most of the time enough of them."""
+    found = _promoted(rng, life, view)
+    if found is None:
+        return []
+    terms, number = found
+    reporters = rng.sample(VERIFIERS, rng.choice((2, 4, 5)))
+    return [(one, RaiseAlarm(terms.model, number, digest("evidence"), "found unfit")) for one in reporters]
+
+
+def roll_back(rng: Random, life: Lifecycle, view: View, _height: int) -> Signed:
+    """A member asks for an earlier version; whether it was ever promoted is for the ledger to say."""
+    found = _promoted(rng, life, view)
+    if found is None:
+        return []
+    terms, number = found
+    target = rng.randint(0, number + 1)
+    return [(rng.choice(VERIFIERS), Propose(RollBackModel(terms.model, target, "worse in the clinic")))]
+
+
+INCIDENTS: tuple[Incident, ...] = (revoked, stolen, stolen, human_key_replaced, alarm, alarm, roll_back, roll_back)
+
+
+def _promoted(rng: Random, life: Lifecycle, view: View) -> tuple[Terms, int] | None:
+    """A model with a version beyond its first, and mostly the current one."""
+    terms = rng.choice(life.tasks)
+    model = lineage.MODELS.get(view, terms.model)
+    if model is None or model.current == 0:
+        return None
+    return terms, model.current if rng.random() < 0.8 else rng.randint(1, model.latest)

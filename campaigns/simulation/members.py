@@ -1,0 +1,123 @@
+"""Who is in a simulated consortium, under which terms, and how their transactions are signed.
+
+Six organisations found the ledger; a fourth hospital and a newcomer are admitted by vote. There are two tasks: one
+that prices every record, and one that samples. All keys and nonces follow from names, the seed and a counter.
+"""
+
+from dataclasses import dataclass, replace
+from random import Random
+
+from contracts.kernel import Message, codec, crypto, envelope
+from contracts.kernel.types import Role
+from contracts.terms import Estimator, EstimatorKind, MechanismKind
+from contracts.transition import Genesis
+
+from ..harness import consortium
+from ..harness.chain import Member, Signer
+from ..harness.consortium import (
+    AUDITOR,
+    HOSPITAL_A,
+    HOSPITAL_B,
+    HOSPITAL_C,
+    HOSPITAL_D,
+    LAB,
+    LIMIT,
+    MECHANISM,
+    NEWCOMER,
+    OPERATORS,
+    ROLES,
+    STAND_BY,
+    TERMS,
+    founder,
+)
+
+CHAIN_ID = "fedledger-simulation"
+FOUNDERS = (HOSPITAL_A, HOSPITAL_B, HOSPITAL_C, LAB, STAND_BY, AUDITOR)
+LATECOMERS = (HOSPITAL_D, NEWCOMER)
+EVERYBODY = (*FOUNDERS, *LATECOMERS)
+HOSPITALS = (HOSPITAL_A, HOSPITAL_B, HOSPITAL_C, HOSPITAL_D)
+LABS = (LAB, STAND_BY)
+VERIFIERS = (HOSPITAL_A, HOSPITAL_B, HOSPITAL_C, LAB, STAND_BY)
+NODES = tuple(member.validator for member in (*OPERATORS, HOSPITAL_C, HOSPITAL_D))  # Of the replicas, by number.
+ROLES_OF = {**ROLES, NEWCOMER: (Role.DATA_OWNER,)}
+GENESIS_TIME_MS = 1_700_000_000_000
+GENESIS_CAP = LIMIT + LIMIT // 2
+VALID_BLOCKS = 6
+
+_NAMES = tuple(member.name for member in VERIFIERS)
+PLAIN_TERMS = replace(
+    TERMS,
+    estimator=Estimator(EstimatorKind.MEDIAN, byzantine=0, minimum=2),
+    verifiers=_NAMES,
+    recipients=_NAMES,
+    max_rounds=12,
+)
+SAMPLED_TERMS = replace(
+    PLAIN_TERMS,
+    task="skin-cancer",
+    model="grader",
+    mechanism=replace(
+        MECHANISM,
+        kind=MechanismKind.POISSON_GAUSSIAN,
+        noise_milli=1_000,
+        sampling_num=1,
+        sampling_den=4,
+        steps=2,
+    ),
+    aggregators=(STAND_BY.name, LAB.name),
+)
+TERMS_OF = {terms.task: terms for terms in (PLAIN_TERMS, SAMPLED_TERMS)}
+
+
+def genesis() -> Genesis:
+    """The founders, each with one human key; four of them run a validator."""
+    return consortium.genesis(
+        *(
+            replace(founder(member, ROLES_OF[member], GENESIS_CAP), key=member.human.enrolment(CHAIN_ID))
+            for member in FOUNDERS
+        ),
+        operators=OPERATORS,
+        chain_id=CHAIN_ID,
+    )
+
+
+@dataclass
+class Clerk:
+    """Seals messages for whoever asks. No two of its envelopes are the same."""
+
+    seed: int
+    height: int = 0
+    """Of the newest block; what is sealed now is meant for the next few."""
+    sealed: int = 0
+
+    def seal(self, who: Member | Signer, message: Message, *, valid_until: int | None = None, chain: str = "") -> bytes:
+        """An envelope signed by the member's key of the right purpose, or by exactly this key."""
+        body = codec.shape_of(type(message)).pack(message, "")
+        return self.seal_plain(who, message.tag, body, message.purpose, valid_until=valid_until, chain=chain)
+
+    def seal_plain(
+        self,
+        who: Member | Signer,
+        tag: str,
+        body: object,
+        purpose: str,
+        *,
+        valid_until: int | None = None,
+        chain: str = "",
+    ) -> bytes:
+        """As ``seal``, for a tag and a body that need not belong to any message."""
+        self.sealed += 1
+        signer = who if isinstance(who, Signer) else (who.human if purpose == "human" else who.worker)
+        return envelope.seal(
+            signer.seed,
+            chain or CHAIN_ID,
+            tag=tag,
+            body=body,
+            nonce=crypto.sha256(f"{self.seed} {self.sealed}".encode())[:16],
+            valid_until=self.height + VALID_BLOCKS if valid_until is None else valid_until,
+        )
+
+
+def stream(seed: int, name: str) -> Random:
+    """An independent source of choices for one part of a seed's run. Strings seed by SHA-512, the same everywhere."""
+    return Random(f"{seed} {name}")
