@@ -140,7 +140,7 @@ class LedgerApplication(BaseApplication):
             raise Halt(f"block {request.height} does not follow the committed height {self._store.height}")
         block = self._block(request.height, request.time)
         with self._reading() as base:
-            results, writes = transition.apply_block(base, request.txs, block, self._door.read)
+            results, writes = transition.apply_block(base, map(self._door.read, request.txs), block)
             changes = validators.updates(base, writes)
         version = self._tree.stage(writes)
         self._pending = _Pending(block, {**self._genesis, **writes}, version, tuple(map(crypto.sha256, request.txs)))
@@ -223,10 +223,6 @@ def _alarm(result: Result) -> None:
     """A handler that failed is our bug: no sender suffers for it, but somebody must see it."""
     if result.code == INTERNAL_ERROR:
         _log.error("a transaction met a bug in the rules and was refused with code 1: %s", result.log)
-
-
-def _already_verified(_key: bytes, _statement: bytes, _signature: bytes) -> bool:
-    return True
 
 
 def _milliseconds(time: Any) -> int:

@@ -16,7 +16,7 @@ from .output import Format, note, working
 from .trust import OPTION, WARNING, node_is_believed, node_would_be_believed
 
 if TYPE_CHECKING:
-    from client_sdk.client import LedgerClient, Receipt
+    from client_sdk.client import AcceptedTx, LedgerClient
     from client_sdk.secrets.keys import Keyring
     from client_sdk.session import Session
     from client_sdk.session.profile import Profile
@@ -124,7 +124,7 @@ class Access:
 R = TypeVar("R")
 
 
-async def submit(client: "LedgerClient", message: "Message") -> "Receipt":
+async def submit(client: "LedgerClient", message: "Message") -> "AcceptedTx":
     """Sign a message and wait for its result; Ctrl-C meanwhile says which transaction may still be decided."""
     from contracts.kernel import crypto
 

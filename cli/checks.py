@@ -17,7 +17,7 @@ from .access import Access
 from .errors import failure_of
 
 if TYPE_CHECKING:
-    from client_sdk.rpc import Status
+    from client_sdk.rpc import NodeStatus
     from client_sdk.session.profile import Profile
 
 ADVANCE_SECONDS: Final = 8.0  # An idle chain makes a block every 2 s.
@@ -25,7 +25,7 @@ CLOCK_SECONDS: Final = 30.0
 _ANSWER_SECONDS: Final = 3.0
 
 
-class Verdict(StrEnum):
+class Health(StrEnum):
     """How a check came out."""
 
     OK = "ok"
@@ -38,7 +38,7 @@ class Check:
     """One line: what was looked at, what was found, and what to do unless it is well."""
 
     subject: str
-    verdict: Verdict
+    verdict: Health
     found: str
     remedy: str = ""
 
@@ -53,7 +53,7 @@ async def all_checks(access: Access) -> AsyncIterator[Check]:
     except Exception as error:  # noqa: BLE001 - whatever is wrong with a profile is what we are here to say.
         yield _failed("profile", error)
         return
-    yield Check("profile", Verdict.OK, f"{profile.organisation} on {profile.chain_id}")
+    yield Check("profile", Health.OK, f"{profile.organisation} on {profile.chain_id}")
     for check in (*_genesis(profile), *_secrets(profile)):
         yield check
     async for check in _nodes(profile):
@@ -65,9 +65,9 @@ async def all_checks(access: Access) -> AsyncIterator[Check]:
 def _program() -> Iterator[Check]:
     from .app import version
 
-    yield Check("fedledger", Verdict.OK, f"{version()}, Python {sys.version.split()[0]}")
+    yield Check("fedledger", Health.OK, f"{version()}, Python {sys.version.split()[0]}")
     if sys.flags.optimize:
-        yield Check("python -O", Verdict.FAIL, "assertions are off", "Run without -O and PYTHONOPTIMIZE.")
+        yield Check("python -O", Health.FAIL, "assertions are off", "Run without -O and PYTHONOPTIMIZE.")
 
 
 def _tools() -> Iterator[Check]:
@@ -81,11 +81,11 @@ def _tools() -> Iterator[Check]:
         try:
             path = binaries.find(program)
             shown = subprocess.run([path, "version"], capture_output=True, text=True, timeout=10, check=True).stdout
-            yield Check(program.title, Verdict.OK, f"{shown.strip().splitlines()[0]} at {path}")
+            yield Check(program.title, Health.OK, f"{shown.strip().splitlines()[0]} at {path}")
         except BinaryMissing as missing:
-            yield Check(program.title, Verdict.WARN, str(missing), f"Only a devnet or a node needs it. {missing.hint}")
+            yield Check(program.title, Health.WARN, str(missing), f"Only a devnet or a node needs it. {missing.hint}")
         except (OSError, IndexError, subprocess.SubprocessError) as error:
-            yield Check(program.title, Verdict.FAIL, f"does not run: {error}", "Build it again with 'make setup'.")
+            yield Check(program.title, Health.FAIL, f"does not run: {error}", "Build it again with 'make setup'.")
 
 
 def _devnet(access: Access) -> Iterator[Check]:
@@ -103,13 +103,13 @@ def _devnet(access: Access) -> Iterator[Check]:
         return
     if state.phase is not Phase.READY:
         remedy = state.hint or "Start it: fedledger devnet up"
-        yield Check("devnet", Verdict.FAIL, f"it is {state.phase}{': ' + state.error if state.error else ''}", remedy)
+        yield Check("devnet", Health.FAIL, f"it is {state.phase}{': ' + state.error if state.error else ''}", remedy)
         return
     ended = [process.name for process in state.processes if process.status is not ProcessStatus.RUNNING]
     for name in ended:
-        yield Check("devnet", Verdict.FAIL, f"{name} does not run", f"fedledger devnet logs {name}, then restart it")
+        yield Check("devnet", Health.FAIL, f"{name} does not run", f"fedledger devnet logs {name}, then restart it")
     if not ended:
-        yield Check("devnet", Verdict.OK, f"{len(state.processes)} processes run in {layout.home}")
+        yield Check("devnet", Health.OK, f"{len(state.processes)} processes run in {layout.home}")
 
 
 def _genesis(profile: "Profile") -> Iterator[Check]:
@@ -122,9 +122,9 @@ def _genesis(profile: "Profile") -> Iterator[Check]:
         yield _failed("genesis", error)
         return
     if found == profile.genesis_sha256:
-        yield Check("genesis", Verdict.OK, f"SHA-256 {found}")
+        yield Check("genesis", Health.OK, f"SHA-256 {found}")
     else:
-        yield Check("genesis", Verdict.FAIL, f"it has the SHA-256 {found}, not the trusted one", WrongGenesis.hint)
+        yield Check("genesis", Health.FAIL, f"it has the SHA-256 {found}, not the trusted one", WrongGenesis.hint)
 
 
 def _secrets(profile: "Profile") -> Iterator[Check]:
@@ -138,11 +138,11 @@ def _secrets(profile: "Profile") -> Iterator[Check]:
         except FileNotFoundError:
             make = f"To act: fedledger key create {profile.organisation}"
             remedy = make if subject == "keyring" else "You are asked for it."
-            yield Check(subject, Verdict.WARN, f"there is none at {path}", remedy)
+            yield Check(subject, Health.WARN, f"there is none at {path}", remedy)
         except (ExposedFile, OSError) as error:
             yield _failed(subject, error)
         else:
-            yield Check(subject, Verdict.OK, f"{path}, for its owner only")
+            yield Check(subject, Health.OK, f"{path}, for its owner only")
 
 
 async def _nodes(profile: "Profile") -> AsyncIterator[Check]:
@@ -154,29 +154,29 @@ async def _nodes(profile: "Profile") -> AsyncIterator[Check]:
         if not isinstance(answer, Exception) and answer.chain_id == profile.chain_id
     }
     for address, answer in answers.items():
-        yield _node(profile, address, answer, Verdict.WARN if seen else Verdict.FAIL)
+        yield _node(profile, address, answer, Health.WARN if seen else Health.FAIL)
     if not seen:
         remedy = "Start a node, or the devnet: fedledger devnet up"
-        yield Check("chain", Verdict.FAIL, "no node of this ledger answers", remedy)
+        yield Check("chain", Health.FAIL, "no node of this ledger answers", remedy)
         return
     yield await _advancing(next(iter(seen)), max(answer.height for answer in seen.values()))
     yield _clock(max(answer.time_ns for answer in seen.values()))
     yield await _proofs(profile)
 
 
-def _node(profile: "Profile", address: str, answer: "Status | Exception", down: Verdict) -> Check:
+def _node(profile: "Profile", address: str, answer: "NodeStatus | Exception", down: Health) -> Check:
     if isinstance(answer, Exception):
         return Check("node", down, failure_of(answer).message, "Start it, or ask whoever runs it.")
     if answer.chain_id != profile.chain_id:
         found = f"{address} is on {answer.chain_id}, the profile on {profile.chain_id}"
-        return Check("node", Verdict.FAIL, found, "Correct the address, or get a new profile.")
+        return Check("node", Health.FAIL, found, "Correct the address, or get a new profile.")
     found = f"{answer.moniker} at {address}: CometBFT {answer.version}, height {answer.height}"
     if answer.catching_up:
-        return Check("node", Verdict.WARN, found, "It is catching up: wait.")
-    return Check("node", Verdict.OK, found)
+        return Check("node", Health.WARN, found, "It is catching up: wait.")
+    return Check("node", Health.OK, found)
 
 
-async def _status(address: str) -> "Status | Exception":
+async def _status(address: str) -> "NodeStatus | Exception":
     from client_sdk.rpc import AnswerMalformed, RpcClient, RpcError
 
     async with RpcClient((address,), call_seconds=_ANSWER_SECONDS) as rpc:
@@ -198,17 +198,17 @@ async def _advancing(address: str, height: int) -> Check:
             except Exception as error:  # noqa: BLE001 - as above.
                 return _failed("chain", error)
             if now > height:
-                return Check("chain", Verdict.OK, f"makes blocks: {height} → {now}")
+                return Check("chain", Health.OK, f"makes blocks: {height} → {now}")
     remedy = "More than two thirds of the validators must run: see 'fedledger devnet status', or ask the operators."
-    return Check("chain", Verdict.FAIL, f"no block after {height} within {ADVANCE_SECONDS:g} s", remedy)
+    return Check("chain", Health.FAIL, f"no block after {height} within {ADVANCE_SECONDS:g} s", remedy)
 
 
 def _clock(block_ns: int) -> Check:
     behind = time.time() - block_ns / 1e9
     if abs(behind) <= CLOCK_SECONDS:
-        return Check("clock", Verdict.OK, f"{behind:.0f} s past the newest block")
+        return Check("clock", Health.OK, f"{behind:.0f} s past the newest block")
     found = f"this machine is {behind:+.0f} s from the newest block"
-    return Check("clock", Verdict.WARN, found, "Set this machine's clock (NTP): headers of the future are refused.")
+    return Check("clock", Health.WARN, found, "Set this machine's clock (NTP): headers of the future are refused.")
 
 
 async def _proofs(profile: "Profile") -> Check:
@@ -225,10 +225,10 @@ async def _proofs(profile: "Profile") -> Check:
         return _failed("proofs", error)
     if version != APP_VERSION:
         found = f"the ledger runs rules of version {version}, this program knows {APP_VERSION}"
-        return Check("proofs", Verdict.FAIL, found, "Install the ledger's version of fedledger.")
+        return Check("proofs", Health.FAIL, found, "Install the ledger's version of fedledger.")
     count = members.organisations if members else 0
     found = f"{count} members, proved by the validators' signatures; rules of version {version}"
-    return Check("proofs", Verdict.OK, found)
+    return Check("proofs", Health.OK, found)
 
 
 async def _store(profile: "Profile") -> AsyncIterator[Check]:
@@ -241,16 +241,16 @@ async def _store(profile: "Profile") -> AsyncIterator[Check]:
         folder = Path(profile.store_address)
         nearest = next(path for path in (folder, *folder.parents) if path.exists())
         writable = os.access(nearest, os.W_OK | os.X_OK)
-        verdict = Verdict.OK if writable else Verdict.FAIL
+        verdict = Health.OK if writable else Health.FAIL
         yield Check("store", verdict, f"block folder {folder}", "" if writable else f"You may not write to {nearest}.")
         return
     try:
         async with open_store(profile):
-            yield Check("store", Verdict.OK, f"Kubo answers at {profile.store_address}")
+            yield Check("store", Health.OK, f"Kubo answers at {profile.store_address}")
     except Exception as error:  # noqa: BLE001 - as above.
         yield _failed("store", error)
 
 
 def _failed(subject: str, error: BaseException) -> Check:
     failure = failure_of(error)
-    return Check(subject, Verdict.FAIL, failure.message, failure.hint)
+    return Check(subject, Health.FAIL, failure.message, failure.hint)

@@ -20,7 +20,7 @@ async def closed_round(session: "Session", task: str) -> int:
     if state is None:
         raise rounds.UnknownTask(task=task)
     current = await session.client.get(rounds.ROUNDS, (task, state.rounds))  # Round 0 is none.
-    if current is None or current.status is not rounds.Status.CLOSED:
+    if current is None or current.status is not rounds.RoundStatus.CLOSED:
         status = f"round {state.rounds} is {current.status}" if current else "no round was opened"
         hint = f"Wait until a round is closed: fedledger round watch {task}"
         raise CliError("NOTHING_TO_DO", f"{status}, so there is nothing to propose", hint)

@@ -89,7 +89,7 @@ class RemoveValidator(Record):
 Action = AdmitOrganisation | OpenTask | RollBackModel | AdmitValidator | RemoveValidator
 
 
-class Status(StrEnum):
+class ProposalStatus(StrEnum):
     """Where a proposal stands."""
 
     OPEN = "open"
@@ -108,7 +108,7 @@ class Proposal(Record):
     electorate: Positive  # Members when it was proposed; later ones have no vote on it.
     approvals: Annotated[tuple[OrgId, ...], Items(0, limits.ORGANISATIONS)]
     rejections: Annotated[tuple[OrgId, ...], Items(0, limits.ORGANISATIONS)]
-    status: Status
+    status: ProposalStatus
 
 
 class Counter(Record):
@@ -153,7 +153,7 @@ class ProposalDecided(Event):
     """A proposal passed and was applied, was defeated, or passed and failed."""
 
     proposal: Positive
-    status: Status
+    status: ProposalStatus
     code: Count  # Why it could not be applied; 0 otherwise.
 
 
@@ -185,7 +185,7 @@ def propose(view: View, msg: Propose, ctx: Context) -> Outcome:
         electorate=identity.MEMBERSHIP.at(view).organisations,
         approvals=(ctx.organisation,),
         rejections=(),
-        status=Status.OPEN,
+        status=ProposalStatus.OPEN,
     )
     counted = Outcome((COUNTER.set(Counter(number)),), (Proposed(number, ctx.organisation),))
     return counted + _tally(view, number, proposal, ctx)
@@ -197,7 +197,7 @@ def vote(view: View, msg: Vote, ctx: Context) -> Outcome:
     Rejects: UnknownProposal, ProposalClosed, NotInElectorate, VotedAlready.
     """
     proposal = found(PROPOSALS, view, msg.proposal, lambda: UnknownProposal(proposal=msg.proposal))
-    live = proposal.status is Status.OPEN and ctx.time_ms < proposal.expires_at
+    live = proposal.status is ProposalStatus.OPEN and ctx.time_ms < proposal.expires_at
     require(live, lambda: ProposalClosed(proposal=msg.proposal, status=proposal.status))
     voter = identity.ORGANISATIONS.at(view, ctx.organisation)
     eligible = voter.enrolled_at < proposal.opened_at or voter.enrolled_at == 0
@@ -217,7 +217,7 @@ def _tally(view: View, number: int, proposal: Proposal, ctx: Context) -> Outcome
     if len(proposal.approvals) >= needed:
         return _apply(view, number, proposal, ctx)
     if len(proposal.rejections) > proposal.electorate - needed:
-        return _decided(number, proposal, Status.DEFEATED, 0)
+        return _decided(number, proposal, ProposalStatus.DEFEATED, 0)
     return Outcome((PROPOSALS.put(number, proposal),))
 
 
@@ -226,11 +226,11 @@ def _apply(view: View, number: int, proposal: Proposal, ctx: Context) -> Outcome
     try:
         effect = _effect(proposal.action).apply(view, proposal.action, ctx)
     except Rejected as refusal:
-        return _decided(number, proposal, Status.FAILED, refusal.code)
-    return effect + _decided(number, proposal, Status.PASSED, 0)
+        return _decided(number, proposal, ProposalStatus.FAILED, refusal.code)
+    return effect + _decided(number, proposal, ProposalStatus.PASSED, 0)
 
 
-def _decided(number: int, proposal: Proposal, status: Status, code: int) -> Outcome:
+def _decided(number: int, proposal: Proposal, status: ProposalStatus, code: int) -> Outcome:
     return Outcome((PROPOSALS.put(number, replace(proposal, status=status)),), (ProposalDecided(number, status, code),))
 
 

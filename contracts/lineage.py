@@ -59,7 +59,7 @@ class Candidate(Record):
     judgements: Annotated[tuple[Judgement, ...], Items(1, limits.SEATS_PER_ROUND)]
 
 
-class Status(StrEnum):
+class VersionStatus(StrEnum):
     """Where a version stands."""
 
     PROPOSED = "proposed"
@@ -91,7 +91,7 @@ class Version(Record):
     proposer: OrgId
     proposed_at: Height
     ballots: Annotated[tuple[Ballot, ...], Items(0, limits.VERIFIERS_PER_TASK)]
-    status: Status
+    status: VersionStatus
 
 
 class Model(Record):
@@ -118,7 +118,7 @@ class VersionDecided(Event):
 
     model: ModelId
     version: VersionNumber
-    status: Status
+    status: VersionStatus
     reason: Reason
 
 
@@ -140,7 +140,7 @@ def passes_canary(version: Version, parent: Version, margin_ppm: int) -> bool:
     return version.canary_correct * million * parent.canary_total >= floor * version.canary_total
 
 
-def decided(name: ModelId, number: VersionNumber, version: Version, status: Status, reason: Reason) -> Outcome:
+def decided(name: ModelId, number: VersionNumber, version: Version, status: VersionStatus, reason: Reason) -> Outcome:
     """Describe a version's new status."""
     return Outcome(
         (VERSIONS.put((name, number), replace(version, status=status)),),
@@ -149,7 +149,7 @@ def decided(name: ModelId, number: VersionNumber, version: Version, status: Stat
 
 
 def restore_before(
-    view: View, name: ModelId, model: Model, first: VersionNumber, status: Status, reason: Reason
+    view: View, name: ModelId, model: Model, first: VersionNumber, status: VersionStatus, reason: Reason
 ) -> Outcome:
     """Give ``first`` and its descendants up to the current version a status; its parent is promoted again."""
     fallen = [(number, version) for number, version in chain(view, name, model) if number >= first]
@@ -160,7 +160,7 @@ def restore_before(
     outcome = rounds.rebase(view, model.task, base=restored, reason=reason)
     for number, version in fallen:
         outcome += decided(name, number, version, status, reason)
-    outcome += decided(name, restored, ancestor, Status.PROMOTED, "restored")
+    outcome += decided(name, restored, ancestor, VersionStatus.PROMOTED, "restored")
     return outcome + Outcome((MODELS.put(name, replace(model, current=restored)),))
 
 

@@ -49,9 +49,9 @@ from .lineage import (
     Judgement,
     Model,
     Register,
-    Status,
     Version,
     VersionDecided,
+    VersionStatus,
     decided,
 )
 from .reputation import Verdict
@@ -188,7 +188,7 @@ def propose_version(view: View, msg: ProposeVersion, ctx: Context) -> Outcome:
     terms = rounds.TERMS.at(view, candidate.task)
     rounds.require_aggregator(terms, ctx.organisation)
     require(
-        current.status is rounds.Status.CLOSED and candidate.parent == current.base,
+        current.status is rounds.RoundStatus.CLOSED and candidate.parent == current.base,
         lambda: RoundNotClosed(round=candidate.round, status=current.status, base=current.base),
     )
     model = MODELS.at(view, terms.model)
@@ -207,7 +207,7 @@ def propose_version(view: View, msg: ProposeVersion, ctx: Context) -> Outcome:
         proposer=ctx.organisation,
         proposed_at=ctx.height,
         ballots=(),
-        status=Status.PROPOSED,
+        status=VersionStatus.PROPOSED,
     )
     return Outcome(
         (VERSIONS.put((terms.model, number), version), MODELS.put(terms.model, replace(model, latest=number))),
@@ -224,15 +224,17 @@ def vote_version(view: View, msg: VoteVersion, ctx: Context) -> Outcome:
     _require_verifier(terms, ctx.organisation)
     require(ctx.organisation != version.proposer, lambda: OwnProposal(version=msg.version))
     _require_no_ballot(version.ballots, ctx.organisation)
-    require(version.status is Status.PROPOSED, lambda: VersionNotOpen(version=msg.version, status=version.status))
+    require(
+        version.status is VersionStatus.PROPOSED, lambda: VersionNotOpen(version=msg.version, status=version.status)
+    )
     current = rounds.ROUNDS.at(view, (model.task, version.round))
-    waiting = current.status is rounds.Status.CLOSED
+    waiting = current.status is rounds.RoundStatus.CLOSED
     require(waiting, lambda: VersionNotOpen(version=msg.version, status=version.status, round=current.status))
     voted = replace(version, ballots=(*version.ballots, Ballot(ctx.organisation, msg.digest)))
     announced = Outcome((), (VersionVoted(msg.model, msg.version, ctx.organisation, msg.digest),))
     if not all(_as_ledger_knows(view, model.task, version.round, judged) for judged in version.judgements):
         # A key was reported stolen after the proposal: it cannot pass, and its proposer is not at fault.
-        return announced + decided(msg.model, msg.version, voted, Status.QUARANTINED, "signed with a stolen key")
+        return announced + decided(msg.model, msg.version, voted, VersionStatus.QUARANTINED, "signed with a stolen key")
     return announced + _tally(view, terms, model, msg.version, voted, ctx)
 
 
@@ -243,7 +245,7 @@ def raise_alarm(view: View, msg: RaiseAlarm, ctx: Context) -> Outcome:
     """
     model, terms, version = _require_version(view, msg.model, msg.version)
     _require_verifier(terms, ctx.organisation)
-    exposed = msg.version > 0 and version.status in (Status.PROMOTED, Status.SUPERSEDED)
+    exposed = msg.version > 0 and version.status in (VersionStatus.PROMOTED, VersionStatus.SUPERSEDED)
     require(exposed, lambda: VersionNotOpen(version=msg.version, status=version.status))
     alarm = ALARMS.get(view, (msg.model, msg.version))
     ballots = alarm.ballots if alarm else ()
@@ -289,14 +291,14 @@ def register_model(view: View, terms: Terms, ctx: Context) -> Outcome:
         proposer=terms.aggregators[0],
         proposed_at=ctx.height,
         ballots=(),
-        status=Status.PROMOTED,
+        status=VersionStatus.PROMOTED,
     )
     writes = (
         MODELS.put(terms.model, Model(terms.task, current=0, latest=0)),
         VERSIONS.put((terms.model, 0), initial),
         REGISTER.set(Register((*register.models, terms.model))),
     )
-    return Outcome(writes, (VersionDecided(terms.model, 0, Status.PROMOTED, "initial model of the terms"),))
+    return Outcome(writes, (VersionDecided(terms.model, 0, VersionStatus.PROMOTED, "initial model of the terms"),))
 
 
 def require_new(view: View, name: ModelId) -> Register:
@@ -309,7 +311,7 @@ def require_new(view: View, name: ModelId) -> Register:
 
 def quarantine(view: View, name: ModelId, model: Model, first: VersionNumber, reason: Reason) -> Outcome:
     """Describe taking a version and all its promoted descendants out of service, and restoring its clean ancestor."""
-    return lineage.restore_before(view, name, model, first, Status.QUARANTINED, reason)
+    return lineage.restore_before(view, name, model, first, VersionStatus.QUARANTINED, reason)
 
 
 def roll_back(view: View, name: ModelId, to: VersionNumber, reason: Reason) -> Outcome:
@@ -318,11 +320,11 @@ def roll_back(view: View, name: ModelId, to: VersionNumber, reason: Reason) -> O
     Rejects: UnknownModel, UnknownVersion, VersionNotOpen.
     """
     model, _, version = _require_version(view, name, to)
-    require(version.status is Status.SUPERSEDED, lambda: VersionNotOpen(version=to, status=version.status))
+    require(version.status is VersionStatus.SUPERSEDED, lambda: VersionNotOpen(version=to, status=version.status))
     line = [number for number, _ in lineage.chain(view, name, model)]
     above = [number for number in line if number > to]
     require(bool(above) and to in line, lambda: VersionNotOpen(version=to, status="aside"))
-    return lineage.restore_before(view, name, model, above[-1], Status.ROLLED_BACK, reason)
+    return lineage.restore_before(view, name, model, above[-1], VersionStatus.ROLLED_BACK, reason)
 
 
 def quorum(voters: int) -> int:
@@ -338,7 +340,7 @@ def _tally(view: View, terms: Terms, model: Model, number: VersionNumber, versio
         return _confirm(view, terms, model, number, version, agreeing, ctx)
     if len(version.ballots) - len(agreeing) > voters - needed:
         fault = reputation.settle(view, ((version.proposer, Verdict.FALSE_PROPOSAL),), ctx)
-        return fault + decided(terms.model, number, version, Status.REFUSED, "not the aggregate")
+        return fault + decided(terms.model, number, version, VersionStatus.REFUSED, "not the aggregate")
     return Outcome((VERSIONS.put((terms.model, number), version),))
 
 
@@ -355,14 +357,14 @@ def _confirm(
     settled = reputation.settle(view, _verdicts(view, terms.task, version, agreeing), ctx)
     parent = VERSIONS.at(view, (terms.model, version.parent))
     if not lineage.passes_canary(version, parent, terms.canary_margin_ppm):
-        failed = decided(terms.model, number, version, Status.FAILED_CANARY, "below its parent on the canary")
+        failed = decided(terms.model, number, version, VersionStatus.FAILED_CANARY, "below its parent on the canary")
         return settled + failed + rounds.decide(view, terms.task, version.round, base=version.parent)
-    superseded = VERSIONS.put((terms.model, version.parent), replace(parent, status=Status.SUPERSEDED))
+    superseded = VERSIONS.put((terms.model, version.parent), replace(parent, status=VersionStatus.SUPERSEDED))
     promoted = MODELS.put(terms.model, replace(model, current=number))
     return (
         settled
         + Outcome((superseded, promoted))
-        + decided(terms.model, number, version, Status.PROMOTED, "confirmed by recomputation")
+        + decided(terms.model, number, version, VersionStatus.PROMOTED, "confirmed by recomputation")
         + rounds.decide(view, terms.task, version.round, base=number)
     )
 
@@ -386,7 +388,7 @@ def _require_turn(view: View, terms: Terms, model: Model, current: Round, number
         version = VERSIONS.at(view, (terms.model, proposed))
         if version.round != number:
             break
-        again = version.proposer == ctx.organisation and version.status is not Status.QUARANTINED
+        again = version.proposer == ctx.organisation and version.status is not VersionStatus.QUARANTINED
         require(not again, lambda: AlreadyProposed(round=number))
         proposed -= 1
 

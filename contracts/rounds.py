@@ -92,7 +92,7 @@ class Seat(Record):
     progress: Progress
 
 
-class Status(StrEnum):
+class RoundStatus(StrEnum):
     """Where a round stands."""
 
     OPEN = "open"
@@ -105,7 +105,7 @@ class Round(Record):
     """One round. Its deadlines are block times; the last block before a deadline is the last that counts."""
 
     base: VersionNumber
-    status: Status
+    status: RoundStatus
     opened_at: TimeMs
     reserve_by: TimeMs
     commit_by: TimeMs
@@ -283,7 +283,7 @@ def open_round(view: View, msg: OpenRound, ctx: Context) -> Outcome:
     number, now, phases = task.rounds + 1, ctx.time_ms, terms.deadlines
     reserve_by = now + phases.reserve_ms
     commit_by = reserve_by + phases.commit_ms
-    opened = Round(task.base, Status.OPEN, now, reserve_by, commit_by, commit_by + phases.publish_ms, 0, seats)
+    opened = Round(task.base, RoundStatus.OPEN, now, reserve_by, commit_by, commit_by + phases.publish_ms, 0, seats)
     return abandoned + Outcome(
         (ROUNDS.put((msg.task, number), opened), TASKS.put(msg.task, replace(task, rounds=number))),
         (RoundOpened(msg.task, number, task.base, len(seats), reserve_by, commit_by),),
@@ -304,7 +304,7 @@ def close_round(view: View, msg: CloseRound, ctx: Context) -> Outcome:
     published = sum(1 for seat in current.seats if seat.progress is Progress.PUBLISHED)
     if published < terms.estimator.minimum:
         return void(msg.task, msg.round, current, "too few contributions")
-    closed = replace(current, status=Status.CLOSED, closed_at=ctx.time_ms)
+    closed = replace(current, status=RoundStatus.CLOSED, closed_at=ctx.time_ms)
     return Outcome((ROUNDS.put((msg.task, msg.round), closed),), (RoundClosed(msg.task, msg.round, published),))
 
 
@@ -349,7 +349,7 @@ def advance(
 
 def decide(view: View, name: TaskId, number: RoundNumber, base: VersionNumber) -> Outcome:
     """Describe that a round has its decision, and which version the next one starts from. For models."""
-    decided = replace(ROUNDS.at(view, (name, number)), status=Status.DECIDED)
+    decided = replace(ROUNDS.at(view, (name, number)), status=RoundStatus.DECIDED)
     task = replace(TASKS.at(view, name), base=base)
     return Outcome((ROUNDS.put((name, number), decided), TASKS.put(name, task)))
 
@@ -362,7 +362,7 @@ def rebase(view: View, name: TaskId, base: VersionNumber, reason: Reason) -> Out
     task = TASKS.at(view, name)
     moved = Outcome((TASKS.put(name, replace(task, base=base)),))
     last = ROUNDS.get(view, (name, task.rounds)) if task.rounds else None
-    if last is None or last.status not in (Status.OPEN, Status.CLOSED) or last.base == base:
+    if last is None or last.status not in (RoundStatus.OPEN, RoundStatus.CLOSED) or last.base == base:
         return moved
     return moved + void(name, task.rounds, last, reason)
 
@@ -370,7 +370,7 @@ def rebase(view: View, name: TaskId, base: VersionNumber, reason: Reason) -> Out
 def void(task: TaskId, number: RoundNumber, current: Round, reason: Reason) -> Outcome:
     """Describe that a round ends without a version. What was spent stays spent; holds lapse by themselves."""
     return Outcome(
-        (ROUNDS.put((task, number), replace(current, status=Status.VOID)),), (RoundVoided(task, number, reason),)
+        (ROUNDS.put((task, number), replace(current, status=RoundStatus.VOID)),), (RoundVoided(task, number, reason),)
     )
 
 
@@ -388,7 +388,7 @@ def require_round(view: View, task: TaskId, number: RoundNumber) -> Round:
 def require_open(view: View, task: TaskId, number: RoundNumber) -> Round:
     """The round, which is open. Rejects: UnknownTask, UnknownRound, RoundNotOpen."""
     current = require_round(view, task, number)
-    require(current.status is Status.OPEN, lambda: RoundNotOpen(round=number, status=current.status))
+    require(current.status is RoundStatus.OPEN, lambda: RoundNotOpen(round=number, status=current.status))
     return current
 
 
@@ -436,9 +436,9 @@ def _require_last_round_over(view: View, name: TaskId, task: Task, terms: Terms,
     if task.rounds == 0:
         return Outcome()
     last = ROUNDS.at(view, (name, task.rounds))
-    if last.status in (Status.DECIDED, Status.VOID):
+    if last.status in (RoundStatus.DECIDED, RoundStatus.VOID):
         return Outcome()
-    passed = last.status is Status.CLOSED and turn_of(terms, last, now) >= len(terms.aggregators)
+    passed = last.status is RoundStatus.CLOSED and turn_of(terms, last, now) >= len(terms.aggregators)
     require(passed, lambda: RoundUnderway(round=task.rounds, status=last.status))
     return void(name, task.rounds, last, "nobody proposed in time")
 

@@ -7,7 +7,7 @@ handlers are pure, so every replica does the same, and no sender can stop a node
 it would decide differently here than elsewhere.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any
@@ -40,7 +40,7 @@ from .validators import NewValidator
 
 __all__ = [
     "STORES", "BlockContext", "Genesis", "Result", "Transaction", "apply_block", "apply_tx", "authenticate", "genesis",
-    "recheck",
+    "recheck", "require_entitled",
 ]  # fmt: skip
 
 APP_VERSION = 1
@@ -159,9 +159,6 @@ class Transaction:
         return crypto.verify(signed.key, signed.signed, signed.signature)
 
 
-Reader = Callable[[bytes], Transaction]
-
-
 def genesis(raw: bytes, chain_id: str) -> Outcome:
     """The writes of height 0. Raises Malformed or Rejected: a ledger that cannot begin as stated does not begin."""
     stated = codec.decode(Genesis, raw, most=limits.VALUE_BYTES * limits.ORGANISATIONS)
@@ -182,11 +179,10 @@ def genesis(raw: bytes, chain_id: str) -> Outcome:
     return Outcome(tuple(Write(path, body) for path, body in overlay.writes.items()), outcome.events)
 
 
-def apply_tx(view: View, raw: bytes, block: BlockContext, read: Reader = Transaction) -> Result:
+def apply_tx(view: View, transaction: Transaction, block: BlockContext) -> Result:
     """Decide one transaction on a view that already holds the block's earlier writes."""
     mark: tuple[Write, ...] = ()
     try:
-        transaction = read(raw)
         key = authenticate(view, transaction, block)
         signed = transaction.envelope
         mark = (replay.mark(signed.valid_until, signed.identity, block.height),)
@@ -201,13 +197,12 @@ def apply_tx(view: View, raw: bytes, block: BlockContext, read: Reader = Transac
     return Result(0, data, "", (*outcome.writes, *mark), outcome.events)
 
 
-def recheck(view: View, raw: bytes, block: BlockContext, read: Reader = Transaction) -> Result:
+def recheck(view: View, transaction: Transaction, block: BlockContext) -> Result:
     """Whether a transaction that ``apply_tx`` has accepted may go on waiting: in time, not decided, its key live.
 
     No handler runs: what state has overtaken is refused in its block, once, instead of being tried after every one.
     """
     try:
-        transaction = read(raw)
         authenticate(view, transaction, block)
         _ = transaction.message
     except Rejected as refusal:
@@ -216,13 +211,13 @@ def recheck(view: View, raw: bytes, block: BlockContext, read: Reader = Transact
 
 
 def apply_block(
-    committed: ScanView, txs: Iterable[bytes], block: BlockContext, read: Reader = Transaction
+    committed: ScanView, transactions: Iterable[Transaction], block: BlockContext
 ) -> tuple[tuple[Result, ...], dict[bytes, bytes | None]]:
     """Decide a block's transactions in order: their results and the block's writes. An empty block writes nothing."""
     overlay = Overlay(committed)
     results = []
-    for raw in txs:
-        result = apply_tx(overlay, raw, block, read)
+    for transaction in transactions:
+        result = apply_tx(overlay, transaction, block)
         overlay.apply(result.writes)
         results.append(result)
     if results:
@@ -248,6 +243,16 @@ def authenticate(view: View, transaction: Transaction, block: BlockContext) -> i
     return key
 
 
+def require_entitled(kind: type[Message], key: identity.Key, roles: Roles) -> None:
+    """Hold a key and its organisation's roles to what a message asks of its signer.
+
+    Rejects: WrongPurpose, MissingRole.
+    """
+    require(key.purpose is kind.purpose, lambda: WrongPurpose(purpose=key.purpose, wanted=kind.purpose))
+    allowed = kind.role is None or kind.role in roles
+    require(allowed, lambda: MissingRole(organisation=key.organisation, wanted=str(kind.role)))
+
+
 def parse(raw: bytes) -> Envelope:
     """Read an envelope without judging it. Rejects: MalformedTransaction."""
     try:
@@ -270,13 +275,10 @@ def message_of(signed: Envelope) -> Message:
 
 def _dispatch(view: View, transaction: Transaction, key: identity.Key, block: BlockContext) -> Outcome:
     message = transaction.message
-    kind = type(message)
-    require(key.purpose is kind.purpose, lambda: WrongPurpose(purpose=key.purpose, wanted=kind.purpose))
     roles = identity.ORGANISATIONS.at(view, key.organisation).roles
-    allowed = kind.role is None or kind.role in roles
-    require(allowed, lambda: MissingRole(organisation=key.organisation, wanted=str(kind.role)))
+    require_entitled(type(message), key, roles)
     context = Context(block.chain_id, block.height, block.time_ms, transaction.envelope.key, key.organisation, roles)
-    return HANDLERS[kind](view, message, context)
+    return HANDLERS[type(message)](view, message, context)
 
 
 def _announced(events: tuple[Event, ...]) -> bytes:

@@ -19,10 +19,10 @@ from campaigns.harness.chain import BLOCK_MS, BlockStep, Chain
 from client_sdk.client import LedgerClient, Signer
 from client_sdk.light.headers import TxResult
 from client_sdk.reads.queries import DecidedTx
-from client_sdk.rpc import Checked, FoundTx, HeightPruned, Status, TxInCache
+from client_sdk.rpc import Checked, FoundTx, HeightPruned, NodeStatus, TxInCache
 from contracts import transition
 from contracts.kernel import crypto
-from contracts.transition import Result
+from contracts.transition import Result, Transaction
 
 DELAY_SECONDS = 0.001  # Between two looks for a new block.
 
@@ -45,8 +45,8 @@ class LocalNode:
         self.chain.advance(milliseconds - BLOCK_MS)
         self.chain.block()
 
-    async def status(self) -> Status:
-        return Status(
+    async def status(self) -> NodeStatus:
+        return NodeStatus(
             chain_id=self.chain.chain_id,
             node_id="local",
             moniker="local",
@@ -69,7 +69,7 @@ class LocalNode:
             raise TxInCache(-32603, "Internal error", "tx already exists in cache")
         chain = self.chain
         following = transition.BlockContext(chain.chain_id, chain.height + 1, chain.time_ms)
-        checked = transition.apply_tx(chain.view, raw, following)
+        checked = transition.apply_tx(chain.view, Transaction(raw), following)
         if checked.code == 0:
             (result,) = chain.block(raw)
             self._found[digest] = FoundTx(digest, chain.height, 0, raw, _proven(result), None)

@@ -17,7 +17,7 @@ from contracts import transition
 from contracts.kernel.absence import AbsenceProof, verify_absence
 from contracts.kernel.merkle import ProofInvalid, ProofOp
 from contracts.kernel.state_tree import StateTree, StateVersion
-from contracts.transition import BlockContext, Result
+from contracts.transition import BlockContext, Result, Transaction
 
 FOLDER = Path(__file__).parent / "vectors"
 SETUPS = sorted(path.stem for path in (FOLDER / "setup").glob("*.json"))
@@ -48,7 +48,7 @@ class Ledger:
 
     def decided(self, chain_id: str, block: dict[str, Any], txs: list[str]) -> tuple["Ledger", tuple[Result, ...]]:
         context = BlockContext(chain_id, block["height"], block["time_ms"])
-        results, writes = transition.apply_block(self, [bytes.fromhex(tx) for tx in txs], context)
+        results, writes = transition.apply_block(self, [Transaction(bytes.fromhex(tx)) for tx in txs], context)
         return self.written(writes), results
 
 

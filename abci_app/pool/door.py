@@ -40,7 +40,7 @@ class Door:
         full = self.pool.refusal(transaction)
         if full is not None:
             return full
-        result = transition.apply_tx(view, raw, block, lambda _: transaction)
+        result = transition.apply_tx(view, transaction, block)
         if result.code:
             return result
         self._verified.keep(transaction)
@@ -50,7 +50,7 @@ class Door:
     def recheck(self, view: View, raw: bytes, block: BlockContext) -> Result:
         """Judge again what waits: no signature is verified, no rule is run."""
         transaction = self.trust(raw)
-        result = transition.recheck(view, raw, block, lambda _: transaction)
+        result = transition.recheck(view, transaction, block)
         if result.code == 0:
             self.pool.admit(view, transaction, block.height - 1)
         else:

@@ -15,8 +15,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from contracts import identity, transition
+from contracts.identity import Roles
 from contracts.kernel import Lane, Rejected, View, limits
-from contracts.kernel.types import Purpose, Role
 from contracts.transition import BlockContext, Transaction
 
 from ..protocol.framing import field_size
@@ -31,8 +31,8 @@ class Standing(NamedTuple):
 
 class _Signer(NamedTuple):
     sender: bytes | str
-    purpose: Purpose | None  # None for a key that may sign nothing now.
-    roles: tuple[Role, ...]
+    key: identity.Key | None  # None for one that may sign nothing now.
+    roles: Roles
 
 
 class Standings:
@@ -56,16 +56,18 @@ class Standings:
             return _Signer(public, None, ())
         if not identity.is_live(key, self._height):
             return _Signer(key.organisation, None, ())
-        return _Signer(key.organisation, key.purpose, identity.ORGANISATIONS.at(self._view, key.organisation).roles)
+        return _Signer(key.organisation, key, identity.ORGANISATIONS.at(self._view, key.organisation).roles)
 
 
 def _lane(transaction: Transaction, signer: _Signer) -> Lane:
+    if signer.key is None:
+        return max(Lane)
     try:
         kind = type(transaction.message)
+        transition.require_entitled(kind, signer.key, signer.roles)
     except Rejected:
         return max(Lane)
-    entitled = signer.purpose is kind.purpose and (kind.role is None or kind.role in signer.roles)
-    return kind.lane if entitled else max(Lane)
+    return kind.lane
 
 
 def choose(view: View, block: BlockContext, waiting: Iterable[Transaction], room: int) -> list[bytes]:

@@ -20,7 +20,7 @@ from contracts.kernel import Event, Message, Rejected, Write, codec, crypto, env
 from contracts.kernel.rules import Fact
 from contracts.kernel.state_tree import StateTree, StateVersion
 from contracts.kernel.types import Purpose
-from contracts.transition import BlockContext, Genesis, Result
+from contracts.transition import BlockContext, Genesis, Result, Transaction
 from contracts.validators import NewValidator
 
 CHAIN_ID = "fedledger-test"
@@ -225,7 +225,7 @@ class Chain:
         raw = tuple(tx if isinstance(tx, bytes) else self.seal(*tx) for tx in transactions)
         context = self.next_block()
         before = dict(self.view.entries)
-        results, writes = transition.apply_block(self.view, raw, context)
+        results, writes = transition.apply_block(self.view, map(Transaction, raw), context)
         assert self.view.entries == before, "deciding a block changed the committed state"
         for result in results:
             _require_sound(result)

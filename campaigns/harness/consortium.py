@@ -372,7 +372,7 @@ def close(chain: Chain, number: int, *, waiting: bool = False) -> tuple[Event, .
 def vote_all(chain: Chain, version: int, *, digest: bytes | None = None, voters: Iterable[Member] = HOSPITALS) -> None:
     """Verifiers vote, one block each, until the version is decided."""
     for voter in voters:
-        if version_of(chain, version).status is lineage.Status.PROPOSED:
+        if version_of(chain, version).status is lineage.VersionStatus.PROPOSED:
             chain.submit(voter, vote(chain, version, digest=digest))
 
 
@@ -403,7 +403,7 @@ def version_of(chain: Chain, number: int) -> lineage.Version:
     return lineage.VERSIONS.at(chain.view, (MODEL, number))
 
 
-def status_of(chain: Chain, number: int) -> lineage.Status:
+def status_of(chain: Chain, number: int) -> lineage.VersionStatus:
     return version_of(chain, number).status
 
 

@@ -17,7 +17,7 @@ from abci_app.protocol.framing import FrameReader
 from abci_app.store.memory_store import MemoryStore
 from contracts import transition
 from contracts.kernel import Message, replay
-from contracts.transition import BlockContext
+from contracts.transition import BlockContext, Transaction
 
 from ..harness.chain import Member, Signer
 from ..simulation.agreement import Agreement, Block
@@ -119,7 +119,7 @@ class Besieged:
         due += incident(self.rng, self._life, view, height)
         offered = [self._sealed(who, message) for who, message in due]
         following = BlockContext(genesis().chain_id, height + 1, self._time_ms)
-        good = [raw for raw in offered if transition.apply_tx(view, raw, following).code == 0]
+        good = [raw for raw in offered if transition.apply_tx(view, Transaction(raw), following).code == 0]
         for raw in good:
             answer = self._ask("check_tx", m.RequestCheckTx(tx=raw))
             if answer.code:

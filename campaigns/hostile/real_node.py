@@ -15,7 +15,7 @@ from typing import Any
 
 from client_sdk.rpc import NodeError, RpcClient, TxInCache
 from contracts import transition
-from contracts.transition import Genesis
+from contracts.transition import Genesis, Transaction
 from devnet.supervisor import Devnet
 
 from ..harness.chain import Chain
@@ -143,8 +143,8 @@ class Siege:
         until = height + PATIENCE
         offered = [self._clerk.seal(self._life.signer(who, said), said, valid_until=until) for who, said in due]
         following = follower.chain.next_block()
-        good = [raw for raw in offered if transition.apply_tx(view, raw, following).code == 0]
-        results, _ = transition.apply_block(view, good, following)
+        good = [raw for raw in offered if transition.apply_tx(view, Transaction(raw), following).code == 0]
+        results, _ = transition.apply_block(view, map(Transaction, good), following)
         good = [raw for raw, result in zip(good, results, strict=True) if result.code == 0]
         self.honest.update(good)
         answers = await asyncio.gather(*(self.nodes[0].broadcast_tx_sync(raw) for raw in good))

@@ -25,7 +25,7 @@ from contracts import (
 from contracts.governance import AdmitOrganisation, AdmitValidator, OpenTask, ProposalDecided, RemoveValidator
 from contracts.kernel import Event, Message, Rejected, codec, replay
 from contracts.kernel.envelope import Envelope
-from contracts.lineage import Status, VersionDecided
+from contracts.lineage import VersionDecided, VersionStatus
 from contracts.reputation import ReputationChanged
 from contracts.transition import Genesis
 
@@ -170,7 +170,7 @@ class Books:
     def _announce(self, event: Event) -> None:
         """The effect of what the members decided together."""
         match event:
-            case ProposalDecided() if event.status is governance.Status.PASSED:
+            case ProposalDecided() if event.status is governance.ProposalStatus.PASSED:
                 self._apply(self.proposals[event.proposal - 1])
             case VersionDecided():
                 self._decide(event)
@@ -202,7 +202,7 @@ class Books:
 
     def _decide(self, event: VersionDecided) -> None:
         line = self.lines.setdefault(event.model, Line())
-        if event.status is Status.PROMOTED:
+        if event.status is VersionStatus.PROMOTED:
             restored = event.reason == "restored"
             if restored and event.version not in line.once_promoted:
                 raise Violation("rollback", f"{event.model} {event.version} is restored and was never promoted")
@@ -210,7 +210,7 @@ class Books:
                 raise Violation("rollback", f"{event.model} {event.version} is promoted after it fell")
             line.once_promoted += [] if restored else [event.version]
             line.current = event.version
-        elif event.status in (Status.QUARANTINED, Status.ROLLED_BACK):
+        elif event.status in (VersionStatus.QUARANTINED, VersionStatus.ROLLED_BACK):
             line.fallen.append(event.version)
 
     def _enrol(self, organisation: str, public: bytes, cap: int) -> None:

@@ -76,7 +76,7 @@ def at_most_one_version_is_promoted(now: Moment) -> None:
     for name, line in now.books.lines.items():
         model = lineage.MODELS.at(now.state, name)
         versions = [lineage.VERSIONS.at(now.state, (name, number)) for number in range(model.latest + 1)]
-        promoted = [number for number, one in enumerate(versions) if one.status is lineage.Status.PROMOTED]
+        promoted = [number for number, one in enumerate(versions) if one.status is lineage.VersionStatus.PROMOTED]
         _hold(promoted == [model.current], f"{name}: promoted are {promoted}, current is {model.current}")
         _hold(model.latest == line.versions, f"{name}: {model.latest} versions, {line.versions} were accepted")
         _hold(model.current == line.current, f"{name}: {model.current} is current, {line.current} was announced")
@@ -118,7 +118,7 @@ def rounds_and_seats_agree_with_contributions(now: Moment) -> None:
         if number == 0:
             continue
         last = rounds.ROUNDS.at(now.state, (name, number))
-        over = last.status in (rounds.Status.VOID, rounds.Status.DECIDED)
+        over = last.status in (rounds.RoundStatus.VOID, rounds.RoundStatus.DECIDED)
         _hold(over or last.base == current, f"{name}: a round is under way on version {last.base}")
         for seat in last.seats:
             key = (name, number, seat.organisation, seat.dataset)

@@ -18,7 +18,7 @@ from contracts.kernel.types import Purpose
 from contracts.lineage import Judgement
 from contracts.models import ProposeVersion, VoteVersion
 from contracts.reputation import Verdict
-from contracts.rounds import CloseRound, JoinTask, OpenRound, Progress, Round, Status
+from contracts.rounds import CloseRound, JoinTask, OpenRound, Progress, Round, RoundStatus
 from contracts.terms import Terms
 
 from ..harness.chain import Member, Signer
@@ -61,11 +61,11 @@ class Lifecycle:
                 continue
             yield from self._joining(view, terms, task)
             last = rounds.ROUNDS.get(view, (terms.task, task.rounds)) if task.rounds else None
-            if last is None or last.status in (Status.DECIDED, Status.VOID):
+            if last is None or last.status in (RoundStatus.DECIDED, RoundStatus.VOID):
                 ready = terms.estimator.minimum < len(task.participants) and task.rounds < terms.max_rounds
                 if ready or self.rng.random() < 0.1:
                     yield self._aggregator(terms), OpenRound(terms.task)
-            elif last.status is Status.OPEN:
+            elif last.status is RoundStatus.OPEN:
                 yield from self._contributing(view, terms, task.rounds, last, now)
             else:
                 yield from self._deciding(view, terms, task.rounds, last, now)
@@ -168,7 +168,7 @@ class Lifecycle:
     def _deciding(self, view: View, terms: Terms, number: int, current: Round, now: int) -> Due:
         model = lineage.MODELS.at(view, terms.model)
         version = lineage.VERSIONS.at(view, (terms.model, model.latest))
-        if version.round == number and version.status is lineage.Status.PROPOSED:
+        if version.round == number and version.status is lineage.VersionStatus.PROPOSED:
             for member in VERIFIERS:
                 voted = any(ballot.organisation == member.name for ballot in version.ballots)
                 if not voted and member.name != version.proposer:
@@ -205,7 +205,7 @@ def open_proposals(view: View) -> Iterator[tuple[int, governance.Proposal]]:
     counter = governance.COUNTER.get(view)
     for number in range(1, counter.proposals + 1 if counter else 1):
         proposal = governance.PROPOSALS.at(view, number)
-        if proposal.status is governance.Status.OPEN:
+        if proposal.status is governance.ProposalStatus.OPEN:
             yield number, proposal
 
 

@@ -11,7 +11,7 @@ from ..errors import CliError
 from ..output import Format, Line, Rows, emit, plain
 
 if TYPE_CHECKING:
-    from client_sdk.client import LedgerClient, Receipt
+    from client_sdk.client import AcceptedTx, LedgerClient
     from client_sdk.secrets.keys import Keyring
 
 app = noun()
@@ -42,15 +42,15 @@ def register(
         raise CliError("USAGE", f"--delta: {delta:g} is not above 0 and at most 1e-5", "Use 1e-5 or less.")
     message = RegisterDataset(name, data_class, round(epsilon_limit * units.NANO), round(1 / delta))
 
-    async def work(client: "LedgerClient", ring: "Keyring") -> "Receipt":
+    async def work(client: "LedgerClient", ring: "Keyring") -> "AcceptedTx":
         return await access.submit(client, message)
 
-    receipt = Access(ledger, who, passphrase_file, output).act(access.HUMAN, work)
+    accepted = Access(ledger, who, passphrase_file, output).act(access.HUMAN, work)
     promise = f"ε = {units.epsilon(message.epsilon_limit)} at δ = {units.delta(message.delta_inverse)}"
     emit(
         output,
-        {**plain(message), "height": receipt.height, "transaction": receipt.hash},
-        Line(f"Registered {name} in block {receipt.height}: its records are promised at most {promise}."),
+        {**plain(message), "height": accepted.height, "transaction": accepted.hash},
+        Line(f"Registered {name} in block {accepted.height}: its records are promised at most {promise}."),
         Line(units.EPSILON_MEANS),
     )
 

@@ -19,15 +19,15 @@ def doctor(
 
     Changes nothing and asks for no passphrase. Exit status 1 when something fails.
     """
-    from ..checks import Check, Verdict, all_checks
+    from ..checks import Check, Health, all_checks
 
     async def run() -> list[Check]:
         return [check async for check in all_checks(Access(ledger, who))]
 
     with working(output, "looking"):
         found = asyncio.run(run())
-    failed = [check for check in found if check.verdict is Verdict.FAIL]
-    warned = [check for check in found if check.verdict is Verdict.WARN]
+    failed = [check for check in found if check.verdict is Health.FAIL]
+    warned = [check for check in found if check.verdict is Health.WARN]
     rows = [(check.verdict, check.subject, check.found, check.remedy) for check in found]
     said = "All is well." if not failed and not warned else f"{len(failed)} to repair, {len(warned)} to know."
     emit(

@@ -86,28 +86,28 @@ def enrol(
     An encryption key takes the place of the one before: from then on others encrypt payloads to it. Keep the old one
     in the keyring for what is under way.
     """
-    from client_sdk.client import LedgerClient, Receipt
+    from client_sdk.client import AcceptedTx, LedgerClient
     from client_sdk.secrets.keys import SigningKey
     from contracts.identity import AddKey, ChangeRecipient
 
     opened = Access(ledger, who, passphrase_file, output)
     organisation, _ = opened.actor(access.HUMAN)
 
-    async def work(client: LedgerClient, ring: "Keyring") -> tuple["Key", Receipt]:
+    async def work(client: LedgerClient, ring: "Keyring") -> tuple["Key", AcceptedTx]:
         key = ring.named(name)
         if isinstance(key, SigningKey):
             return key, await access.submit(client, AddKey(new_key(client.chain_id, organisation, key)))
         return key, await access.submit(client, ChangeRecipient(key.recipient))
 
-    key, receipt = opened.act(access.HUMAN, work)
+    key, accepted = opened.act(access.HUMAN, work)
     if isinstance(key, SigningKey):
         public, purpose, said = key.did, str(key.purpose), f"is enrolled as a {key.purpose} key,"
     else:
         public, purpose, said = key.recipient, ENCRYPTION, "is what others encrypt payloads to,"
     emit(
         output,
-        {"key": public, "name": key.name, "purpose": purpose, "height": receipt.height, "transaction": receipt.hash},
-        Line(f"{organisation}/{key.name} ({public}) {said} from block {receipt.height} on."),
+        {"key": public, "name": key.name, "purpose": purpose, "height": accepted.height, "transaction": accepted.hash},
+        Line(f"{organisation}/{key.name} ({public}) {said} from block {accepted.height} on."),
     )
 
 
@@ -123,15 +123,15 @@ def revoke(
 
     For a key that somebody else may have used, `fedledger key report-stolen` also undoes what it signed.
     """
-    from client_sdk.client import LedgerClient, Receipt
+    from client_sdk.client import AcceptedTx, LedgerClient
     from contracts.identity import RevokeKey
 
-    async def work(client: LedgerClient, ring: "Keyring") -> Receipt:
+    async def work(client: LedgerClient, ring: "Keyring") -> AcceptedTx:
         return await access.submit(client, RevokeKey(_public(key, ring)))
 
-    receipt = Access(ledger, who, passphrase_file, output).act(access.HUMAN, work)
-    data = {"height": receipt.height, "transaction": receipt.hash}
-    emit(output, data, Line(f"The key is revoked from block {receipt.height} on."))
+    accepted = Access(ledger, who, passphrase_file, output).act(access.HUMAN, work)
+    data = {"height": accepted.height, "transaction": accepted.hash}
+    emit(output, data, Line(f"The key is revoked from block {accepted.height} on."))
 
 
 @verb(app, "report-stolen", example="key report-stolen worker --since 1200 --as hospital-a/human")
@@ -149,19 +149,19 @@ def report_stolen(
 
     Promoted versions that descend from such a contribution are quarantined, and the last clean one is restored.
     """
-    from client_sdk.client import LedgerClient, Receipt
+    from client_sdk.client import AcceptedTx, LedgerClient
     from contracts.lineage import VersionDecided
     from contracts.models import ReportStolenKey
 
-    async def work(client: LedgerClient, ring: "Keyring") -> Receipt:
+    async def work(client: LedgerClient, ring: "Keyring") -> AcceptedTx:
         return await access.submit(client, ReportStolenKey(_public(key, ring), since))
 
-    receipt = Access(ledger, who, passphrase_file, output).act(access.HUMAN, work)
-    changed = [event for event in receipt.events if isinstance(event, VersionDecided)]
+    accepted = Access(ledger, who, passphrase_file, output).act(access.HUMAN, work)
+    changed = [event for event in accepted.events if isinstance(event, VersionDecided)]
     emit(
         output,
-        {"height": receipt.height, "transaction": receipt.hash, "revoked_from": since, "versions": changed},
-        Line(f"The key counts for nothing from block {since} on (decided in block {receipt.height})."),
+        {"height": accepted.height, "transaction": accepted.hash, "revoked_from": since, "versions": changed},
+        Line(f"The key counts for nothing from block {since} on (decided in block {accepted.height})."),
         Rows(
             ("model", "version", "is now", "why"),
             [(event.model, event.version, event.status, event.reason) for event in changed],

@@ -14,7 +14,7 @@ from ..recomputing import blocks_of, closed_round, proposed_version, recomputed
 from ..serving import gatherer_of
 
 if TYPE_CHECKING:
-    from client_sdk.client import LedgerClient, Receipt
+    from client_sdk.client import AcceptedTx, LedgerClient
     from client_sdk.secrets.keys import Keyring
     from client_sdk.session import Session
     from contracts.lineage import Model, Version
@@ -136,11 +136,11 @@ def rollback(
 
     message = Propose(RollBackModel(name, to, reason))
 
-    async def work(client: "LedgerClient", ring: "Keyring") -> "Receipt":
+    async def work(client: "LedgerClient", ring: "Keyring") -> "AcceptedTx":
         return await access.submit(client, message)
 
-    receipt = Access(ledger, who, passphrase_file, output).act(access.HUMAN, work)
-    announce(output, receipt, f"to roll {name} back to version {to}")
+    accepted = Access(ledger, who, passphrase_file, output).act(access.HUMAN, work)
+    announce(output, accepted, f"to roll {name} back to version {to}")
 
 
 @verb(app, "propose", example="model propose breast-cancer --as lab-1/worker")
@@ -158,7 +158,7 @@ def propose(
     from contracts.lineage import candidate_digest
     from contracts.models import ProposeVersion, VersionProposed
 
-    async def work(session: "Session") -> tuple["Recomputed", "Receipt | None"]:
+    async def work(session: "Session") -> tuple["Recomputed", "AcceptedTx | None"]:
         gatherer = await gatherer_of(session, task)
         number = await closed_round(session, task)
         made = await recomputed(gatherer, number)
@@ -168,8 +168,8 @@ def propose(
         return made, await access.submit(session.client, ProposeVersion(made.candidate))
 
     opened = Access(ledger, who, passphrase_file, output)
-    made, receipt = opened.session(access.WORKER, work, "recomputing the candidate")
-    proposed = receipt.event(VersionProposed) if receipt else None
+    made, accepted = opened.session(access.WORKER, work, "recomputing the candidate")
+    proposed = accepted.event(VersionProposed) if accepted else None
     data = {
         "candidate": made.candidate,
         "digest": candidate_digest(made.candidate),
@@ -192,7 +192,7 @@ def vote(
     from contracts.lineage import VersionDecided, candidate_digest
     from contracts.models import VoteVersion
 
-    async def work(session: "Session") -> tuple["Version", "Recomputed", "Receipt"]:
+    async def work(session: "Session") -> tuple["Version", "Recomputed", "AcceptedTx"]:
         proposed, task = await proposed_version(session, name, version)
         made = await recomputed(await gatherer_of(session, task), proposed.round)
         await session.store.put(made.model)  # A version has as many sources as it has verifiers.
@@ -200,10 +200,10 @@ def vote(
         return proposed, made, await access.submit(session.client, VoteVersion(name, version, digest))
 
     opened = Access(ledger, who, passphrase_file, output)
-    proposed, made, receipt = opened.session(access.WORKER, work, "recomputing the candidate")
+    proposed, made, accepted = opened.session(access.WORKER, work, "recomputing the candidate")
     mine = candidate_digest(made.candidate)
     agrees = mine == proposed.digest
-    decided = [event for event in receipt.events if isinstance(event, VersionDecided)]
+    decided = [event for event in accepted.events if isinstance(event, VersionDecided)]
     verdict = "confirms" if agrees else f"contradicts {proposed.proposer}'s {proposed.digest.hex()} of"
     emit(
         output,
@@ -213,7 +213,7 @@ def vote(
             "digest": mine,
             "agrees": agrees,
             "decided": decided,
-            "height": receipt.height,
+            "height": accepted.height,
         },
         *blocks_of(made, mine),
         Line(f"This {verdict} version {version}."),

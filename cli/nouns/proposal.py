@@ -11,7 +11,7 @@ from ..errors import CliError
 from ..output import Fields, Format, Line, Rows, emit, plain
 
 if TYPE_CHECKING:
-    from client_sdk.client import LedgerClient, Receipt
+    from client_sdk.client import AcceptedTx, LedgerClient
     from client_sdk.secrets.keys import Keyring
     from contracts.governance import Proposal
 
@@ -51,11 +51,11 @@ def vote(
         raise CliError("USAGE", "say --approve or --reject", f"Read it first: fedledger proposal show {number}")
     message = Vote(number, approve)
 
-    async def work(client: "LedgerClient", ring: "Keyring") -> "Receipt":
+    async def work(client: "LedgerClient", ring: "Keyring") -> "AcceptedTx":
         return await access.submit(client, message)
 
-    receipt = Access(ledger, who, passphrase_file, output).act(access.HUMAN, work)
-    decided = next((event for event in receipt.events if isinstance(event, ProposalDecided)), None)
+    accepted = Access(ledger, who, passphrase_file, output).act(access.HUMAN, work)
+    decided = next((event for event in accepted.events if isinstance(event, ProposalDecided)), None)
     outcome = f"It is {decided.status} with this vote." if decided else "It stays open until a quorum decides."
     emit(
         output,
@@ -63,22 +63,22 @@ def vote(
             "proposal": number,
             "approve": approve,
             "status": decided.status if decided else "open",
-            "height": receipt.height,
-            "transaction": receipt.hash,
+            "height": accepted.height,
+            "transaction": accepted.hash,
         },
-        Line(f"Voted {'for' if approve else 'against'} proposal {number} in block {receipt.height}. {outcome}"),
+        Line(f"Voted {'for' if approve else 'against'} proposal {number} in block {accepted.height}. {outcome}"),
     )
 
 
-def announce(output: Format, receipt: "Receipt", what: str) -> None:
+def announce(output: Format, accepted: "AcceptedTx", what: str) -> None:
     """Tell about a proposal that was just made; ``what`` goes on "proposed"."""
     from contracts.governance import Proposed
 
-    number = receipt.event(Proposed).proposal
+    number = accepted.event(Proposed).proposal
     emit(
         output,
-        {"proposal": number, "height": receipt.height, "transaction": receipt.hash},
-        Line(f"Proposed {what}, as proposal {number}, in block {receipt.height}."),
+        {"proposal": number, "height": accepted.height, "transaction": accepted.hash},
+        Line(f"Proposed {what}, as proposal {number}, in block {accepted.height}."),
         Line(f"Every other member votes: fedledger proposal vote {number} --approve --as MEMBER/human"),
     )
 

@@ -133,7 +133,7 @@ async def _over(client: "LedgerClient", task: str) -> int:
     if state is None or state.rounds == 0:
         return 0
     last = await client.peek(rounds.ROUNDS, (task, state.rounds))
-    is_over = last is not None and last.status in (rounds.Status.DECIDED, rounds.Status.VOID)
+    is_over = last is not None and last.status in (rounds.RoundStatus.DECIDED, rounds.RoundStatus.VOID)
     return state.rounds if is_over else state.rounds - 1
 
 

@@ -13,7 +13,7 @@ from ..errors import CliError
 from ..output import Fields, Format, Line, Rows, emit, note, plain
 
 if TYPE_CHECKING:
-    from client_sdk.client import LedgerClient, Receipt
+    from client_sdk.client import AcceptedTx, LedgerClient
     from client_sdk.secrets.keys import Keyring
     from client_sdk.session import Session
     from contracts.rounds import Task
@@ -45,13 +45,13 @@ def create(
 
     terms, artefacts = terms_file.load(file)
 
-    async def work(session: "Session") -> "Receipt":
+    async def work(session: "Session") -> "AcceptedTx":
         for content in artefacts.values():
             await session.store.put(content)
         return await access.submit(session.client, Propose(OpenTask(terms)))
 
-    receipt = Access(ledger, who, passphrase_file, output).session(access.HUMAN, work, "publishing the artefacts")
-    announce(output, receipt, f"the task {terms.task}")
+    accepted = Access(ledger, who, passphrase_file, output).session(access.HUMAN, work, "publishing the artefacts")
+    announce(output, accepted, f"the task {terms.task}")
 
 
 @verb(app, "show", example="task show breast-cancer")
@@ -95,18 +95,18 @@ def join(
     if not digest and not yes:
         _ask(terms, dataset, agreed)
 
-    async def work(client: "LedgerClient", ring: "Keyring") -> "Receipt":
+    async def work(client: "LedgerClient", ring: "Keyring") -> "AcceptedTx":
         return await access.submit(client, JoinTask(name, dataset, agreed))
 
-    receipt = opened.act(access.HUMAN, work)
+    accepted = opened.act(access.HUMAN, work)
     emit(
         output,
         {
             "task": name,
             "dataset": dataset,
             "terms_digest": agreed,
-            "height": receipt.height,
-            "transaction": receipt.hash,
+            "height": accepted.height,
+            "transaction": accepted.hash,
         },
         Line(f"{dataset} takes part in {name}, under the terms {agreed.hex()}, from the next round on."),
     )

@@ -64,7 +64,7 @@ class NotDecided(TimeoutError):
 
 
 @dataclass(frozen=True)
-class Receipt:
+class AcceptedTx:
     """An accepted transaction: where it was included and what happened, as proved as the client's reader proves."""
 
     hash: bytes
@@ -76,7 +76,7 @@ class Receipt:
         for event in self.events:
             if isinstance(event, kind):
                 return event
-        raise LookupError(f"the receipt holds no {kind.__name__}")
+        raise LookupError(f"the transaction announced no {kind.__name__}")
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class LedgerClient:
         self.chain_id = chain_id
         self._signer = signer
 
-    async def submit(self, message: Message) -> Receipt:
+    async def submit(self, message: Message) -> AcceptedTx:
         """Sign a message, send it and wait for its proved result, which takes one block more than to be included.
 
         Raises the ledger's typed refusal, NotDecided, NodeUnavailable, VerificationFailed, CannotVerify, or LedgerBug.
@@ -119,7 +119,7 @@ class LedgerClient:
         )
         return Signed(raw, valid_until)
 
-    async def send(self, signed: Signed) -> Receipt:
+    async def send(self, signed: Signed) -> AcceptedTx:
         """Send bytes until they are decided. A transaction that was decided before gives its first result.
 
         Outlasts nodes that do not answer for a while, or not with a proof. Raises as ``submit``.
@@ -211,7 +211,7 @@ class LedgerClient:
         return ""
 
 
-def _receipt(digest: bytes, decided: DecidedTx) -> Receipt:
+def _receipt(digest: bytes, decided: DecidedTx) -> AcceptedTx:
     if decided.result.code != 0:
         raise refusal_of(decided.result.code, decided.result.data)
-    return Receipt(digest, decided.height, events_of(decided.result.data))
+    return AcceptedTx(digest, decided.height, events_of(decided.result.data))

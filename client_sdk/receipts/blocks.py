@@ -12,7 +12,7 @@ from contracts.kernel.merkle import DIGEST_BYTES
 from ..light import Commit, CommitSignature, Flag, Header, Validator, ValidatorSet, VerificationFailed
 from ..light.headers import ADDRESS_BYTES, POWER_MAX, VALIDATORS_MAX, BlockId
 from . import cbor
-from .cbor import Reader
+from .cbor import CborReader
 from .errors import ReceiptUnreadable
 from .parts import ABSENT, SignedBlock
 
@@ -25,7 +25,7 @@ def write_block(block: SignedBlock) -> bytes:
     return cbor.array((write_header(block.header), write_validators(block.validators), write_commit(block.commit)))
 
 
-def read_block(reader: Reader) -> SignedBlock:
+def read_block(reader: CborReader) -> SignedBlock:
     """What ``write_block`` writes."""
     reader.array(3, 3)
     header, validators = read_header(reader), read_validators(reader)
@@ -55,7 +55,7 @@ def write_header(header: Header) -> bytes:
     )
 
 
-def read_header(reader: Reader) -> Header:
+def read_header(reader: CborReader) -> Header:
     """What ``write_header`` writes."""
     reader.array(15, 15)
     return Header(
@@ -81,7 +81,7 @@ def _block_id(block_id: BlockId) -> bytes:
     return cbor.array((cbor.octets(block_id.hash), cbor.uint(block_id.parts_total), cbor.octets(block_id.parts_hash)))
 
 
-def _read_block_id(reader: Reader) -> BlockId:
+def _read_block_id(reader: CborReader) -> BlockId:
     reader.array(3, 3)
     return BlockId(reader.octets(DIGEST_BYTES), reader.uint(2**32 - 1), reader.octets(DIGEST_BYTES))
 
@@ -97,7 +97,7 @@ def write_commit(commit: Commit) -> bytes:
     )
 
 
-def read_commit(reader: Reader, validators: ValidatorSet) -> Commit:
+def read_commit(reader: CborReader, validators: ValidatorSet) -> Commit:
     """A commit with one entry for each of these validators, whose addresses it leaves out."""
     reader.array(4, 4)
     height, number, block_id = reader.uint(INT64_MAX, 1), reader.uint(INT32_MAX), _read_block_id(reader)
@@ -107,7 +107,7 @@ def read_commit(reader: Reader, validators: ValidatorSet) -> Commit:
     return Commit(height, number, block_id, entries)
 
 
-def _read_entry(reader: Reader, validator: Validator) -> CommitSignature:
+def _read_entry(reader: CborReader, validator: Validator) -> CommitSignature:
     if reader.skips(cbor.NULL):
         return ABSENT
     reader.array(2, 2)
@@ -121,7 +121,7 @@ def write_validators(validators: ValidatorSet) -> bytes:
     return cbor.array(members)
 
 
-def read_validators(reader: Reader) -> ValidatorSet:
+def read_validators(reader: CborReader) -> ValidatorSet:
     """What ``write_validators`` writes."""
     members = reader.items(_read_validator, VALIDATORS_MAX, 1)
     try:
@@ -130,11 +130,11 @@ def read_validators(reader: Reader) -> ValidatorSet:
         raise ReceiptUnreadable(reader.part, error.why) from error
 
 
-def _read_validator(reader: Reader) -> Validator:
+def _read_validator(reader: CborReader) -> Validator:
     reader.array(2, 2)
     return Validator(reader.octets(PUBLIC_KEY_BYTES, PUBLIC_KEY_BYTES), reader.uint(POWER_MAX, 1))
 
 
-def read_digest(reader: Reader) -> bytes:
+def read_digest(reader: CborReader) -> bytes:
     """32 bytes."""
     return reader.octets(DIGEST_BYTES, DIGEST_BYTES)

@@ -1,8 +1,8 @@
 """The CBOR that receipts are made of: integers, strings, arrays, null, in their shortest form (RFC 8949, 4.2.1).
 
 There is no general parser here: whoever reads says what must come next, so everything has one spelling and nesting is
-never the sender's choice. Maps and tags have fixed bytes in this profile (``Reader.literal``). A refusal names the part
-that was being read. ``cbor2`` is the second opinion in tests.
+never the sender's choice. Maps and tags have fixed bytes in this profile (``CborReader.literal``). A refusal names the
+part that was being read. ``cbor2`` is the second opinion in tests.
 """
 
 from collections.abc import Callable, Iterable
@@ -36,7 +36,7 @@ def array(items: Iterable[bytes]) -> bytes:
     return _head(_ARRAY, len(listed)) + b"".join(listed)
 
 
-class Reader:
+class CborReader:
     """Walks over bytes; every step says what must come. Raises ReceiptUnreadable, naming ``part``."""
 
     def __init__(self, raw: bytes, part: Part) -> None:
@@ -80,13 +80,13 @@ class Reader:
             self.refuse(f"{count} items at byte {self._at}, allowed are {least} to {most}")
         return count
 
-    def items(self, read: Callable[["Reader"], T], most: int, least: int = 0) -> tuple[T, ...]:
+    def items(self, read: Callable[["CborReader"], T], most: int, least: int = 0) -> tuple[T, ...]:
         """An array of alike items."""
         return tuple(read(self) for _ in range(self.array(most, least)))
 
-    def within(self, part: Part, most: int) -> "Reader":
+    def within(self, part: Part, most: int) -> "CborReader":
         """A byte string that holds encoded CBOR, to be read, and finished, as another part."""
-        return Reader(self.octets(most), part)
+        return CborReader(self.octets(most), part)
 
     def finish(self) -> None:
         """Nothing may be left."""

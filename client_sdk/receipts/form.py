@@ -31,7 +31,7 @@ from .blocks import (
     write_header,
     write_validators,
 )
-from .cbor import Reader
+from .cbor import CborReader
 from .errors import Part
 from .parts import Acceptance, Holding, Proof, Receipt, SignedBlock, Way
 
@@ -64,13 +64,13 @@ def encode(receipt: Receipt) -> bytes:
 
 def decode(raw: bytes) -> Receipt:
     """Read what ``encode`` writes and nothing else. Raises ReceiptUnreadable. Nothing in it is verified yet."""
-    file = Reader(raw, Part.FILE)
+    file = CborReader(raw, Part.FILE)
     if len(raw) > RECEIPT_BYTES_MAX:
         file.refuse(f"{len(raw)} bytes, at most {RECEIPT_BYTES_MAX} are allowed")
     file.literal(_SIGN1)
     protected = file.octets(limits.TX_BYTES)
     if protected.startswith(_ALG):
-        return _read_receipt(Reader(raw, Part.FILE), None)
+        return _read_receipt(CborReader(raw, Part.FILE), None)
     file.literal(_RECEIPTS)
     receipt = file.octets(RECEIPT_BYTES_MAX)
     file.part = Part.STATEMENT
@@ -78,12 +78,12 @@ def decode(raw: bytes) -> Receipt:
     file.part = Part.FILE
     file.finish()
     transaction = _SIGN1 + cbor.octets(protected) + b"\xa0" + cbor.octets(payload) + cbor.octets(signature)
-    return _read_receipt(Reader(receipt, Part.FILE), transaction)
+    return _read_receipt(CborReader(receipt, Part.FILE), transaction)
 
 
 def _opened(transaction: bytes) -> tuple[bytes, bytes]:
     """A transaction on both sides of its empty unprotected header."""
-    reader = Reader(transaction, Part.STATEMENT)
+    reader = CborReader(transaction, Part.STATEMENT)
     reader.literal(_SIGN1)
     head = cbor.octets(reader.octets(limits.TX_BYTES))
     reader.literal(b"\xa0")
@@ -114,7 +114,7 @@ def _receipt(receipt: Receipt) -> bytes:
     )
 
 
-def _read_receipt(reader: Reader, transaction: bytes | None) -> Receipt:
+def _read_receipt(reader: CborReader, transaction: bytes | None) -> Receipt:
     reader.literal(_SIGN1)
     issuer, subject = _read_protected(reader, VDS_STATE if transaction is None else VDS_BLOCK)
     reader.literal(_PROOFS)
@@ -135,7 +135,7 @@ def _read_receipt(reader: Reader, transaction: bytes | None) -> Receipt:
     return Receipt(issuer, subject, proof, SignedBlock(header, commit, validators), chain)
 
 
-def _read_protected(reader: Reader, structure: int) -> tuple[str, str]:
+def _read_protected(reader: CborReader, structure: int) -> tuple[str, str]:
     protected = reader.within(Part.CLAIMS, 1_024)
     protected.literal(_ALG)
     issuer = protected.text(limits.CHAIN_ID_CHARS)
@@ -171,7 +171,7 @@ def _acceptance(proof: Acceptance, newer: Header) -> bytes:
 
 
 def _read_acceptance(raw: bytes, transaction: bytes) -> tuple[Proof, Header]:
-    reader = Reader(raw, Part.INCLUSION)
+    reader = CborReader(raw, Part.INCLUSION)
     reader.array(6, 6)
     way = _read_way(reader)
     reader.part = Part.HEADER
@@ -202,7 +202,7 @@ def _holding(proof: Holding, newer: Header) -> bytes:
 
 
 def _read_holding(raw: bytes) -> tuple[Proof, Header]:
-    reader = Reader(raw, Part.VALUE)
+    reader = CborReader(raw, Part.VALUE)
     reader.array(7, 7)
     path, body = reader.octets(limits.PATH_BYTES, 1), reader.octets(limits.VALUE_BYTES, 1)
     if not path.isascii():
@@ -219,7 +219,7 @@ def _aunts(aunts: tuple[bytes, ...]) -> bytes:
     return cbor.array(map(cbor.octets, aunts))
 
 
-def _read_way(reader: Reader) -> Way:
+def _read_way(reader: CborReader) -> Way:
     turns = reader.uint(2**LEVELS_MAX - 1)
     aunts = reader.items(read_digest, LEVELS_MAX)
     if turns >= 1 << len(aunts):

@@ -12,9 +12,9 @@ from .answers import (
     ConsensusParams,
     FoundTx,
     NetInfo,
+    NodeStatus,
     Peer,
     QueryAnswer,
-    Status,
 )
 from .client import RpcClient
 from .errors import HeightPruned, HeightUnavailable, NodeError, NodeUnavailable, RpcError, TxInCache
@@ -32,11 +32,11 @@ __all__ = [
     "HeightUnavailable",
     "NetInfo",
     "NodeError",
+    "NodeStatus",
     "NodeUnavailable",
     "Peer",
     "QueryAnswer",
     "RpcClient",
     "RpcError",
-    "Status",
     "TxInCache",
 ]

@@ -26,7 +26,7 @@ _PEERS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class NodeStatus:
     """What a node says of itself and of its place on the chain. ``height`` is 0 before the first block."""
 
     chain_id: str
@@ -141,10 +141,10 @@ class NetInfo:
 # Blocks, transactions, the application ----------------------------------------------------------
 
 
-def read_status(result: Answer) -> Status:
+def read_status(result: Answer) -> NodeStatus:
     """The answer to ``status``."""
     node, sync, validator = result["node_info"], result["sync_info"], result["validator_info"]
-    return Status(
+    return NodeStatus(
         chain_id=node["network"].text(CHAIN_ID_CHARS),
         node_id=node["id"].text(NAME_CHARS),
         moniker=node["moniker"].text(NAME_CHARS),

@@ -10,7 +10,7 @@ from ..light.documents import read_genesis, read_signed_header, read_validators_
 from ..light.errors import VerificationFailed
 from ..light.headers import VALIDATORS_MAX, Genesis, SignedHeader, TxResult, Validator, ValidatorSet
 from . import answers, blocks
-from .answers import ApplicationInfo, Block, Checked, ConsensusParams, FoundTx, NetInfo, QueryAnswer, Status
+from .answers import ApplicationInfo, Block, Checked, ConsensusParams, FoundTx, NetInfo, NodeStatus, QueryAnswer
 from .errors import NodeError, is_not_found
 from .transport import ANSWER_BYTES_MAX, CALL_SECONDS, Transport
 
@@ -34,7 +34,7 @@ class RpcClient:
         """``addresses`` are ``http://HOST:PORT``, the preferred one first. Raises AddressInvalid."""
         self.transport = Transport(addresses, call_seconds=call_seconds, answer_bytes_max=answer_bytes_max)
 
-    async def status(self) -> Status:
+    async def status(self) -> NodeStatus:
         """Who the node is, and how far it has come."""
         return answers.read_status(await self.transport.call("status", {}))
 

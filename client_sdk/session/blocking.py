@@ -25,7 +25,7 @@ from contracts.rounds import JoinTask
 from learning import fixed
 from learning.tensors import unflatten
 
-from ..client import LedgerClient, Receipt
+from ..client import AcceptedTx, LedgerClient
 from ..reads.budgets import outlook
 from ..secrets import keys
 from ..training.participant import Contribution, Participant, Tamper
@@ -68,7 +68,7 @@ class Round:
         """Reserve, train, commit, publish. Raises the ledger's refusals, before training when the budget is spent."""
         return self._ledger.run(self._participant.contribute(self.number, trainer, tamper))
 
-    def reserve(self) -> Receipt | None:
+    def reserve(self) -> AcceptedTx | None:
         """Only hold the budget; it lapses at the commit deadline unless ``contribute`` follows."""
         return self._ledger.run(self._participant.reserve(self.number))
 
@@ -110,7 +110,7 @@ class Ledger:
         """What the next round would cost, by the ledger's own arithmetic. Raises UnknownDataset."""
         return self.run(self._quote(task, dataset))
 
-    def join(self, task: TaskView, dataset: str) -> Receipt:
+    def join(self, task: TaskView, dataset: str) -> AcceptedTx:
         """Consent, with a human key, to the task's terms for a dataset."""
         return self.submit(JoinTask(task.name, dataset, task.digest))
 
@@ -135,7 +135,7 @@ class Ledger:
         into.load_state_dict({name: torch.from_numpy(values) for name, values in tensors.items()})
         return into
 
-    def submit(self, message: Message) -> Receipt:
+    def submit(self, message: Message) -> AcceptedTx:
         """Sign a message and wait until the ledger has decided it. Raises its typed refusal."""
         return self.run(self.client.submit(message))
 

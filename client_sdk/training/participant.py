@@ -27,7 +27,7 @@ from contracts.transition import message_of, parse
 from learning.payload import encode_payload
 from learning.tensors import Int32
 
-from ..client import LedgerClient, NotDecided, Receipt, Signed
+from ..client import AcceptedTx, LedgerClient, NotDecided, Signed
 from ..payloads import confidential
 from ..payloads.store import PayloadStore, payload_cid
 from . import artefacts
@@ -90,7 +90,7 @@ class Participant:
             if current is not None and self._has_work(current, await self._now()):
                 yield number
                 done = number
-            elif current is not None and current.status is not rounds.Status.OPEN:
+            elif current is not None and current.status is not rounds.RoundStatus.OPEN:
                 done = number
             if done >= self.task.terms.max_rounds:
                 return
@@ -115,7 +115,7 @@ class Participant:
         self.journal.forget(self.task.name, number, self.dataset)
         return await self._account(number)
 
-    async def reserve(self, number: int) -> Receipt | None:
+    async def reserve(self, number: int) -> AcceptedTx | None:
         """Hold the round's price; None when it is held already."""
         message = contributions.Reserve(self.task.name, number, self.dataset)
         try:
@@ -230,7 +230,7 @@ class Participant:
         return (await self.client.rpc.status()).time_ns // 1_000_000
 
     def _has_work(self, current: Round, now: int) -> bool:
-        if current.status is not rounds.Status.OPEN:
+        if current.status is not rounds.RoundStatus.OPEN:
             return False
         seats = {(seat.organisation, seat.dataset): seat for seat in current.seats}
         seat = seats.get((self.organisation, self.dataset))

@@ -5,7 +5,7 @@ from functools import cached_property
 
 from contracts import identity, lineage, rounds
 from contracts.kernel.types import Digest
-from contracts.lineage import Status, Version
+from contracts.lineage import Version, VersionStatus
 from contracts.rounds import UnknownTask
 from contracts.terms import Artefact, Terms
 from learning.tensors import Int32
@@ -67,7 +67,7 @@ async def load_version(
     version = await client.get(lineage.VERSIONS, (task.model, number))
     if version is None:
         raise VersionUnfit(f"model {task.model} has no version {number}")
-    if fit_only and version.status not in (Status.PROMOTED, Status.SUPERSEDED):
+    if fit_only and version.status not in (VersionStatus.PROMOTED, VersionStatus.SUPERSEDED):
         raise VersionUnfit(f"version {number} of {task.model} is {version.status}")
     parent = None
     if number > 0:

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from client_sdk.client import Receipt
+from client_sdk.client import AcceptedTx
 from client_sdk.secrets import keys
 from client_sdk.secrets.passphrase import read_passphrase
 from client_sdk.session import Session, open_session
@@ -37,30 +37,30 @@ class Consortium:
     members: dict[str, Session]
     latencies: list[float] = field(default_factory=list)  # Seconds from signing to a known result.
 
-    async def act(self, organisation: str, message: Message) -> Receipt:
+    async def act(self, organisation: str, message: Message) -> AcceptedTx:
         """Submit one message with an organisation's human key."""
         begun = time.monotonic()
-        receipt = await self.members[organisation].client.submit(message)
+        accepted = await self.members[organisation].client.submit(message)
         self.latencies.append(time.monotonic() - begun)
-        return receipt
+        return accepted
 
     async def propose(self, proposer: str, action: Action) -> int:
         """Put an action to the vote and return the proposal's number."""
-        receipt = await self.act(proposer, Propose(action))
-        return receipt.event(Proposed).proposal
+        accepted = await self.act(proposer, Propose(action))
+        return accepted.event(Proposed).proposal
 
     async def approve(self, proposal: int, proposer: str, electorate: list[str]) -> None:
         """Let as many of the electorate approve as it takes, the proposer included."""
         others = [name for name in electorate if name != proposer][: quorum(len(electorate)) - 1]
         await asyncio.gather(*(self.act(name, Vote(proposal, True)) for name in others))
 
-    async def enrol_worker(self, organisation: str, name: str = WORKER) -> Receipt:
+    async def enrol_worker(self, organisation: str, name: str = WORKER) -> AcceptedTx:
         """Enrol a worker key of the organisation's keyring."""
         session = self.members[organisation]
         assert session.keyring is not None
         return await self.act(organisation, AddKey(_new_key(session, session.keyring.signing(name))))
 
-    async def new_worker(self, organisation: str, name: str) -> Receipt:
+    async def new_worker(self, organisation: str, name: str) -> AcceptedTx:
         """Make another worker key, keep it in the keyring, and enrol it."""
         session = self.members[organisation]
         made = keys.new_signing_key(name, Purpose.WORKLOAD)

@@ -13,7 +13,7 @@ from client_sdk.training.task import TaskView, load_version
 from contracts.contributions import Published, Reserved
 from contracts.identity import KeyRevoked
 from contracts.kernel import Event
-from contracts.lineage import Status, VersionDecided
+from contracts.lineage import VersionDecided, VersionStatus
 from contracts.models import VersionProposed
 from contracts.privacy_budget import BudgetSpent
 from contracts.reputation import ReputationChanged, Verdict
@@ -112,19 +112,19 @@ class Watcher:
     async def _decided(self, event: VersionDecided) -> None:
         number = self.round_of.get(event.version)
         row = self.rows.get(number or 0)
-        if event.status is Status.PROMOTED and event.reason == "restored":
+        if event.status is VersionStatus.PROMOTED and event.reason == "restored":
             self.view.tell(f"v{event.version} is restored", "good")
-        elif event.status is Status.PROMOTED and row is not None:
+        elif event.status is VersionStatus.PROMOTED and row is not None:
             row.version = event.version
             row.canary, row.held_out = await self._accuracies(event.version)
             row.outcome = "promoted"
             self.view.row(row)
-        elif event.status is Status.REFUSED and row is not None:
+        elif event.status is VersionStatus.REFUSED and row is not None:
             self.view.tell(f"the voters refuse v{event.version}: {event.reason}", "bad")
-        elif event.status is Status.FAILED_CANARY and row is not None:
+        elif event.status is VersionStatus.FAILED_CANARY and row is not None:
             row.outcome = "failed canary"
             self.view.tell(f"v{event.version} fails its canary: {event.reason}", "odd")
-        elif event.status in (Status.QUARANTINED, Status.ROLLED_BACK):
+        elif event.status in (VersionStatus.QUARANTINED, VersionStatus.ROLLED_BACK):
             if row is not None:
                 row.outcome = str(event.status)
                 self.view.row(row)

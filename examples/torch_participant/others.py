@@ -100,7 +100,7 @@ async def _until_decided(club: Consortium, terms: Terms) -> None:
     client, number = club.members["auditor"].client, 1
     while number <= terms.max_rounds:
         last = await client.peek(rounds.ROUNDS, (TASK, number))
-        if last is not None and last.status in (rounds.Status.DECIDED, rounds.Status.VOID):
+        if last is not None and last.status in (rounds.RoundStatus.DECIDED, rounds.RoundStatus.VOID):
             print(f"round {number} is {last.status}", flush=True)
             number += 1
         await asyncio.sleep(_LOOK_SECONDS)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from scripts.setup.go_tools import drop_own_caches
-from scripts.setup.machine import Finding, Verdict
+from scripts.setup.machine import Finding, Fitness
 from scripts.setup.pins import Clone
 from scripts.setup.plan import Plan, judge_named_binaries, look_around, make_plan
 from scripts.setup.screen import Screen, show_duration
@@ -66,7 +66,7 @@ def _work(clone: Clone, plan: Plan, screen: Screen, began: float) -> int:
 
 
 def _lacking(findings: Iterable[Finding]) -> bool:
-    return any(finding.verdict is Verdict.MISSING for finding in findings)
+    return any(finding.verdict is Fitness.MISSING for finding in findings)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

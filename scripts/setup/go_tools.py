@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from scripts.setup.machine import Finding, Verdict, ask, version_of
+from scripts.setup.machine import Finding, Fitness, ask, version_of
 from scripts.setup.pins import Clone, GoTool, Version, pinned, show_version
 from scripts.setup.python_env import NETWORK_HINT, UV_SETTINGS, find_uv
 from scripts.setup.stages import Cost, Shell, Stage
@@ -109,7 +109,7 @@ def adopt_stage(clone: Clone, tool: GoTool, chosen: Path) -> Stage:
 
     def perform(shell: Shell) -> None:
         finding = check_own_binary(tool, {tool.variable: os.fspath(chosen)})
-        if finding is not None and finding.verdict is not Verdict.OK:
+        if finding is not None and finding.verdict is not Fitness.OK:
             raise shell.failure(f"{finding.detail}: {finding.remedy}")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
@@ -154,12 +154,12 @@ def check_own_binary(tool: GoTool, environment: Mapping[str, str]) -> Finding | 
     remedy = f"point {tool.variable} to {tool.title} {wanted}, or unset it to have that version compiled here"
     path = own_binary(tool, environment)
     if path is None:
-        return Finding(subject, Verdict.MISSING, "is no program that can be run", remedy)
+        return Finding(subject, Fitness.MISSING, "is no program that can be run", remedy)
     if reports(tool, path):
-        return Finding(subject, Verdict.OK, f"{tool.title} {wanted}")
+        return Finding(subject, Fitness.OK, f"{tool.title} {wanted}")
     answer = ask(path, *tool.version_arguments)
     told = f"reports version {answer.splitlines()[0]!r}" if answer else "does not tell its version"
-    return Finding(subject, Verdict.MISSING, f"{told}, and this project needs exactly {wanted}", remedy)
+    return Finding(subject, Fitness.MISSING, f"{told}, and this project needs exactly {wanted}", remedy)
 
 
 def reports(tool: GoTool, path: Path) -> bool:

@@ -24,7 +24,7 @@ PROBE_SECONDS = 20
 """A program that does not tell its version within this time counts as absent."""
 
 
-class Verdict(Enum):
+class Fitness(Enum):
     """How a check ended."""
 
     OK = "ok"
@@ -37,7 +37,7 @@ class Finding:
     """One thing that set-up looked at."""
 
     subject: str
-    verdict: Verdict
+    verdict: Fitness
     detail: str
     remedy: str = ""
     """What to do about it, for everything that is not OK."""
@@ -73,18 +73,18 @@ def check_system() -> Finding:
     """Unix sockets and process groups carry the whole devnet, so Linux or macOS it is."""
     detail = f"{platform.system()} {platform.machine()}, {os.cpu_count() or 1} cores"
     if platform.system() in {"Linux", "Darwin"}:
-        return Finding("system", Verdict.OK, detail)
-    return Finding("system", Verdict.MISSING, detail, "use Linux or macOS; on Windows, WSL 2")
+        return Finding("system", Fitness.OK, detail)
+    return Finding("system", Fitness.MISSING, detail, "use Linux or macOS; on Windows, WSL 2")
 
 
 def check_python(uv: Path | None) -> Finding:
     """The version was checked at the door; what may lack is the means to install the first package."""
     detail = f"{platform.python_version()} ({sys.executable})"
     if uv is not None or _can_make_environments():
-        return Finding("Python", Verdict.OK, detail)
+        return Finding("Python", Fitness.OK, detail)
     return Finding(
         "Python",
-        Verdict.MISSING,
+        Fitness.MISSING,
         f"{detail}, without the venv and ensurepip modules, and there is no uv",
         "install uv, or the rest of Python (on Debian and Ubuntu: apt-get install python3-venv)",
     )
@@ -95,10 +95,10 @@ def check_compiler() -> Finding:
     for name in (os.environ.get("CC", "cc"), "gcc", "clang"):
         if found := shutil.which(name):
             version = version_of(found, "-dumpfullversion") or version_of(found, "--version")
-            return Finding("C compiler", Verdict.OK, f"{name} {show_version(version) if version else ''}".strip())
+            return Finding("C compiler", Fitness.OK, f"{name} {show_version(version) if version else ''}".strip())
     return Finding(
         "C compiler",
-        Verdict.ADVICE,
+        Fitness.ADVICE,
         "none found",
         "only a Python package without a wheel for this machine needs one (on Debian: apt-get install gcc)",
     )
@@ -108,20 +108,20 @@ def check_git() -> Finding:
     """Set-up itself does not call git; working on the repository does."""
     version = version_of("git", "--version")
     if version is not None:
-        return Finding("git", Verdict.OK, show_version(version))
-    return Finding("git", Verdict.ADVICE, "none found", "to work on the repository, install git")
+        return Finding("git", Fitness.OK, show_version(version))
+    return Finding("git", Fitness.ADVICE, "none found", "to work on the repository, install git")
 
 
 def check_go(found: tuple[Path, Version] | None, minimum: Version) -> Finding:
     """The system's Go when it is new enough; otherwise a Go toolchain comes as a Python package."""
     if found is not None:
-        return Finding("Go", Verdict.OK, f"{show_version(found[1])} ({found[0]})")
+        return Finding("Go", Fitness.OK, f"{show_version(found[1])} ({found[0]})")
     wanted = f"none of at least {show_version(minimum)} on PATH"
     if platform.machine().lower() in {"x86_64", "amd64", "aarch64", "arm64"}:
-        return Finding("Go", Verdict.OK, f"{wanted}: one will be installed into .toolchain")
+        return Finding("Go", Fitness.OK, f"{wanted}: one will be installed into .toolchain")
     return Finding(
         "Go",
-        Verdict.MISSING,
+        Fitness.MISSING,
         wanted,
         f"no Go is packaged for {platform.machine()}: install one and put it on PATH",
     )
@@ -142,9 +142,9 @@ def check_disk(needs: Iterable[tuple[Path, int]]) -> Finding:
         if free < size:
             short.append(f"{places[device]} has {show_size(free)} free, {show_size(size)} are needed")
     if short:
-        return Finding("disk", Verdict.MISSING, "; ".join(short), "make room, or clone onto a larger disk")
+        return Finding("disk", Fitness.MISSING, "; ".join(short), "make room, or clone onto a larger disk")
     free = min(shutil.disk_usage(place).free for place in places.values()) if places else 0
-    return Finding("disk", Verdict.OK, f"{show_size(free)} free")
+    return Finding("disk", Fitness.OK, f"{show_size(free)} free")
 
 
 def show_size(size: int) -> str:

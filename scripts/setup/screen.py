@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from scripts.setup.machine import Finding, Verdict, show_size
+from scripts.setup.machine import Finding, Fitness, show_size
 from scripts.setup.plan import Plan
 from scripts.setup.stages import Stage, StageFailed
 
@@ -46,7 +46,7 @@ class Screen:
         """Print what this machine offers, and for what lacks, what to do."""
         self.line("  this machine")
         for finding in findings:
-            mark = "" if finding.verdict is Verdict.OK else f"{finding.verdict.value}: "
+            mark = "" if finding.verdict is Fitness.OK else f"{finding.verdict.value}: "
             self.line(f"    {finding.subject:<12} {mark}{finding.detail}")
             if finding.remedy:
                 self.line(f"    {'':<12} -> {finding.remedy}")

@@ -24,8 +24,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from contracts import rounds
-from contracts.lineage import Status as VersionStatus
-from contracts.lineage import Version
+from contracts.lineage import Version, VersionStatus
 from contracts.rounds import Round, Task
 from contracts.terms import Terms
 
@@ -91,9 +90,9 @@ def next_command(seen: Observation) -> Command:
 def phase_of(seen: Observation) -> Phase:
     """Where the last round stands for this organisation."""
     last = seen.last
-    if last is None or last.status in (rounds.Status.DECIDED, rounds.Status.VOID):
+    if last is None or last.status in (rounds.RoundStatus.DECIDED, rounds.RoundStatus.VOID):
         return Phase.FINISHED if seen.task.rounds >= seen.terms.max_rounds else Phase.BETWEEN
-    if last.status is rounds.Status.OPEN:
+    if last.status is rounds.RoundStatus.OPEN:
         moving = any(rounds.may_move(seat, last, seen.now) for seat in last.seats)
         return Phase.MOVING if moving else Phase.SETTLED
     return _closed_phase(seen, last)
@@ -114,7 +113,7 @@ def _closed_phase(seen: Observation, last: Round) -> Phase:
 
 def to_vote_on(seen: Observation) -> list[int]:
     """The proposals of the last round that this verifier has not voted on and did not make itself."""
-    if seen.last is None or seen.last.status is not rounds.Status.CLOSED:
+    if seen.last is None or seen.last.status is not rounds.RoundStatus.CLOSED:
         return []
     return [
         number

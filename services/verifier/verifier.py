@@ -15,7 +15,7 @@ from client_sdk.training.artefacts import CanarySet
 from client_sdk.training.task import load_version
 from contracts import lineage
 from contracts.kernel import Rejected
-from contracts.lineage import Status
+from contracts.lineage import VersionStatus
 from contracts.models import RaiseAlarm, VoteVersion
 from learning.feed_forward import FeedForward
 
@@ -80,7 +80,7 @@ class Verifier:
         if model is None or self._probe is None or model.current in self._probed or model.current == 0:
             return
         version, units = await load_version(self._client, self._gatherer.store, self._task, model.current)
-        if version.status is not Status.PROMOTED:
+        if version.status is not VersionStatus.PROMOTED:
             return
         network = recompute.network(self._task.inputs, units, self._task.terms.update.scale_bits)
         found = await asyncio.to_thread(self._probe, network, await self._gatherer.canary())

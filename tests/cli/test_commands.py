@@ -26,7 +26,7 @@ from cli.access import Access
 from contracts import lineage, rounds
 from contracts.identity import AddKey, RevokeKey
 from contracts.kernel.types import Purpose
-from contracts.lineage import Status
+from contracts.lineage import VersionStatus
 from contracts.rounds import OpenRound, terms_digest
 
 
@@ -330,7 +330,7 @@ def test_a_stolen_key_undoes_what_it_signed_and_the_command_says_what(run, membe
     changed = run(*command, "--format", "json").data["versions"]
     assert [(each["version"], each["status"]) for each in changed] == [(2, "quarantined"), (1, "promoted")]
     assert lineage.MODELS.at(chain.view, MODEL).current == 1
-    assert lineage.VERSIONS.at(chain.view, (MODEL, 2)).status is Status.QUARANTINED
+    assert lineage.VERSIONS.at(chain.view, (MODEL, 2)).status is VersionStatus.QUARANTINED
     future = run("key", "report-stolen", "worker", "--since", 10**6, *who.of(HOSPITAL_B, "human"))
     assert "SINCE_IN_FUTURE" in future.err
 

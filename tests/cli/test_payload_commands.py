@@ -13,7 +13,7 @@ from client_sdk.payloads.cid import Cid
 from client_sdk.training import terms_file
 from contracts import lineage, privacy_budget, rounds
 from contracts.kernel import codec
-from contracts.lineage import Status
+from contracts.lineage import VersionStatus
 from contracts.rounds import CloseRound
 from tests import local_task
 from tests.cli import small_task
@@ -140,10 +140,10 @@ def test_one_step_by_hand_is_the_services_own_recomputation(run, members, world)
     assert proposed["digest"] == dry["digest"]
     assert proposed["version"] == 1
     for hospital in HOSPITALS:
-        if lineage.VERSIONS.at(world.chain.view, (MODEL, 1)).status is Status.PROPOSED:
+        if lineage.VERSIONS.at(world.chain.view, (MODEL, 1)).status is VersionStatus.PROPOSED:
             ran = run("model", "vote", MODEL, "--version", 1, *who.of(hospital), "--format", "json")
             assert ran.data["agrees"] is True
-    assert lineage.VERSIONS.at(world.chain.view, (MODEL, 1)).status is Status.PROMOTED
+    assert lineage.VERSIONS.at(world.chain.view, (MODEL, 1)).status is VersionStatus.PROMOTED
     assert ran.data["decided"][0]["status"] == "promoted"
 
 

@@ -7,7 +7,7 @@ import pytest
 from campaigns.harness import consortium
 from campaigns.harness.consortium import HOSPITAL_A, HOSPITAL_B, HOSPITAL_C, LAB, MEMBERS, OPERATORS
 from client_sdk.secrets.validator_keys import address_of
-from contracts.governance import PROPOSALS, Status
+from contracts.governance import PROPOSALS, ProposalStatus
 from contracts.validators import SET
 from devnet import cometbft_home
 
@@ -92,7 +92,7 @@ def test_one_of_five_is_removed_and_one_of_four_is_not(run, members, key_file):
     removal = run("validator", "remove", LAB.validator.public.hex(), *who.of(HOSPITAL_A, "human"), "--format", "json")
     vote(run, who, removal.data["proposal"])
     assert LAB.validator.public not in seated(who)
-    assert PROPOSALS.at(who.chain.view, removal.data["proposal"]).status is Status.PASSED
+    assert PROPOSALS.at(who.chain.view, removal.data["proposal"]).status is ProposalStatus.PASSED
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ from contracts.governance import Action, AdmitValidator, Propose, RemoveValidato
 from contracts.identity import AddKey, KeyIsRevoked, RevokeKey
 from contracts.kernel import Context, Outcome, Rejected, View, limits
 from contracts.kernel.types import Purpose
-from contracts.lineage import Status
+from contracts.lineage import VersionStatus
 from contracts.models import AlreadyProposed, RaiseAlarm, ReportStolenKey, VoteVersion
 from contracts.privacy_budget import BudgetExceeded
 from contracts.reputation import Verdict
@@ -189,7 +189,7 @@ def a_proposal_that_is_not_the_aggregate_is_refused_and_its_proposer_pays() -> N
     chain = consortium.proposed()
     for voter in (HOSPITAL_A, HOSPITAL_B):
         chain.submit(voter, vote(chain, 1, digest=digest("what the payloads really give")))
-    assert consortium.status_of(chain, 1) is Status.REFUSED
+    assert consortium.status_of(chain, 1) is VersionStatus.REFUSED
     assert consortium.deviation_of(chain, LAB) < 0
     assert consortium.current_version(chain) == 0
 
@@ -202,7 +202,7 @@ def nobody_tries_until_something_passes() -> None:
 def one_vote_promotes_nothing() -> None:
     chain = consortium.proposed()
     chain.submit(HOSPITAL_A, vote(chain, 1))
-    assert consortium.status_of(chain, 1) is Status.PROPOSED
+    assert consortium.status_of(chain, 1) is VersionStatus.PROPOSED
     assert consortium.current_version(chain) == 0
 
 
@@ -215,7 +215,7 @@ def one_alarm_quarantines_nothing() -> None:
 def a_worse_version_is_not_promoted_although_the_votes_confirm_it() -> None:
     chain = consortium.promoted()
     consortium.run_round(chain, canary_correct=10)
-    assert consortium.status_of(chain, 2) is Status.FAILED_CANARY
+    assert consortium.status_of(chain, 2) is VersionStatus.FAILED_CANARY
     assert consortium.current_version(chain) == 1
 
 

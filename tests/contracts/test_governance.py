@@ -27,9 +27,9 @@ from contracts.governance import (
     OpenTask,
     ProposalClosed,
     ProposalDecided,
+    ProposalStatus,
     Propose,
     Proposed,
-    Status,
     UnknownProposal,
     Vote,
     Voted,
@@ -55,7 +55,7 @@ def proposal() -> Chain:
     return chain
 
 
-def status_of(chain: Chain, number: int = 1) -> Status:
+def status_of(chain: Chain, number: int = 1) -> ProposalStatus:
     return PROPOSALS.at(chain.view, number).status
 
 
@@ -65,7 +65,7 @@ def test_any_member_proposes_and_thereby_approves(vector: VectorWriter) -> None:
     chain = consortium.equipped()
     assert vector.accepted(chain, AUDITOR, Propose(OPENING)) == (Proposed(1, "auditor"),)
     opened = PROPOSALS.at(chain.view, 1)
-    assert (opened.approvals, opened.electorate, opened.status) == (("auditor",), 7, Status.OPEN)
+    assert (opened.approvals, opened.electorate, opened.status) == (("auditor",), 7, ProposalStatus.OPEN)
 
 
 def test_five_of_seven_members_decide_and_four_do_not() -> None:
@@ -74,7 +74,7 @@ def test_five_of_seven_members_decide_and_four_do_not() -> None:
         assert chain.submit(member, Vote(1, approve=True)) == (Voted(1, member.name, True),)
     assert TASKS.get(chain.view, TASK) is None
     events = chain.submit(MEMBERS[4], Vote(1, approve=True))
-    assert events[-1] == ProposalDecided(1, Status.PASSED, 0)
+    assert events[-1] == ProposalDecided(1, ProposalStatus.PASSED, 0)
     assert TASKS.get(chain.view, TASK) is not None
 
 
@@ -84,16 +84,16 @@ def test_a_proposal_is_defeated_once_the_quorum_is_out_of_reach(vector: VectorWr
     chain = proposal()
     for member in MEMBERS[1:3]:
         chain.submit(member, Vote(1, approve=False))
-    assert status_of(chain) is Status.OPEN
+    assert status_of(chain) is ProposalStatus.OPEN
     events = vector.accepted(chain, MEMBERS[3], Vote(1, approve=False))
-    assert events[-1] == ProposalDecided(1, Status.DEFEATED, 0)
+    assert events[-1] == ProposalDecided(1, ProposalStatus.DEFEATED, 0)
     chain.refused(ProposalClosed, MEMBERS[4], Vote(1, approve=True))
 
 
 def test_a_consortium_of_one_decides_alone() -> None:
     chain = Chain(consortium.genesis(founder(HOSPITAL_A, (Role.DATA_OWNER,))))
     events = chain.submit(HOSPITAL_A, Propose(admission()))
-    assert events[-1] == ProposalDecided(1, Status.PASSED, 0)
+    assert events[-1] == ProposalDecided(1, ProposalStatus.PASSED, 0)
 
 
 @pytest.mark.vectors
@@ -186,8 +186,8 @@ def test_an_action_that_became_impossible_fails_by_code(vector: VectorWriter) ->
     for member in (HOSPITAL_A, *MEMBERS[2:4]):
         chain.submit(member, Vote(2, approve=True))
     events = vector.accepted(chain, MEMBERS[4], Vote(2, approve=True))
-    assert events[-1] == ProposalDecided(2, Status.FAILED, TaskExists.code)
-    assert status_of(chain, 2) is Status.FAILED
+    assert events[-1] == ProposalDecided(2, ProposalStatus.FAILED, TaskExists.code)
+    assert status_of(chain, 2) is ProposalStatus.FAILED
 
 
 def test_every_action_is_in_the_table_once() -> None:
@@ -204,7 +204,7 @@ def test_a_proposal_is_settled_however_the_members_vote(members: int) -> None:
         chain = Chain(genesis)
         chain.submit(crowd[0], Propose(admission()))
         for i, member in enumerate(crowd[1:], start=1):
-            if status_of(chain) is Status.OPEN:
+            if status_of(chain) is ProposalStatus.OPEN:
                 chain.submit(member, Vote(1, approve=i < approvals))
-        expected = Status.PASSED if 3 * approvals > 2 * members else Status.DEFEATED
+        expected = ProposalStatus.PASSED if 3 * approvals > 2 * members else ProposalStatus.DEFEATED
         assert status_of(chain) is expected

@@ -21,7 +21,7 @@ from campaigns.harness.consortium import (
     pass_proposal,
     register_dataset,
 )
-from contracts.governance import AdmitOrganisation, OpenTask, ProposalDecided, Propose, Status, Vote
+from contracts.governance import AdmitOrganisation, OpenTask, ProposalDecided, ProposalStatus, Propose, Vote
 from contracts.identity import (
     DATASETS,
     KEYS,
@@ -326,4 +326,4 @@ def test_an_admission_that_became_impossible_fails_by_name_when_it_is_settled() 
     for number in (1, 2):
         for member in MEMBERS[1:5]:
             events = chain.submit(member, Vote(number, approve=True))
-    assert events[-1] == ProposalDecided(2, Status.FAILED, OrganisationExists.code)
+    assert events[-1] == ProposalDecided(2, ProposalStatus.FAILED, OrganisationExists.code)

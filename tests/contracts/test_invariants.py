@@ -37,13 +37,13 @@ from contracts.governance import Propose, RollBackModel, Vote
 from contracts.identity import KEYS, AddKey, Key, RevokeKey
 from contracts.kernel import Message, renyi
 from contracts.kernel.types import Purpose
-from contracts.lineage import MODELS, VERSIONS, Status, VersionDecided
+from contracts.lineage import MODELS, VERSIONS, VersionDecided, VersionStatus
 from contracts.models import RaiseAlarm, ReportStolenKey
 from contracts.privacy_budget import NOTHING, Account
 from contracts.reputation import LOWEST, SCORES, Verdict
 from contracts.rounds import CloseRound, OpenRound, Progress
 from contracts.terms import price_of
-from contracts.transition import BlockContext
+from contracts.transition import BlockContext, Transaction
 
 ROOT = Path(__file__).parents[2]
 PRICE = price_of(MECHANISM)
@@ -193,10 +193,12 @@ class Consortium(RuleBasedStateMachine):
     def exactly_one_version_is_promoted_and_it_is_the_current_one(self) -> None:
         model = MODELS.at(self.view, MODEL)
         versions = {number: VERSIONS.at(self.view, (MODEL, number)) for number in range(model.latest + 1)}
-        promoted = [number for number, version in versions.items() if version.status is Status.PROMOTED]
+        promoted = [number for number, version in versions.items() if version.status is VersionStatus.PROMOTED]
         assert promoted == [model.current]
         line = [number for number, _ in lineage.chain(self.view, MODEL, model)]
-        standing = [n for n, version in versions.items() if version.status in (Status.PROMOTED, Status.SUPERSEDED)]
+        standing = [
+            n for n, version in versions.items() if version.status in (VersionStatus.PROMOTED, VersionStatus.SUPERSEDED)
+        ]
         assert standing == line[::-1]
         assert model.current in self.promoted
         assert model.current not in self.fallen
@@ -207,7 +209,7 @@ class Consortium(RuleBasedStateMachine):
         assert task.base == current
         if task.rounds:
             last = rounds.ROUNDS.at(self.view, (TASK, task.rounds))
-            assert last.base == current or last.status in (rounds.Status.VOID, rounds.Status.DECIDED)
+            assert last.base == current or last.status in (rounds.RoundStatus.VOID, rounds.RoundStatus.DECIDED)
 
     @invariant()
     def reputation_stays_within_its_bounds(self) -> None:
@@ -250,9 +252,12 @@ class Consortium(RuleBasedStateMachine):
         for event in result.events:
             if isinstance(event, Committed):
                 self.debits[event.organisation] += 1
-            if isinstance(event, VersionDecided) and event.status is Status.PROMOTED:
+            if isinstance(event, VersionDecided) and event.status is VersionStatus.PROMOTED:
                 self.promoted.add(event.version)
-            if isinstance(event, VersionDecided) and event.status in (Status.QUARANTINED, Status.ROLLED_BACK):
+            if isinstance(event, VersionDecided) and event.status in (
+                VersionStatus.QUARANTINED,
+                VersionStatus.ROLLED_BACK,
+            ):
                 self.fallen.add(event.version)
         if isinstance(message, (RevokeKey, ReportStolenKey)):
             self.revoked.setdefault(message.public, self.chain.height)
@@ -267,7 +272,7 @@ def replayed(origin: Chain, steps: tuple[Step, ...]) -> tuple[bytes, dict[bytes,
     for step in steps:
         assert isinstance(step, BlockStep)
         block = BlockContext(origin.chain_id, step.height, step.time_ms)
-        _, writes = transition.apply_block(state, step.txs, block)
+        _, writes = transition.apply_block(state, map(Transaction, step.txs), block)
         state.apply(writes)
         tree = tree.staged(writes)
     return tree.root, state.entries

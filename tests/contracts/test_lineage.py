@@ -32,7 +32,7 @@ from contracts import identity, rounds
 from contracts.governance import Propose, RollBackModel, Vote
 from contracts.identity import AddKey, KeyIsRevoked, LastHumanKey, NotYourKey, RevokeKey, UnknownKey
 from contracts.kernel.types import Purpose
-from contracts.lineage import Status, VersionDecided
+from contracts.lineage import VersionDecided, VersionStatus
 from contracts.models import (
     ALARMS,
     AlreadyVoted,
@@ -49,7 +49,7 @@ from contracts.rounds import OpenRound, RoundVoided
 from contracts.transition import MissingRole
 from tests.vectors_io import VectorWriter
 
-PROMOTED, SUPERSEDED, QUARANTINED = Status.PROMOTED, Status.SUPERSEDED, Status.QUARANTINED
+PROMOTED, SUPERSEDED, QUARANTINED = VersionStatus.PROMOTED, VersionStatus.SUPERSEDED, VersionStatus.QUARANTINED
 VERIFIERS = (*HOSPITALS, LAB, STAND_BY)
 STOLEN = "signed with a stolen key"
 
@@ -67,7 +67,7 @@ def rolled_back(chain: Chain, version: int) -> None:
     consortium.pass_proposal(chain, RollBackModel(MODEL, version, "worse in the clinic"))
 
 
-def statuses(chain: Chain) -> list[Status]:
+def statuses(chain: Chain) -> list[VersionStatus]:
     latest = consortium.lineage.MODELS.at(chain.view, MODEL).latest
     return [status_of(chain, number) for number in range(latest + 1)]
 
@@ -175,7 +175,7 @@ def test_a_closed_round_on_a_quarantined_base_takes_neither_proposal_nor_vote() 
     consortium.close(chain, 2, waiting=True)
     chain.submit(LAB, propose(chain, 2))
     chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=1))
-    assert round_of(chain, 2).status is rounds.Status.VOID
+    assert round_of(chain, 2).status is rounds.RoundStatus.VOID
     chain.refused(VersionNotOpen, HOSPITAL_B, vote(chain, 2))
     assert current_version(chain) == 0
 
@@ -298,7 +298,7 @@ def test_the_members_roll_back_to_a_version_that_was_once_promoted(vector: Vecto
     for member in MEMBERS[1:4]:
         chain.submit(member, Vote(1 + 1, approve=True))
     vector.accepted(chain, MEMBERS[4], Vote(2, approve=True))
-    assert statuses(chain) == [SUPERSEDED, PROMOTED, Status.ROLLED_BACK, Status.ROLLED_BACK]
+    assert statuses(chain) == [SUPERSEDED, PROMOTED, VersionStatus.ROLLED_BACK, VersionStatus.ROLLED_BACK]
     assert (current_version(chain), rounds.TASKS.at(chain.view, TASK).base) == (1, 1)
 
 
@@ -306,7 +306,7 @@ def test_a_rollback_voids_the_round_under_way_on_the_old_base() -> None:
     chain = consortium.twice_promoted()
     chain.submit(LAB, OpenRound(TASK))
     rolled_back(chain, 1)
-    assert round_of(chain, 3).status is rounds.Status.VOID
+    assert round_of(chain, 3).status is rounds.RoundStatus.VOID
     (opened,) = chain.submit(LAB, OpenRound(TASK))
     assert opened.base == 1
 
@@ -329,5 +329,5 @@ def test_after_a_rollback_training_goes_on_from_the_restored_version() -> None:
     chain = consortium.twice_promoted()
     rolled_back(chain, 0)
     version = run_round(chain)
-    assert statuses(chain) == [SUPERSEDED, Status.ROLLED_BACK, Status.ROLLED_BACK, PROMOTED]
+    assert statuses(chain) == [SUPERSEDED, VersionStatus.ROLLED_BACK, VersionStatus.ROLLED_BACK, PROMOTED]
     assert consortium.version_of(chain, version).parent == 0

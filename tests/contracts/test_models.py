@@ -33,7 +33,7 @@ from campaigns.harness.consortium import (
 from contracts import rounds
 from contracts.governance import OpenTask, Propose
 from contracts.kernel import limits
-from contracts.lineage import MODELS, REGISTER, Judgement, Model, Register, Status, VersionDecided, passes_canary
+from contracts.lineage import MODELS, REGISTER, Judgement, Model, Register, VersionDecided, VersionStatus, passes_canary
 from contracts.models import (
     AlreadyProposed,
     AlreadyVoted,
@@ -78,7 +78,7 @@ def test_the_first_aggregator_proposes_the_aggregate_of_a_closed_round(vector: V
     chain = consortium.closed()
     events = vector.accepted(chain, LAB, propose(chain))
     assert events == (VersionProposed(MODEL, 1, 1, "lab", version_of(chain, 1).digest),)
-    assert (status_of(chain, 1), current_version(chain)) == (Status.PROPOSED, 0)
+    assert (status_of(chain, 1), current_version(chain)) == (VersionStatus.PROPOSED, 0)
 
 
 @pytest.mark.vectors
@@ -178,7 +178,7 @@ def test_one_version_more_than_a_model_may_have(vector: VectorWriter) -> None:
     """The number of versions is bounded like everything else."""
     chain = consortium.closed()
     full = replace(MODELS.at(chain.view, MODEL), latest=limits.VERSIONS_PER_MODEL)
-    last = replace(version_of(chain, 0), status=Status.REFUSED)
+    last = replace(version_of(chain, 0), status=VersionStatus.REFUSED)
     chain.given(MODELS.put(MODEL, full), consortium.lineage.VERSIONS.put((MODEL, full.latest), last))
     assert vector.refused(chain, NoMoreVersions, LAB, propose(chain)) == {"limit": limits.VERSIONS_PER_MODEL}
 
@@ -197,11 +197,11 @@ def test_the_vote_that_completes_the_quorum_promotes_the_version(vector: VectorW
     """Four of the five verifiers that are not the proposer arrive at its digest: the version is promoted."""
     chain = consortium.proposed()
     consortium.vote_all(chain, 1, voters=HOSPITALS[:3])
-    assert status_of(chain, 1) is Status.PROPOSED
+    assert status_of(chain, 1) is VersionStatus.PROPOSED
     events = vector.accepted(chain, HOSPITAL_D, vote(chain, 1))
-    assert VersionDecided(MODEL, 1, Status.PROMOTED, "confirmed by recomputation") in events
-    assert (current_version(chain), status_of(chain, 0)) == (1, Status.SUPERSEDED)
-    assert round_of(chain).status is rounds.Status.DECIDED
+    assert VersionDecided(MODEL, 1, VersionStatus.PROMOTED, "confirmed by recomputation") in events
+    assert (current_version(chain), status_of(chain, 0)) == (1, VersionStatus.SUPERSEDED)
+    assert round_of(chain).status is rounds.RoundStatus.DECIDED
 
 
 @pytest.mark.vectors
@@ -217,11 +217,11 @@ def test_a_proposal_that_the_votes_contradict_is_refused_and_its_proposer_pays(v
     """Once the quorum is out of reach the proposal is refused, whatever the others would vote."""
     chain = consortium.proposed()
     chain.submit(HOSPITAL_A, vote(chain, 1, digest=ELSEWHERE))
-    assert status_of(chain, 1) is Status.PROPOSED
+    assert status_of(chain, 1) is VersionStatus.PROPOSED
     events = vector.accepted(chain, HOSPITAL_B, vote(chain, 1, digest=ELSEWHERE))
-    assert VersionDecided(MODEL, 1, Status.REFUSED, "not the aggregate") in events
+    assert VersionDecided(MODEL, 1, VersionStatus.REFUSED, "not the aggregate") in events
     assert deviation_of(chain, LAB) == CHANGES[Verdict.FALSE_PROPOSAL]
-    assert (current_version(chain), round_of(chain).status) == (0, rounds.Status.CLOSED)
+    assert (current_version(chain), round_of(chain).status) == (0, rounds.RoundStatus.CLOSED)
 
 
 def test_after_a_refused_proposal_the_stand_by_proposes_in_its_turn_and_is_promoted() -> None:
@@ -231,7 +231,7 @@ def test_after_a_refused_proposal_the_stand_by_proposes_in_its_turn_and_is_promo
     chain.advance(PHASE_MS)
     chain.submit(STAND_BY, propose(chain))
     consortium.vote_all(chain, 2)
-    assert (status_of(chain, 1), status_of(chain, 2)) == (Status.REFUSED, Status.PROMOTED)
+    assert (status_of(chain, 1), status_of(chain, 2)) == (VersionStatus.REFUSED, VersionStatus.PROMOTED)
     assert current_version(chain) == 2
     assert deviation_of(chain, STAND_BY) == 0
     assert deviation_of(chain, LAB) < 0
@@ -251,7 +251,7 @@ def test_of_two_open_proposals_the_first_to_reach_the_quorum_decides_the_round()
     chain.submit(HOSPITAL_A, vote(chain, 1))
     consortium.vote_all(chain, 2)
     chain.refused(VersionNotOpen, HOSPITAL_B, vote(chain, 1))
-    assert (status_of(chain, 1), current_version(chain)) == (Status.PROPOSED, 2)
+    assert (status_of(chain, 1), current_version(chain)) == (VersionStatus.PROPOSED, 2)
 
 
 @pytest.mark.vectors
@@ -334,14 +334,14 @@ def test_a_confirmed_version_below_the_canary_margin_is_not_promoted(vector: Vec
     chain.submit(LAB, propose(chain, 2, canary_correct=87))
     consortium.vote_all(chain, 2, voters=HOSPITALS[:3])
     events = vector.accepted(chain, HOSPITAL_D, vote(chain, 2))
-    assert VersionDecided(MODEL, 2, Status.FAILED_CANARY, "below its parent on the canary") in events
-    assert (current_version(chain), status_of(chain, 1)) == (1, Status.PROMOTED)
+    assert VersionDecided(MODEL, 2, VersionStatus.FAILED_CANARY, "below its parent on the canary") in events
+    assert (current_version(chain), status_of(chain, 1)) == (1, VersionStatus.PROMOTED)
     assert deviation_of(chain, LAB) == 0
 
 
 def test_a_version_exactly_at_the_canary_margin_is_promoted() -> None:
     chain = consortium.promoted()
-    assert status_of(chain, consortium.run_round(chain, canary_correct=88)) is Status.PROMOTED
+    assert status_of(chain, consortium.run_round(chain, canary_correct=88)) is VersionStatus.PROMOTED
 
 
 @pytest.mark.parametrize(
@@ -393,7 +393,7 @@ def test_a_verifier_that_disagrees_with_a_confirmed_version_earns_nothing() -> N
     chain = consortium.proposed()
     chain.submit(STAND_BY, vote(chain, 1, digest=ELSEWHERE))
     consortium.vote_all(chain, 1)
-    assert (status_of(chain, 1), deviation_of(chain, STAND_BY)) == (Status.PROMOTED, 0)
+    assert (status_of(chain, 1), deviation_of(chain, STAND_BY)) == (VersionStatus.PROMOTED, 0)
 
 
 def test_the_digest_of_a_candidate_covers_all_of_it() -> None:
@@ -413,4 +413,4 @@ def test_a_model_begins_with_the_terms_initial_version() -> None:
     chain = consortium.task_open()
     assert MODELS.at(chain.view, MODEL) == Model(TASK, current=0, latest=0)
     initial = version_of(chain, 0)
-    assert (initial.artefact, initial.status, initial.round) == (TERMS.initial, Status.PROMOTED, 0)
+    assert (initial.artefact, initial.status, initial.round) == (TERMS.initial, VersionStatus.PROMOTED, 0)

@@ -33,7 +33,7 @@ from contracts import reputation, rounds
 from contracts.governance import OpenTask, Propose
 from contracts.kernel import limits
 from contracts.kernel.types import Role
-from contracts.lineage import Status as VersionStatus
+from contracts.lineage import VersionStatus
 from contracts.reputation import SCORES, Score
 from contracts.rounds import (
     TASKS,
@@ -51,10 +51,10 @@ from contracts.rounds import (
     RoundClosed,
     RoundNotOpen,
     RoundOpened,
+    RoundStatus,
     RoundStillMoving,
     RoundUnderway,
     RoundVoided,
-    Status,
     TaskExists,
     TaskFull,
     TaskJoined,
@@ -211,7 +211,7 @@ def test_a_closed_round_is_under_way_until_every_aggregator_had_its_turn() -> No
     chain.refused(RoundUnderway, LAB, OpenRound(TASK))
     events = chain.submit(LAB, OpenRound(TASK))
     assert events[0] == RoundVoided(TASK, 1, "nobody proposed in time")
-    assert (round_of(chain, 1).status, round_of(chain, 2).status) == (Status.VOID, Status.OPEN)
+    assert (round_of(chain, 1).status, round_of(chain, 2).status) == (RoundStatus.VOID, RoundStatus.OPEN)
 
 
 @pytest.mark.vectors
@@ -350,7 +350,7 @@ def test_too_few_contributions_void_the_round(vector: VectorWriter) -> None:
     chain.advance(3 * PHASE_MS)
     events = vector.accepted(chain, LAB, CloseRound(TASK, 1))
     assert events == (RoundVoided(TASK, 1, "too few contributions"),)
-    assert round_of(chain).status is Status.VOID
+    assert round_of(chain).status is RoundStatus.VOID
 
 
 @pytest.mark.vectors
@@ -395,7 +395,7 @@ def test_a_version_that_fails_its_canary_decides_the_round_without_moving_the_ba
     chain = consortium.promoted()
     version = run_round(chain, canary_correct=50)
     assert consortium.status_of(chain, version) is VersionStatus.FAILED_CANARY
-    assert round_of(chain, 2).status is Status.DECIDED
+    assert round_of(chain, 2).status is RoundStatus.DECIDED
     assert TASKS.at(chain.view, TASK).base == 1
 
 

@@ -308,26 +308,26 @@ def test_the_results_of_a_block_cover_what_is_provable_and_nothing_else() -> Non
     assert "UNKNOWN_ROUND(task=breast-cancer, round=2)" in refused.log
 
 
-def test_a_ledger_takes_the_word_of_the_reader_it_is_given() -> None:
-    """A node remembers what it has verified; the core asks nothing of the bytes that the reader has answered."""
+def test_a_ledger_takes_the_word_of_the_transaction_it_is_given() -> None:
+    """A node remembers what it has verified; the core asks nothing twice of the same object."""
 
     class Forged(Transaction):
         is_authentic = False
 
     chain = consortium.founded()
     raw = chain.seal(HOSPITAL_A, A_KEY)
-    (result,), _ = transition.apply_block(chain.view, [raw], chain.next_block(), Forged)
+    (result,), _ = transition.apply_block(chain.view, [Forged(raw)], chain.next_block())
     assert result.code == BadSignature.code
     known = Transaction(raw)
     for _ in range(2):  # The same object decides the same, however much of it was worked out before.
-        assert transition.apply_tx(chain.view, raw, chain.next_block(), lambda _: known).code == 0
+        assert transition.apply_tx(chain.view, known, chain.next_block()).code == 0
 
 
 def test_an_unknown_keys_signature_is_not_verified(monkeypatch: pytest.MonkeyPatch) -> None:
     chain = consortium.founded()
     unknown = Transaction(chain.seal(HOSPITAL_A.worker, reserve()))
     monkeypatch.setattr(crypto, "verify", lambda *_: pytest.fail("verified"))
-    assert transition.apply_tx(chain.view, b"", chain.next_block(), lambda _: unknown).code == UnknownKey.code
+    assert transition.apply_tx(chain.view, unknown, chain.next_block()).code == UnknownKey.code
 
 
 def test_a_recheck_runs_no_handler_and_notices_what_ends_a_wait(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -335,14 +335,14 @@ def test_a_recheck_runs_no_handler_and_notices_what_ends_a_wait(monkeypatch: pyt
     raw, replayed = chain.seal(HOSPITAL_A, reserve()), chain.seal(HOSPITAL_B, reserve())
     chain.block(replayed)
     monkeypatch.setattr(transition, "_dispatch", lambda *_: pytest.fail("a handler"))
-    assert transition.recheck(chain.view, raw, chain.next_block()).code == 0
-    assert transition.recheck(chain.view, replayed, chain.next_block()).code == Replayed.code
-    assert transition.recheck(chain.view, raw[:-1], chain.next_block()).code == MalformedTransaction.code
+    assert transition.recheck(chain.view, Transaction(raw), chain.next_block()).code == 0
+    assert transition.recheck(chain.view, Transaction(replayed), chain.next_block()).code == Replayed.code
+    assert transition.recheck(chain.view, Transaction(raw[:-1]), chain.next_block()).code == MalformedTransaction.code
     late = BlockContext(chain.chain_id, chain.height + 100, chain.time_ms)
-    assert transition.recheck(chain.view, raw, late).code == Expired.code
+    assert transition.recheck(chain.view, Transaction(raw), late).code == Expired.code
     monkeypatch.undo()
     chain.submit(HOSPITAL_A, RevokeKey(HOSPITAL_A.worker.public))
-    refused = transition.recheck(chain.view, raw, chain.next_block())
+    refused = transition.recheck(chain.view, Transaction(raw), chain.next_block())
     assert (refused.code, refused.writes) == (KeyIsRevoked.code, ())
 
 

@@ -23,7 +23,7 @@ from campaigns.harness.consortium import (
     pass_proposal,
 )
 from contracts import identity, transition, validators
-from contracts.governance import Action, AdmitValidator, ProposalDecided, Propose, RemoveValidator, Status, Vote
+from contracts.governance import Action, AdmitValidator, ProposalDecided, ProposalStatus, Propose, RemoveValidator, Vote
 from contracts.identity import NotInPossession, UnknownOrganisation, WeakKey
 from contracts.kernel import Context, Rejected, crypto, limits
 from contracts.kernel.state import Overlay
@@ -93,7 +93,7 @@ def test_the_vote_that_completes_the_quorum_admits_a_validator(vector: VectorWri
     chain = one_vote_short(ADMISSION)
     events = vector.accepted(chain, MEMBERS[4], Vote(1, approve=True))
     public = HOSPITAL_C.validator.public
-    assert events[1:] == (ValidatorAdmitted(public, "hospital-c"), ProposalDecided(1, Status.PASSED, 0))
+    assert events[1:] == (ValidatorAdmitted(public, "hospital-c"), ProposalDecided(1, ProposalStatus.PASSED, 0))
     seated = SET.at(chain.view).validators
     assert [one.public for one in seated] == sorted(member.validator.public for member in (*OPERATORS, HOSPITAL_C))
     (admitted,) = (one for one in seated if one.public == public)
@@ -130,7 +130,7 @@ def test_an_admission_that_became_impossible_changes_nothing() -> None:
     before = SET.at(chain.view)
     for member in MEMBERS[1:5]:
         events = chain.submit(member, Vote(1, approve=True))
-    assert events[-1] == ProposalDecided(1, Status.FAILED, ValidatorExists.code)
+    assert events[-1] == ProposalDecided(1, ProposalStatus.FAILED, ValidatorExists.code)
     assert SET.at(chain.view) == before
 
 
@@ -138,7 +138,7 @@ def test_a_removed_validator_may_come_back_with_its_key() -> None:
     chain = five()
     pass_proposal(chain, RemoveValidator(HOSPITAL_C.validator.public))
     events = pass_proposal(chain, ADMISSION)
-    assert events[-1] == ProposalDecided(3, Status.PASSED, 0)
+    assert events[-1] == ProposalDecided(3, ProposalStatus.PASSED, 0)
 
 
 # --- refusals ---

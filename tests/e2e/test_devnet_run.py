@@ -24,7 +24,7 @@ from contracts import contributions, identity, lineage, privacy_budget, reputati
 from contracts.contributions import Commitment
 from contracts.identity import Key
 from contracts.kernel.types import Purpose
-from contracts.lineage import Status, Version
+from contracts.lineage import Version, VersionStatus
 from contracts.privacy_budget import Account
 from contracts.rounds import Progress, Round, Task
 from devnet import lifecycle
@@ -189,18 +189,27 @@ def test_no_process_died_and_nothing_unexpected_was_told(finished: Finished) -> 
 def test_every_round_came_to_a_decision(finished: Finished) -> None:
     ledger = finished.ledger
     assert sorted(ledger.rounds) == list(range(1, PLAN.last + 1))
-    assert {current.status for current in ledger.rounds.values()} == {rounds.Status.DECIDED}, finished.view.transcript
+    assert {current.status for current in ledger.rounds.values()} == {rounds.RoundStatus.DECIDED}, (
+        finished.view.transcript
+    )
 
 
 def test_one_version_is_promoted_one_was_refused_and_one_is_quarantined(finished: Finished) -> None:
     ledger = finished.ledger
     statuses = [version.status for version in ledger.versions.values()]
-    assert statuses.count(Status.PROMOTED) == statuses.count(Status.REFUSED) == statuses.count(Status.QUARANTINED) == 1
-    assert ledger.versions[ledger.model.current].status is Status.PROMOTED
+    assert (
+        statuses.count(VersionStatus.PROMOTED)
+        == statuses.count(VersionStatus.REFUSED)
+        == statuses.count(VersionStatus.QUARANTINED)
+        == 1
+    )
+    assert ledger.versions[ledger.model.current].status is VersionStatus.PROMOTED
     assert ledger.task.base == ledger.model.current
-    (refused,) = [version for version in ledger.versions.values() if version.status is Status.REFUSED]
+    (refused,) = [version for version in ledger.versions.values() if version.status is VersionStatus.REFUSED]
     assert (refused.proposer, refused.round) == PLAN.forges
-    (quarantined,) = [number for number, version in ledger.versions.items() if version.status is Status.QUARANTINED]
+    (quarantined,) = [
+        number for number, version in ledger.versions.items() if version.status is VersionStatus.QUARANTINED
+    ]
     assert (ledger.versions[quarantined].proposer, ledger.versions[quarantined].round) == ("lab-2", PLAN.stolen[1])
     line = ledger.promoted_line()
     assert quarantined not in line

@@ -30,7 +30,7 @@ from client_sdk.session import open_client, unlock
 from client_sdk.session.profile import load_profile
 from contracts import rounds, validators
 from contracts.contributions import Publish, Reserve
-from contracts.governance import OpenTask, ProposalDecided, Propose, Proposed, Status, Vote
+from contracts.governance import OpenTask, ProposalDecided, ProposalStatus, Propose, Proposed, Vote
 from contracts.identity import AddKey, NewKey, possession_statement
 from contracts.kernel import Message, crypto
 from contracts.lineage import Candidate, Judgement, candidate_digest
@@ -120,7 +120,7 @@ class Consortium:
     async def vote(self, number: int, *names: str) -> None:
         """Approve until it is decided, and see that it passed."""
         receipts = [await self.human[name].submit(Vote(number, approve=True)) for name in names]
-        assert receipts[-1].event(ProposalDecided).status is Status.PASSED
+        assert receipts[-1].event(ProposalDecided).status is ProposalStatus.PASSED
 
     async def go_on(self) -> None:
         """One round after the other, for ever."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scripts.setup.go_tools import adopt_stage, binary, build_stage, check_own_binary
-from scripts.setup.machine import Verdict
+from scripts.setup.machine import Fitness
 from scripts.setup.pins import Clone, GoTool, show_version
 from scripts.setup.screen import Screen
 from scripts.setup.stages import StageFailed, run_lanes
@@ -29,7 +29,7 @@ def test_a_binary_of_the_pinned_version_is_accepted(tool: GoTool, make_program: 
     path = make_program("node", form.format(show_version(tool.version)))
     finding = check_own_binary(tool, {tool.variable: str(path)})
     assert finding is not None
-    assert finding.verdict is Verdict.OK
+    assert finding.verdict is Fitness.OK
 
 
 @pytest.mark.parametrize("answer", ["0.38.25", "0.1.0", "", "{}-rc1", "{}0", "1{}"])
@@ -37,7 +37,7 @@ def test_a_binary_of_any_other_version_is_refused(tool: GoTool, make_program: Ma
     path = make_program("node", answer.format(show_version(tool.version)))
     finding = check_own_binary(tool, {tool.variable: str(path)})
     assert finding is not None
-    assert finding.verdict is Verdict.MISSING
+    assert finding.verdict is Fitness.MISSING
     assert show_version(tool.version) in finding.detail + finding.remedy
     assert tool.variable in finding.remedy
 
@@ -48,7 +48,7 @@ def test_a_named_binary_that_cannot_run_is_refused(tool: GoTool, tmp_path: Path)
     for named in (tmp_path / "nowhere", plain):
         finding = check_own_binary(tool, {tool.variable: str(named)})
         assert finding is not None
-        assert finding.verdict is Verdict.MISSING
+        assert finding.verdict is Fitness.MISSING
         assert "no program" in finding.detail
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from scripts.setup import python_env
-from scripts.setup.machine import Verdict, check_disk, check_go, check_python, show_size
+from scripts.setup.machine import Fitness, check_disk, check_go, check_python, show_size
 from scripts.setup.pins import Clone, show_version
 from scripts.setup.plan import Plan, look_around, make_plan
 from scripts.setup.stages import Stage
@@ -123,7 +123,7 @@ def test_atheris_is_installed_where_it_has_wheels_and_missed_nowhere(
 def test_a_full_disk_is_said_before_anything_is_downloaded(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 9 * 10**8, 10**8))
     plan = make_plan(clone, clone.go_tools, {}, with_train=False)
-    lacking = [finding for finding in look_around(clone, plan) if finding.verdict is Verdict.MISSING]
+    lacking = [finding for finding in look_around(clone, plan) if finding.verdict is Fitness.MISSING]
     assert [finding.subject for finding in lacking] == ["disk"]
     assert "100 MB free" in lacking[0].detail
     assert lacking[0].remedy
@@ -131,21 +131,21 @@ def test_a_full_disk_is_said_before_anything_is_downloaded(clone: Clone, monkeyp
 
 def test_needs_on_one_file_system_are_added_up(tmp_path: Path) -> None:
     free = shutil.disk_usage(tmp_path).free
-    assert check_disk([(tmp_path / "a", free // 4), (tmp_path / "b", free // 4)]).verdict is Verdict.OK
-    assert check_disk([(tmp_path / "a", free // 4), (tmp_path / "b", free)]).verdict is Verdict.MISSING
+    assert check_disk([(tmp_path / "a", free // 4), (tmp_path / "b", free // 4)]).verdict is Fitness.OK
+    assert check_disk([(tmp_path / "a", free // 4), (tmp_path / "b", free)]).verdict is Fitness.MISSING
 
 
 def test_a_python_without_ensurepip_needs_uv(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert check_python(None).verdict is Verdict.MISSING
+    assert check_python(None).verdict is Fitness.MISSING
     assert "python3-venv" in check_python(None).remedy
-    assert check_python(tmp_path / "uv").verdict is Verdict.OK
+    assert check_python(tmp_path / "uv").verdict is Fitness.OK
 
 
 def test_a_processor_without_a_packaged_go_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
-    assert check_go(None, (1, 26, 5)).verdict is Verdict.MISSING
-    assert check_go((Path("go"), (1, 26, 8)), (1, 26, 5)).verdict is Verdict.OK
+    assert check_go(None, (1, 26, 5)).verdict is Fitness.MISSING
+    assert check_go((Path("go"), (1, 26, 8)), (1, 26, 5)).verdict is Fitness.OK
 
 
 def test_an_environment_is_adopted_only_where_it_was_made(tmp_path: Path) -> None:

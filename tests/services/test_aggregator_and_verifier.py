@@ -17,7 +17,7 @@ from client_sdk.payloads.errors import StoreUnavailable
 from client_sdk.rpc import NodeUnavailable
 from client_sdk.training import participant
 from contracts import lineage, rounds
-from contracts.lineage import Candidate, Status
+from contracts.lineage import Candidate, VersionStatus
 from contracts.models import RaiseAlarm
 from contracts.reputation import CHANGES, Verdict
 from contracts.rounds import NotYourTask, Progress
@@ -110,14 +110,14 @@ class Stage:
     def is_decided(self, number: int) -> Callable[[], bool]:
         def decided() -> bool:
             current = self.round(number)
-            return current is not None and current.status is rounds.Status.DECIDED
+            return current is not None and current.status is rounds.RoundStatus.DECIDED
 
         return decided
 
     def round(self, number: int) -> rounds.Round | None:
         return rounds.ROUNDS.get(self.world.chain.view, (TASK, number))
 
-    def versions(self) -> list[tuple[str, Status]]:
+    def versions(self) -> list[tuple[str, VersionStatus]]:
         view = self.world.chain.view
         latest = lineage.MODELS.at(view, MODEL).latest
         found = [lineage.VERSIONS.at(view, (MODEL, number)) for number in range(1, latest + 1)]
@@ -131,7 +131,7 @@ def a_lie(candidate: Candidate) -> Candidate:
 def test_two_rounds_run_by_themselves_and_every_version_is_confirmed_by_recomputation(world: World) -> None:
     stage = Stage(world)
     stage.run([stage.aggregator().run(), *stage.verifiers(), *stage.hospitals()], until=stage.is_decided(2))
-    assert stage.versions() == [(LAB.name, Status.SUPERSEDED), (LAB.name, Status.PROMOTED)]
+    assert stage.versions() == [(LAB.name, VersionStatus.SUPERSEDED), (LAB.name, VersionStatus.PROMOTED)]
     assert stage.said.count("opened round 1") == stage.said.count("closed round 1") == 1
     assert stage.said.count("proposed a version for round 1") == 1
     assert "confirmed version 1 proposed by lab" in stage.said
@@ -141,7 +141,7 @@ def test_a_lie_is_contradicted_the_stand_by_proposes_the_truth_and_the_first_one
     stage = Stage(world)
     liar, honest = stage.aggregator(forge=a_lie), stage.aggregator(STAND_BY)
     stage.run([liar.run(), honest.run(), *stage.verifiers(), *stage.hospitals()], until=stage.is_decided(1))
-    assert stage.versions() == [(LAB.name, Status.REFUSED), (STAND_BY.name, Status.PROMOTED)]
+    assert stage.versions() == [(LAB.name, VersionStatus.REFUSED), (STAND_BY.name, VersionStatus.PROMOTED)]
     assert "contradicted version 1 proposed by lab" in stage.said
     assert consortium.deviation_of(world.chain, LAB) <= CHANGES[Verdict.FALSE_PROPOSAL] + 2 * CHANGES[Verdict.CONFIRMED]
 
@@ -149,7 +149,7 @@ def test_a_lie_is_contradicted_the_stand_by_proposes_the_truth_and_the_first_one
 def test_a_stand_by_runs_the_task_alone_when_the_first_aggregator_never_comes(world: World) -> None:
     stage = Stage(world)
     stage.run([stage.aggregator(STAND_BY).run(), *stage.verifiers(), *stage.hospitals()], until=stage.is_decided(2))
-    assert stage.versions()[0] == (STAND_BY.name, Status.SUPERSEDED)
+    assert stage.versions()[0] == (STAND_BY.name, VersionStatus.SUPERSEDED)
 
 
 def test_an_aggregator_killed_after_every_transaction_neither_loses_nor_repeats_one(world: World) -> None:
@@ -165,7 +165,7 @@ def test_an_aggregator_killed_after_every_transaction_neither_loses_nor_repeats_
             await asyncio.wait([program])
 
     stage.run([lives(), *stage.verifiers(), *stage.hospitals()], until=stage.is_decided(2))
-    assert [status for _, status in stage.versions()] == [Status.SUPERSEDED, Status.PROMOTED]
+    assert [status for _, status in stage.versions()] == [VersionStatus.SUPERSEDED, VersionStatus.PROMOTED]
 
 
 def test_a_round_with_a_drop_out_is_closed_after_the_deadline_with_the_others(world: World) -> None:
@@ -228,7 +228,7 @@ def test_a_round_without_enough_good_payloads_passes_and_the_next_one_opens(worl
     )
     first = stage.round(1)
     assert first is not None
-    assert first.status is rounds.Status.VOID
+    assert first.status is rounds.RoundStatus.VOID
     assert stage.versions() == []
     assert sum("nothing to propose in round 1" in text for text in stage.said) == 2
 
@@ -236,7 +236,7 @@ def test_a_round_without_enough_good_payloads_passes_and_the_next_one_opens(worl
 def test_a_task_that_had_all_its_rounds_ends_the_program(world: World) -> None:
     stage = Stage(world)
     task = rounds.TASKS.at(world.chain.view, TASK)
-    over = replace(consortium.round_of(consortium.closed()), status=rounds.Status.VOID)
+    over = replace(consortium.round_of(consortium.closed()), status=rounds.RoundStatus.VOID)
     last = world.task.terms.max_rounds
     world.chain.given(rounds.TASKS.put(TASK, replace(task, rounds=last)), rounds.ROUNDS.put((TASK, last), over))
     world.chain.block()
@@ -297,7 +297,7 @@ def test_an_outage_costs_an_aggregator_a_block_and_no_more(
     aggregator = stage.aggregator(LAB, gatherer)
     stage.run([aggregator.run(), *stage.verifiers(), *stage.hospitals()], until=stage.is_decided(1))
     assert faulty.raised == 1
-    assert stage.versions() == [(LAB.name, Status.PROMOTED)]
+    assert stage.versions() == [(LAB.name, VersionStatus.PROMOTED)]
 
 
 @pytest.mark.parametrize(("where", "method", "error"), FAULTS, ids=[f"{one[0]}.{one[1]}" for one in FAULTS])
@@ -339,7 +339,7 @@ def test_a_probe_that_finds_something_raises_one_alarm_and_a_quorum_of_them_quar
     watchful = [stage.verifier(member, probe=probe).run() for member in (*HOSPITALS, STAND_BY)]
     stage.run(
         [stage.aggregator(pause=lambda: stage.round(1) is not None).run(), *watchful, *stage.hospitals()],
-        until=lambda: stage.versions()[:1] == [(LAB.name, Status.QUARANTINED)],
+        until=lambda: stage.versions()[:1] == [(LAB.name, VersionStatus.QUARANTINED)],
     )
     assert lineage.MODELS.at(world.chain.view, MODEL).current == 0
     assert all(stage.said.count(text) <= 5 for text in stage.said if "alarm" in text)
@@ -355,7 +355,7 @@ def test_an_alarm_that_was_not_decided_is_raised_again(world: World, monkeypatch
         watchful.append(stage.verifier(member, gatherer, probe=lambda _network, _canary: ("found", b"it")).run())
     stage.run(
         [stage.aggregator(pause=lambda: stage.round(1) is not None).run(), *watchful, *stage.hospitals()],
-        until=lambda: stage.versions()[:1] == [(LAB.name, Status.QUARANTINED)],
+        until=lambda: stage.versions()[:1] == [(LAB.name, VersionStatus.QUARANTINED)],
     )
 
 

@@ -12,7 +12,7 @@ from campaigns.harness.chain import BLOCK_MS, BlockStep, Chain, Member
 from campaigns.harness.consortium import HOSPITALS, LAB, MODEL, STAND_BY, TASK, TERMS
 from contracts import lineage, rounds, transition
 from contracts.kernel import Message
-from contracts.lineage import Status
+from contracts.lineage import VersionStatus
 from contracts.models import NotYourTurn, ReportStolenKey
 from contracts.reputation import Verdict
 from contracts.rounds import CloseRound, OpenRound, Progress
@@ -110,7 +110,7 @@ class Aggregators(RuleBasedStateMachine):
             (version.round, version.proposer)
             for number in range(1, lineage.MODELS.at(self.chain.view, MODEL).latest + 1)
             for version in [lineage.VERSIONS.at(self.chain.view, (MODEL, number))]
-            if version.status not in (Status.QUARANTINED, Status.ROLLED_BACK)
+            if version.status not in (VersionStatus.QUARANTINED, VersionStatus.ROLLED_BACK)
         ]
         assert len(standing) == len(set(standing))
 

@@ -10,7 +10,7 @@ import pytest
 
 from campaigns.harness import consortium
 from campaigns.harness.consortium import DATASET, HOSPITAL_A, LAB, TASK
-from client_sdk.client import LedgerClient, NoSigner, NotDecided, Receipt, Signed
+from client_sdk.client import AcceptedTx, LedgerClient, NoSigner, NotDecided, Signed
 from client_sdk.client import client as client_module
 from client_sdk.client.client import VALIDITY_BLOCKS
 from client_sdk.light import CannotVerify, TrustExpired, TxResult, VerificationFailed
@@ -91,22 +91,22 @@ class ScriptedNode:
         return DecidedTx(self.sent[0], self.included_at, 0, TxResult(*(self.proved or self.result)))
 
 
-def send(node: ScriptedNode, valid_until: int = 50) -> Receipt:
+def send(node: ScriptedNode, valid_until: int = 50) -> AcceptedTx:
     ledger = LedgerClient(node, node, "chain", None)  # type: ignore[arg-type]
-    receipt = asyncio.run(ledger.send(Signed(b"the signed bytes", valid_until)))
+    accepted = asyncio.run(ledger.send(Signed(b"the signed bytes", valid_until)))
     assert set(node.sent) == {b"the signed bytes"}, "other bytes were sent"
-    return receipt
+    return accepted
 
 
 # What became of it ------------------------------------------------------------------------------
 
 
 def test_an_accepted_transaction_gives_its_height_and_typed_events() -> None:
-    receipt = send(ScriptedNode([ACCEPTED], included_at=13))
-    assert receipt == Receipt(crypto.sha256(b"the signed bytes"), 13, (EVENT,))
-    assert receipt.event(RoundOpened) is receipt.events[0]
+    accepted = send(ScriptedNode([ACCEPTED], included_at=13))
+    assert accepted == AcceptedTx(crypto.sha256(b"the signed bytes"), 13, (EVENT,))
+    assert accepted.event(RoundOpened) is accepted.events[0]
     with pytest.raises(LookupError, match="Reserved"):
-        receipt.event(Reserved)
+        accepted.event(Reserved)
 
 
 def test_a_refusal_of_checktx_is_raised_at_once_with_its_type_and_facts() -> None:
@@ -297,13 +297,13 @@ def on_ledger(do: Callable[[LocalNode], Any]) -> tuple[LocalNode, Any]:
 
 
 def test_submitting_signs_sends_and_reads_the_events_back() -> None:
-    node, receipt = on_ledger(lambda node: node.client(HOSPITAL_A.worker).submit(consortium.reserve()))
-    assert receipt.event(Reserved).organisation == HOSPITAL_A.name
-    assert (receipt.height, len(node.sent)) == (node.chain.height, 1)
+    node, accepted = on_ledger(lambda node: node.client(HOSPITAL_A.worker).submit(consortium.reserve()))
+    assert accepted.event(Reserved).organisation == HOSPITAL_A.name
+    assert (accepted.height, len(node.sent)) == (node.chain.height, 1)
 
 
 def test_sending_the_same_bytes_twice_gives_the_same_receipt_and_one_transaction() -> None:
-    async def twice(node: LocalNode) -> tuple[Receipt, Receipt]:
+    async def twice(node: LocalNode) -> tuple[AcceptedTx, AcceptedTx]:
         ledger = node.client(HOSPITAL_A.worker)
         one = await ledger.sign(consortium.reserve())
         return await ledger.send(one), await ledger.send(one)

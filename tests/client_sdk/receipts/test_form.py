@@ -28,7 +28,7 @@ from client_sdk.receipts import (
     form,
     verify,
 )
-from client_sdk.receipts.cbor import Reader
+from client_sdk.receipts.cbor import CborReader
 from client_sdk.receipts.errors import Part
 from contracts.kernel import crypto
 
@@ -218,7 +218,7 @@ def vote_bytes(chain_id, height, number, block_hash, total, parts_hash, time_ns)
 def test_items_are_written_as_another_library_writes_them_and_read_back(number, octets, text):
     raw = cbor.array((cbor.uint(number), cbor.octets(octets), cbor.text(text), cbor.NULL))
     assert raw == cbor2.dumps([number, octets, text, None], canonical=True)
-    reader = Reader(raw, Part.FILE)
+    reader = CborReader(raw, Part.FILE)
     assert reader.array(4, 4) == 4
     assert (reader.uint(2**64 - 1), reader.octets(300), reader.text(300)) == (number, octets, text)
     assert reader.skips(cbor.NULL)
@@ -228,25 +228,25 @@ def test_items_are_written_as_another_library_writes_them_and_read_back(number, 
 @pytest.mark.parametrize("raw", ["1817", "190017", "1a00000017", "1b0000000000000017", "1c", "1f", "37", "f6", ""])
 def test_a_number_has_one_spelling(raw):
     with pytest.raises(ReceiptUnreadable):
-        Reader(bytes.fromhex(raw), Part.FILE).uint(2**64 - 1)
+        CborReader(bytes.fromhex(raw), Part.FILE).uint(2**64 - 1)
 
 
 @pytest.mark.parametrize("raw", ["5f4101ff", "5801ff", "42ff", "5bffffffffffffffff", "61ff", "6101"])
 def test_a_string_has_one_spelling_and_a_true_length(raw):
     with pytest.raises(ReceiptUnreadable):
-        Reader(bytes.fromhex(raw), Part.FILE).octets(2**64 - 1)
+        CborReader(bytes.fromhex(raw), Part.FILE).octets(2**64 - 1)
 
 
 def test_bounds_hold_and_the_part_is_named():
-    reader = Reader(cbor.uint(7), Part.COMMIT)
+    reader = CborReader(cbor.uint(7), Part.COMMIT)
     with pytest.raises(ReceiptUnreadable, match=r"commit: 7 before byte 1, allowed are 8 to 9"):
         reader.uint(9, 8)
     with pytest.raises(ReceiptUnreadable, match="not ASCII"):
-        Reader(b"\x61\xff", Part.FILE).text(9)
+        CborReader(b"\x61\xff", Part.FILE).text(9)
     with pytest.raises(ReceiptUnreadable, match="3 items"):
-        Reader(b"\x83", Part.FILE).array(2)
+        CborReader(b"\x83", Part.FILE).array(2)
     with pytest.raises(ReceiptUnreadable, match="1 bytes follow"):
-        Reader(b"\0", Part.FILE).finish()
+        CborReader(b"\0", Part.FILE).finish()
     with pytest.raises(ValueError, match="64 bits"):
         cbor.uint(2**64)
 

@@ -7,7 +7,7 @@ import pytest
 from client_sdk import light
 from client_sdk.receipts import GenesisTrust, ReceiptError, ReceiptInvalid, ReceiptNotTrusted, SignedBlock
 from client_sdk.receipts.blocks import read_block, write_block
-from client_sdk.receipts.cbor import Reader
+from client_sdk.receipts.cbor import CborReader
 from client_sdk.receipts.errors import Part
 from client_sdk.receipts.verify import _check_block
 from tests.client_sdk.light.test_recorded import HEIGHTS, RECORDED, signed, validators
@@ -17,7 +17,7 @@ CHAIN_ID = BLOCKS[0].header.chain_id
 
 
 def read(raw: bytes) -> SignedBlock:
-    reader = Reader(raw, Part.CHAIN)
+    reader = CborReader(raw, Part.CHAIN)
     block = read_block(reader)
     reader.finish()
     return block

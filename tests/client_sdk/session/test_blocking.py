@@ -210,7 +210,7 @@ def test_a_model_loads_by_its_promoted_version_or_a_named_one(door: Door, ledger
 
 def test_a_quarantined_version_is_never_loaded(door: Door, ledger: Ledger) -> None:
     version = consortium.version_of(door.world.chain, 0)
-    door.world.chain.given(lineage.VERSIONS.put((MODEL, 0), replace(version, status=lineage.Status.QUARANTINED)))
+    door.world.chain.given(lineage.VERSIONS.put((MODEL, 0), replace(version, status=lineage.VersionStatus.QUARANTINED)))
     with pytest.raises(VersionUnfit, match="quarantined"):
         ledger.load(MODEL)
 

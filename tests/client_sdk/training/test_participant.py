@@ -24,7 +24,7 @@ from contracts.contributions import COMMITMENTS, NotPrivate
 from contracts.identity import KeyIsRevoked, RevokeKey
 from contracts.kernel import crypto
 from contracts.privacy_budget import NOTHING, Account, BudgetExceeded
-from contracts.rounds import DeadlinePassed, NotSelected, Progress, Status, UnknownRound
+from contracts.rounds import DeadlinePassed, NotSelected, Progress, RoundStatus, UnknownRound
 from contracts.terms import price_of
 from contracts.transition import parse
 from learning.entropy import ReproducibleEntropy
@@ -395,7 +395,7 @@ def test_a_round_without_a_seat_for_the_dataset_is_not_offered(world: World) -> 
 def test_the_rounds_end_with_the_task(world: World) -> None:
     task = rounds.TASKS.at(world.chain.view, TASK)
     last = world.task.terms.max_rounds
-    over = consortium.replace(rounds.ROUNDS.at(world.chain.view, (TASK, 1)), status=Status.DECIDED)
+    over = consortium.replace(rounds.ROUNDS.at(world.chain.view, (TASK, 1)), status=RoundStatus.DECIDED)
     world.chain.given(
         rounds.TASKS.put(TASK, consortium.replace(task, rounds=last)), rounds.ROUNDS.put((TASK, last), over)
     )

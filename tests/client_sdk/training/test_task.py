@@ -17,7 +17,7 @@ from client_sdk.training.artefacts import ArtefactRefused
 from client_sdk.training.task import VersionUnfit, load_canary, load_version, open_task, recipients
 from contracts import lineage, rounds
 from contracts.identity import UnknownOrganisation
-from contracts.lineage import Status, Version
+from contracts.lineage import Version, VersionStatus
 from contracts.models import ProposeVersion
 from contracts.rounds import CloseRound, UnknownTask
 from learning import fixed
@@ -66,15 +66,26 @@ def test_versions_load_from_the_initial_one_to_the_promoted_one(world: World) ->
     promote(world)
     promote(world)
     loaded = [load(world, number) for number in range(3)]
-    assert [version.status for version, _ in loaded] == [Status.SUPERSEDED, Status.SUPERSEDED, Status.PROMOTED]
+    assert [version.status for version, _ in loaded] == [
+        VersionStatus.SUPERSEDED,
+        VersionStatus.SUPERSEDED,
+        VersionStatus.PROMOTED,
+    ]
     assert not loaded[0][1].any()
     assert (loaded[1][1] != loaded[2][1]).any()
 
 
 @pytest.mark.parametrize(
-    "status", [Status.PROPOSED, Status.REFUSED, Status.FAILED_CANARY, Status.QUARANTINED, Status.ROLLED_BACK]
+    "status",
+    [
+        VersionStatus.PROPOSED,
+        VersionStatus.REFUSED,
+        VersionStatus.FAILED_CANARY,
+        VersionStatus.QUARANTINED,
+        VersionStatus.ROLLED_BACK,
+    ],
 )
-def test_a_version_that_may_not_be_used_is_refused_by_its_status(world: World, status: Status) -> None:
+def test_a_version_that_may_not_be_used_is_refused_by_its_status(world: World, status: VersionStatus) -> None:
     promote(world)
     change(world, 1, status=status)
     with pytest.raises(VersionUnfit, match=f"version 1 of {MODEL} is {status}"):

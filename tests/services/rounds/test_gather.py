@@ -325,7 +325,7 @@ def test_nothing_is_computed_on_a_base_version_that_fell(scene: Scene) -> None:
     scene.honest(*HOSPITALS)
     scene.close()
     version = lineage.VERSIONS.at(scene.world.chain.view, (MODEL, 0))
-    fallen = replace(version, status=lineage.Status.QUARANTINED)
+    fallen = replace(version, status=lineage.VersionStatus.QUARANTINED)
     scene.world.chain.given(lineage.VERSIONS.put((MODEL, 0), fallen))
     with pytest.raises(VersionUnfit):
         asyncio.run(scene.gatherer().recompute(scene.number))

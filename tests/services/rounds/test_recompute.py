@@ -55,7 +55,7 @@ def round_of(*names: str, weights: Sequence[int] = (), progress: Progress = Prog
         Seat(name, DATASET, weight, progress)
         for name, weight in zip(names, weights or [1024] * len(names), strict=True)
     )
-    return Round(BASE.number, rounds.Status.CLOSED, 1, 2, 3, 4, 5, seats)
+    return Round(BASE.number, rounds.RoundStatus.CLOSED, 1, 2, 3, 4, 5, seats)
 
 
 def recomputed(
