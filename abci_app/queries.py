@@ -14,6 +14,9 @@ this node until each value is read with its proof.
 hold, and the oldest height that can be asked for. ``merkle.root_of_stores`` of them is the next header's application
 hash.
 
+A height that is not there yet, or not kept any more, has a code of its own: two versions are kept, so whoever reads
+many paths at one height has the time of one block for it, and begins again at a newer one.
+
 Absence is an empty value with code 0, and with ``prove`` a proof of its own (``contracts.kernel.absence``).
 CometBFT's light proxy takes any other code for an error, and cannot verify absence at all.
 """
@@ -34,6 +37,7 @@ SCAN_LIMIT = 500
 SCAN_BYTES = 512 * 1024
 BAD_QUERY = 1
 TOO_EARLY = 2  # Ask again after the next block.
+NOT_KEPT = 3  # Ask for a newer height.
 _STORE, _KEY = "/store/", "/key"
 
 
@@ -47,6 +51,12 @@ class _TooEarly(_Refused):
     """A query that the next block will answer."""
 
     code = TOO_EARLY
+
+
+class _NotKept(_Refused):
+    """A query for a version that is gone."""
+
+    code = NOT_KEPT
 
 
 class _Range(NamedTuple):
@@ -83,8 +93,10 @@ def _value(request: m.RequestQuery, store: Store, tree: StateTree) -> m.Response
             body_of = snapshot.get
         elif height == newest - 1:
             body_of = snapshot.get_previous
+        elif height > newest:
+            raise _TooEarly(f"height {height} is not there yet; {newest} is the newest")
         else:
-            raise _Refused(f"height {height} is not kept; {max(0, newest - 1)} and {newest} are")
+            raise _NotKept(f"height {height} is not kept; {max(0, newest - 1)} and {newest} are")
         body = body_of(path)
         operators = _operators(tree, path, height, body, body_of) if request.prove else ()
     response = m.ResponseQuery(key=request.data, height=height)
@@ -104,7 +116,9 @@ def _operators(
     try:
         version = tree.at(height)
         return (version.prove(path) if body is not None else version.prove_absence(path, body_of)).encode()
-    except (PathAbsent, PathPresent, VersionNotKept, ValueError) as error:
+    except VersionNotKept as error:
+        raise _NotKept(f"no proof at height {height}: {error}") from error
+    except (PathAbsent, PathPresent, ValueError) as error:
         raise _Refused(f"no proof at height {height}: {error}") from error
 
 

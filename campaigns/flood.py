@@ -33,6 +33,7 @@ from client_sdk.client import LedgerClient
 from client_sdk.payloads.store import StoreKind
 from client_sdk.reads import queries
 from client_sdk.rpc import RpcClient, RpcError
+from client_sdk.secrets.keys import SigningKey, new_signing_key
 from client_sdk.session import open_client, unlock
 from client_sdk.session.profile import find_profile
 from contracts import rounds
@@ -134,21 +135,21 @@ class Stage:
         flooder, worker = self.clients[FLOODER], self.rings[FLOODER].signing("worker")
         dataset = RegisterDataset(consortium.DATASET, consortium.DATA_CLASS, 10 * 10**9, consortium.DELTA_INVERSE)
         await asyncio.gather(
-            flooder.submit(AddKey(self._enrolment(FLOODER, worker.seed))),
+            flooder.submit(AddKey(self._enrolment(FLOODER, worker))),
             flooder.submit(dataset),
             *(self._enrol(name) for name in REVOKERS),
         )
         await asyncio.gather(*(self._open(terms(number)) for number in range(self.plan.tasks)))
 
     async def _enrol(self, name: str) -> None:
-        seeds = [secrets.token_bytes(32) for _ in range(min(self.plan.keys, limits.KEYS_PER_ORGANISATION - 3))]
-        self.spare[name] = [crypto.public_key(seed) for seed in seeds]
-        await asyncio.gather(*(self.clients[name].submit(AddKey(self._enrolment(name, seed))) for seed in seeds))
+        count = min(self.plan.keys, limits.KEYS_PER_ORGANISATION - 3)
+        spare = [new_signing_key("spare", Purpose.WORKLOAD) for _ in range(count)]
+        self.spare[name] = [key.public for key in spare]
+        await asyncio.gather(*(self.clients[name].submit(AddKey(self._enrolment(name, key))) for key in spare))
 
-    def _enrolment(self, name: str, seed: bytes) -> NewKey:
-        public = crypto.public_key(seed)
-        statement = possession_statement(self.chain_id, name, public, Purpose.WORKLOAD)
-        return NewKey(public, Purpose.WORKLOAD, "spare", crypto.sign(seed, statement))
+    def _enrolment(self, name: str, key: SigningKey) -> NewKey:
+        statement = possession_statement(self.chain_id, name, key.public, Purpose.WORKLOAD)
+        return NewKey(key.public, Purpose.WORKLOAD, "spare", key.sign(statement))
 
     async def _open(self, agreed: Terms) -> None:
         opened = await self.clients[FLOODER].submit(Propose(OpenTask(agreed)))
@@ -166,8 +167,8 @@ class Order:
 
     chain_id: str
     addresses: tuple[str, ...]
-    human: bytes
-    worker: bytes
+    human: SigningKey
+    worker: SigningKey
     tasks: int
 
 
@@ -309,8 +310,8 @@ async def measure(home: Path, plan: Plan) -> dict[str, object]:
         spawn = multiprocessing.get_context("spawn")
         stop, report = spawn.Event(), spawn.Queue()
         ring = stage.rings[FLOODER]
-        seeds = ring.signing("human").seed, ring.signing("worker").seed
-        order = Order(stage.chain_id, tuple(stage.addresses), *seeds, plan.tasks)
+        signers = ring.signing("human"), ring.signing("worker")
+        order = Order(stage.chain_id, tuple(stage.addresses), *signers, plan.tasks)
         process = spawn.Process(target=flood, args=(order, stop, report), daemon=True)
         process.start()
         try:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from client_sdk.secrets.keys import Keyring
     from client_sdk.session import Session
     from client_sdk.session.profile import Profile
-    from contracts.kernel import Message
+    from contracts.kernel import Message, View
     from devnet.layout import Layout
 
 T = TypeVar("T")
@@ -42,6 +42,10 @@ class Access:
         from client_sdk.session import open_client
 
         return self._run(open_client(self.profile(), trust_node=_believed()), work, "reading the ledger")
+
+    def ask(self, rule: "Callable[[View], T]") -> T:
+        """What a function of the ledger answers on its newest proved state; no key is needed."""
+        return self.read(lambda client: client.ask(rule))
 
     def act(self, key: str, work: "Callable[[LedgerClient, Keyring], Awaitable[T]]") -> T:
         """Act with a key of the organisation; ``key`` is its name unless ``--as`` has one."""

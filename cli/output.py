@@ -23,6 +23,8 @@ from .trust import unverified
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+    from .reading import Listing
+
 SCHEMA_VERSION = 1
 _PIPE_COLUMNS = 10_000  # A table in a pipe is never cut or wrapped.
 
@@ -61,12 +63,15 @@ class Line:
 Block = Fields | Rows | Line
 
 
-def emit(output: Format, data: Any, *blocks: Block) -> None:
-    """Print a command's whole result. In jsonl a list has one line for each item."""
+def emit(output: Format, data: Any, *blocks: Block, listed: "Listing[Any] | None" = None) -> None:
+    """Print a command's whole result. In jsonl a list has one line for each item. ``listed``: how whole a list is."""
     if output is Format.TXT:
-        _print(blocks)
+        _print((*blocks, *(listed.lines() if listed is not None else ())))
     elif output is Format.JSON:
-        write_json(sys.stdout, {"schema_version": SCHEMA_VERSION, "status": "ok", **_mark(), "data": plain(data)})
+        write_json(
+            sys.stdout,
+            {"schema_version": SCHEMA_VERSION, "status": "ok", **_mark(), **_whole(listed), "data": plain(data)},
+        )
     else:
         for item in data if isinstance(data, (list, tuple)) else (data,):
             _write_line(item)
@@ -158,6 +163,10 @@ def _write_line(item: Any) -> None:
 
 def _mark() -> dict[str, bool]:
     return {"verified": False} if unverified() else {}
+
+
+def _whole(listed: "Listing[Any] | None") -> dict[str, Any]:
+    return {} if listed is None else {"listed": listed.mark}
 
 
 def printable(text: object) -> str:

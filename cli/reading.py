@@ -1,35 +1,90 @@
-"""Reading many records: the names a node knows, then every value proved.
+"""Lists as whole as the ledger's rules can show them: names from a node, everything else proved, all at one height.
 
-Left to others: what is shown of them (the nouns).
+A node can leave a name out of a scan; it cannot change what stands under one. Where the rules count what there is, the
+count is proved too, and a list that falls short says so. Where they keep none, the list says that instead. What the
+rules number (rounds, versions, proposals) or list themselves (models) needs no scan and lacks nothing.
+
+Left to others: what is shown of it (the nouns).
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Final, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from .output import Line
 
 if TYPE_CHECKING:
     from client_sdk.client import LedgerClient
-    from contracts.kernel import Map
+    from contracts.kernel import Map, View
 
 R = TypeVar("R")
-K = TypeVar("K")
 T = TypeVar("T")
-_AT_ONCE: Final = 8
+Name = tuple[str, ...]
+_RETRIES: Final = 2  # Something may be added between the scan and the proofs.
 
 
-async def records(client: "LedgerClient", state: "Map[R]", prefix: str = "") -> list[tuple[tuple[str, ...], R]]:
-    """All records under a prefix, with their keys. A node can leave some out, but not change any."""
-    names = await client.keys(state, prefix)  # Text as in paths: hexadecimal, padded numbers; ``get`` takes it so.
-    found = await each(names, lambda name: client.get(state, name))
-    return [(name, record) for name, record in zip(names, found, strict=True) if record is not None]
+@dataclass(frozen=True)
+class Listing(Generic[T]):
+    """What was found, and how many the ledger counts: None where its rules keep no count."""
+
+    entries: tuple[T, ...]
+    counted: int | None
+
+    @property
+    def mark(self) -> dict[str, int | None]:
+        """For programs."""
+        return {"shown": len(self.entries), "counted": self.counted}
+
+    def lines(self) -> tuple[Line, ...]:
+        """For people: nothing where nothing can be missing."""
+        if self.counted is None:
+            return (Line("The ledger keeps no count of these: the node that was asked may have left some out."),)
+        short = self.counted - len(self.entries)
+        if short:
+            return (
+                Line(f"INCOMPLETE: the ledger counts {self.counted}, the node left out {short}. Ask another node."),
+            )
+        return ()
 
 
-async def each(keys: Sequence[K], read: Callable[[K], Awaitable[T]]) -> list[T]:
-    """One read for each key, a few at a time, in order."""
-    turns = asyncio.Semaphore(_AT_ONCE)
+def whole(entries: Iterable[T]) -> Listing[T]:
+    """A list of what the rules number or list themselves."""
+    found = tuple(entries)
+    return Listing(found, len(found))
 
-    async def one(key: K) -> T:
-        async with turns:
-            return await read(key)
 
-    return list(await asyncio.gather(*map(one, keys)))
+async def listing(
+    client: "LedgerClient",
+    state: "Map[R]",
+    read: "Callable[[View, Sequence[Name], int], tuple[Sequence[T], int | None]]",
+    *,
+    prefix: str = "",
+) -> Listing[T]:
+    """The entries of a map: ``read(view, names, block time)`` gives them and their count, all on one proved state.
+
+    ``names`` are those that a node knows under the prefix. ``read`` runs more than once.
+    """
+    found = await _listed(client, state, read, prefix)
+    for _ in range(_RETRIES):
+        if found.counted in (None, len(found.entries)):
+            break
+        found = await _listed(client, state, read, prefix)
+    return found
+
+
+async def _listed(
+    client: "LedgerClient",
+    state: "Map[R]",
+    read: "Callable[[View, Sequence[Name], int], tuple[Sequence[T], int | None]]",
+    prefix: str,
+) -> Listing[T]:
+    names = [name for name, _ in await client.scan(state, prefix)]
+    async with client.at() as view:
+        entries, counted = await view.run(lambda proved: read(proved, names, view.time_ms))
+    return Listing(tuple(entries), counted)
+
+
+def present(state: "Map[R]", view: "View", names: Sequence[Name]) -> list[tuple[Name, R]]:
+    """The records under these names; a name of which nothing is proved is left out."""
+    found = ((name, state.get(view, name)) for name in names)
+    return [(name, record) for name, record in found if record is not None]

@@ -7,38 +7,37 @@ from .output import Fields, Rows
 
 if TYPE_CHECKING:
     from client_sdk.session import Session
+    from contracts.kernel import View
     from contracts.lineage import Version
+    from contracts.rounds import Round
     from services.rounds.gather import Gatherer
     from services.rounds.recompute import Recomputed
 
 
 async def closed_round(session: "Session", task: str) -> int:
     """The number of the last round, which waits for a proposal."""
-    from contracts import rounds
+    from contracts.rounds import RoundStatus
 
-    state = await session.client.get(rounds.TASKS, task)
-    if state is None:
-        raise rounds.UnknownTask(task=task)
-    current = await session.client.get(rounds.ROUNDS, (task, state.rounds))  # Round 0 is none.
-    if current is None or current.status is not rounds.RoundStatus.CLOSED:
-        status = f"round {state.rounds} is {current.status}" if current else "no round was opened"
+    number, current = await session.client.ask(lambda view: _last_round(view, task))
+    if current is None or current.status is not RoundStatus.CLOSED:
+        status = f"round {number} is {current.status}" if current else "no round was opened"
         hint = f"Wait until a round is closed: fedledger round watch {task}"
         raise CliError("NOTHING_TO_DO", f"{status}, so there is nothing to propose", hint)
-    return state.rounds
+    return number
 
 
-async def proposed_version(session: "Session", name: str, number: int) -> tuple["Version", str]:
-    """A proposed version and its task."""
-    from contracts import lineage
-    from contracts.models import UnknownModel, UnknownVersion
+def _last_round(view: "View", task: str) -> tuple[int, "Round | None"]:
+    from contracts import rounds
 
-    record = await session.client.get(lineage.MODELS, name)
-    if record is None:
-        raise UnknownModel(model=name)
-    version = await session.client.get(lineage.VERSIONS, (name, number))
-    if version is None:
-        raise UnknownVersion(model=name, version=number)
-    return version, record.task
+    number = rounds.require_task(view, task).rounds
+    return number, rounds.ROUNDS.get(view, (task, number))  # Round 0 is none.
+
+
+def proposed_version(view: "View", name: str, number: int) -> tuple["Version", str]:
+    """A proposed version and its task. Rejects: UnknownModel, UnknownVersion."""
+    from contracts import models
+
+    return models.require_version(view, name, number), models.require_model(view, name).task
 
 
 async def recomputed(gatherer: "Gatherer", number: int) -> "Recomputed":

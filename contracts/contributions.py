@@ -192,7 +192,7 @@ def reserve(view: View, msg: Reserve, ctx: Context) -> Outcome:
         rounds.TASKS.at(view, msg.task).price,
         reservation=reservation_id(msg.task, msg.round, ctx.organisation, msg.dataset),
         until=until,
-        ctx=ctx,
+        now=ctx.time_ms,
     )
     key = (msg.task, msg.round, ctx.organisation, msg.dataset)
     placed = RESERVATIONS.put(key, Reservation(ctx.sender, ctx.height, until))
@@ -217,7 +217,7 @@ def commit(view: View, msg: Commit, ctx: Context) -> Outcome:
         ctx.organisation,
         msg.dataset,
         reservation=reservation_id(msg.task, msg.round, ctx.organisation, msg.dataset),
-        ctx=ctx,
+        now=ctx.time_ms,
     )
     record = Commitment(ctx.sender, ctx.height, msg.cid, msg.digest, msg.size, msg.code)
     placed = COMMITMENTS.put((msg.task, msg.round, ctx.organisation, msg.dataset), record)

@@ -173,6 +173,11 @@ class NotInElectorate(Rejected, code=904, hint="Vote on proposals made after the
     """The organisation was admitted after the proposal was made."""
 
 
+def require_proposal(view: View, number: Positive) -> Proposal:
+    """The proposal of this number. Rejects: UnknownProposal."""
+    return found(PROPOSALS, view, number, lambda: UnknownProposal(proposal=number))
+
+
 def propose(view: View, msg: Propose, ctx: Context) -> Outcome:
     """Put an action to the vote. Rejects: whatever applying the action now would reject."""
     _effect(msg.action).validate(view, msg.action, ctx)  # What cannot be applied is not voted on.
@@ -196,7 +201,7 @@ def vote(view: View, msg: Vote, ctx: Context) -> Outcome:
 
     Rejects: UnknownProposal, ProposalClosed, NotInElectorate, VotedAlready.
     """
-    proposal = found(PROPOSALS, view, msg.proposal, lambda: UnknownProposal(proposal=msg.proposal))
+    proposal = require_proposal(view, msg.proposal)
     live = proposal.status is ProposalStatus.OPEN and ctx.time_ms < proposal.expires_at
     require(live, lambda: ProposalClosed(proposal=msg.proposal, status=proposal.status))
     voter = identity.ORGANISATIONS.at(view, ctx.organisation)

@@ -417,9 +417,19 @@ def _as_ledger_knows(view: View, task: TaskId, number: RoundNumber, judgement: J
     return live is (judgement.verdict is not Verdict.WITHDRAWN)
 
 
+def require_model(view: View, name: ModelId) -> Model:
+    """The model of this name. Rejects: UnknownModel."""
+    return found(MODELS, view, name, lambda: UnknownModel(model=name))
+
+
+def require_version(view: View, name: ModelId, number: VersionNumber) -> Version:
+    """The version of this number. Rejects: UnknownModel, UnknownVersion."""
+    require_model(view, name)
+    return found(VERSIONS, view, (name, number), lambda: UnknownVersion(model=name, version=number))
+
+
 def _require_version(view: View, name: ModelId, number: VersionNumber) -> tuple[Model, Terms, Version]:
-    model = found(MODELS, view, name, lambda: UnknownModel(model=name))
-    version = found(VERSIONS, view, (name, number), lambda: UnknownVersion(model=name, version=number))
+    model, version = require_model(view, name), require_version(view, name, number)
     return model, rounds.TERMS.at(view, model.task), version
 
 

@@ -11,12 +11,11 @@ where the account is next written: nothing is swept.
 What the ledger cannot see is the noise itself: it enforces what was declared (``docs/privacy.md``).
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from . import identity
 from .kernel import (
-    Context,
     Contract,
     Event,
     InvariantBroken,
@@ -33,6 +32,7 @@ from .kernel.types import DatasetId, DeltaInverse, Digest, Items, NanoEpsilon, N
 
 Curve = Annotated[tuple[NanoRenyi, ...], Items(len(renyi.ORDERS), len(renyi.ORDERS))]
 NOTHING: Curve = (0,) * len(renyi.ORDERS)
+_NO_RESERVATION: Digest = bytes(32)
 
 
 class Hold(Record):
@@ -99,17 +99,17 @@ def hold(
     *,
     reservation: Digest,
     until: TimeMs,
-    ctx: Context,
+    now: TimeMs,
 ) -> Outcome:
-    """Hold a price back on the dataset's and the organisation's accounts.
+    """Hold a price back on the dataset's and the organisation's accounts; ``now`` is block time.
 
     Rejects: UnknownDataset, BudgetExceeded, TooManyHolds.
     """
     entry = Hold(reservation, price, until)
     registered = identity.require_dataset(view, organisation, dataset)
     member = identity.require_member(view, organisation)
-    narrow = _held(dataset_account(view, organisation, dataset), entry, ctx.time_ms)
-    wide = _held(organisation_account(view, organisation), entry, ctx.time_ms)
+    narrow = _held(dataset_account(view, organisation, dataset), entry, now)
+    wide = _held(organisation_account(view, organisation), entry, now)
     _require_within("dataset", narrow, registered.epsilon_limit, registered.delta_inverse)
     _require_within("organisation", wide, member.epsilon_cap, limits.DELTA_INVERSE_MIN)
     epsilon = epsilon_of(_total(narrow), registered.delta_inverse)
@@ -119,14 +119,49 @@ def hold(
     )
 
 
-def spend(view: View, organisation: OrgId, dataset: DatasetId, *, reservation: Digest, ctx: Context) -> Outcome:
+def spend(view: View, organisation: OrgId, dataset: DatasetId, *, reservation: Digest, now: TimeMs) -> Outcome:
     """Turn a live hold into spent budget. The caller has checked that the reservation's deadline lies ahead."""
     registered = identity.require_dataset(view, organisation, dataset)
-    narrow = _settled(dataset_account(view, organisation, dataset), reservation, ctx.time_ms)
-    wide = _settled(organisation_account(view, organisation), reservation, ctx.time_ms)
+    narrow = _settled(dataset_account(view, organisation, dataset), reservation, now)
+    wide = _settled(organisation_account(view, organisation), reservation, now)
     return Outcome(
         (DATASET_ACCOUNTS.put((organisation, dataset), narrow), ORGANISATION_ACCOUNTS.put(organisation, wide)),
         (BudgetSpent(organisation, dataset, epsilon_of(narrow.spent, registered.delta_inverse)),),
+    )
+
+
+@dataclass(frozen=True)
+class Quote:
+    """What a price would do to the two accounts that bear it, in nano-ε. All but ``price`` is cumulative."""
+
+    price: NanoEpsilon  # Alone: ε of rounds do not add.
+    spent: NanoEpsilon
+    held: NanoEpsilon
+    after: NanoEpsilon
+    limit: NanoEpsilon
+    delta_inverse: DeltaInverse
+    organisation_after: NanoEpsilon  # Over all datasets of the organisation, at δ = 10⁻⁵.
+    organisation_cap: NanoEpsilon
+    affordable: bool  # Whether ``hold`` would accept it now.
+
+
+def quote(view: View, organisation: OrgId, dataset: DatasetId, price: Curve, now: TimeMs) -> Quote:
+    """What holding a price back would lead to at a block time. Rejects: UnknownOrganisation, UnknownDataset."""
+    member = identity.require_member(view, organisation)
+    registered = identity.require_dataset(view, organisation, dataset)
+    narrow, wide = dataset_account(view, organisation, dataset), organisation_account(view, organisation)
+    before = standing(narrow, registered.epsilon_limit, registered.delta_inverse, now)
+    after, whole = (composed(_total(_live(account, now)), price) for account in (narrow, wide))
+    return Quote(
+        price=epsilon_of(price, registered.delta_inverse),
+        spent=before.spent,
+        held=before.held,
+        after=epsilon_of(after, registered.delta_inverse),
+        limit=registered.epsilon_limit,
+        delta_inverse=registered.delta_inverse,
+        organisation_after=epsilon_of(whole, limits.DELTA_INVERSE_MIN),
+        organisation_cap=member.epsilon_cap,
+        affordable=_would_hold(view, organisation, dataset, price, now),
     )
 
 
@@ -162,6 +197,14 @@ def composed(spent: Curve, price: Curve) -> Curve:
 def fits(curve: Curve, limit: NanoEpsilon, delta_inverse: DeltaInverse) -> bool:
     """Whether a loss stays within a limit: the very check that a hold passes."""
     return renyi.within(limit, curve, delta_inverse)
+
+
+def _would_hold(view: View, organisation: OrgId, dataset: DatasetId, price: Curve, now: TimeMs) -> bool:
+    try:
+        hold(view, organisation, dataset, price, reservation=_NO_RESERVATION, until=now + 1, now=now)
+    except (BudgetExceeded, TooManyHolds):
+        return False
+    return True
 
 
 def _held(account: Account, entry: Hold, now: TimeMs) -> Account:

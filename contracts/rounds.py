@@ -379,6 +379,11 @@ def require_task(view: View, name: TaskId) -> Task:
     return found(TASKS, view, name, lambda: UnknownTask(task=name))
 
 
+def require_terms(view: View, name: TaskId) -> Terms:
+    """The terms of the task of this name. Rejects: UnknownTask."""
+    return found(TERMS, view, name, lambda: UnknownTask(task=name))
+
+
 def require_round(view: View, task: TaskId, number: RoundNumber) -> Round:
     """The round of this number. Rejects: UnknownTask, UnknownRound."""
     require_task(view, task)

@@ -16,11 +16,18 @@ SEED, NONCE = bytes(range(32)), bytes(range(16))
 CHAIN, VALID_UNTIL = "fedledger-example", 100
 
 
+class _Signer:
+    public = crypto.public_key(SEED)
+
+    def sign(self, statement: bytes) -> bytes:
+        return crypto.sign(SEED, statement)
+
+
 def envelope_example() -> str:
     """A reservation in its envelope, as annotated bytes."""
     message = Reserve("breast-cancer", 1, "wdbc")
     body = codec.shape_of(Reserve).pack(message, "")
-    raw = envelope.seal(SEED, CHAIN, tag=message.tag, body=body, nonce=NONCE, valid_until=VALID_UNTIL)
+    raw = envelope.seal(_Signer(), CHAIN, tag=message.tag, body=body, nonce=NONCE, valid_until=VALID_UNTIL)
     signed = envelope.parse(raw)
     did, content = crypto.did_key(signed.key).encode(), envelope.CONTENT_TYPE.encode()
     protected, payload = len(signed.protected), len(signed.payload)

@@ -18,13 +18,13 @@ from typing import Any
 from campaigns.harness.chain import BLOCK_MS, BlockStep, Chain
 from client_sdk.client import LedgerClient, Signer
 from client_sdk.light.headers import TxResult
-from client_sdk.reads.queries import DecidedTx
-from client_sdk.rpc import Checked, FoundTx, HeightPruned, NodeStatus, TxInCache
+from client_sdk.reads.queries import DecidedTx, Entry, NotKept, Point
+from client_sdk.rpc import Checked, FoundTx, HeightPruned, NodeStatus, Patience, TxInCache
 from contracts import transition
 from contracts.kernel import crypto
 from contracts.transition import Result, Transaction
 
-DELAY_SECONDS = 0.001  # Between two looks for a new block.
+NO_PATIENCE = Patience(poll=0.001, header=0.0, state=0.0, outage=5.0, resend=0.0, payload=0.0)
 
 
 @dataclass
@@ -33,8 +33,14 @@ class LocalNode:
 
     chain: Chain
     sent: list[bytes] = field(default_factory=list)
+    patience: Patience = NO_PATIENCE
     _found: dict[bytes, FoundTx] = field(default_factory=dict)
     _results: dict[int, tuple[TxResult, ...]] = field(default_factory=dict)
+
+    @property
+    def heads(self) -> "LocalHeads":
+        """Who follows the chain."""
+        return LocalHeads(self)
 
     def client(self, signer: Signer | None = None) -> LedgerClient:
         """A client of this node that signs with a key, or only reads."""
@@ -89,15 +95,34 @@ class LocalNode:
                 return SimpleNamespace(header=SimpleNamespace(height=height, time_ns=step.time_ms * 1_000_000))
         raise HeightPruned(-32603, "Internal error", f"height {height} is not available")
 
-    async def new_blocks(self, after: int) -> AsyncIterator[int]:
-        while True:
-            while after < self.chain.height:
-                after += 1
-                yield after
-            await asyncio.sleep(DELAY_SECONDS)
-
     async def close(self) -> None:
         """Nothing is open."""
+
+
+@dataclass
+class LocalHeads:
+    """The heights of the node's chain."""
+
+    node: LocalNode
+
+    @property
+    def height(self) -> int:
+        return self.node.chain.height
+
+    async def after(self, height: int | None = None) -> AsyncIterator[int]:
+        done = self.height if height is None else height
+        while True:
+            while done >= self.height:  # noqa: ASYNC110 - a chain in memory rings no bell.
+                await asyncio.sleep(self.node.patience.poll)
+            done += 1
+            yield done
+
+    async def newest(self) -> int:
+        return self.height
+
+    async def beyond(self, height: int, until: float) -> bool:
+        await asyncio.sleep(0)
+        return asyncio.get_running_loop().time() < until
 
 
 @dataclass
@@ -111,9 +136,15 @@ class LocalReader:
         """The node's chain."""
         return self.node.chain
 
-    async def value(self, path: bytes, *, at_least: int = 0) -> bytes | None:
+    async def newest(self, at_least: int = 0) -> Point:
         assert at_least <= self.chain.height, "a state that is not there yet would be waited for"
-        return self.chain.view.get(path)
+        return Point(self.chain.height, self.chain.time_ms)
+
+    async def read(self, path: bytes, *, at_least: int = 0, at: int = 0) -> Entry:
+        assert at_least <= self.chain.height, "a state that is not there yet would be waited for"
+        if at not in (0, self.chain.height):
+            raise NotKept(3, f"height {at} is not kept")
+        return Entry(path, self.chain.view.get(path), self.chain.height)
 
     async def unverified(self, path: bytes) -> bytes | None:
         return self.chain.view.get(path)

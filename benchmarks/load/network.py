@@ -38,7 +38,7 @@ class Member:
     def step(self, message: Message) -> Step:
         """A step that sends a message, signed with the key that it asks for."""
         key = self.human if message.purpose is Purpose.HUMAN else self.worker
-        return signed(key.seed, self.chain_id, message)
+        return signed(key, self.chain_id, message)
 
 
 def members_of(layout: Layout, described: Manifest) -> tuple[Member, ...]:

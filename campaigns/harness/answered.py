@@ -13,7 +13,7 @@ from client_sdk import light
 from client_sdk.client import LedgerClient
 from client_sdk.reads.verified import VerifiedReader
 from client_sdk.receipts import Receipt, export
-from client_sdk.rpc import RpcClient
+from client_sdk.rpc import Patience, RpcClient
 from contracts import privacy_budget
 from contracts.kernel.crypto import sha256
 
@@ -23,6 +23,7 @@ from .consortium import DATASET, HOSPITAL_A, HOSPITALS
 from .fake_node import ChainNode, b64, header_json
 from .header_chain import FOUR, HeaderChain, Members
 
+QUICK = Patience(poll=0.05)  # The node rings no bell.
 ACCOUNT = privacy_budget.DATASET_ACCOUNTS.path((HOSPITAL_A.name, DATASET))
 
 
@@ -51,6 +52,7 @@ class Ledger:
     node: LedgerNode
     height: int
     transactions: tuple[bytes, ...]
+    patience: Patience = QUICK
 
     @property
     def genesis(self) -> dict[str, object]:
@@ -63,7 +65,7 @@ class Ledger:
     @asynccontextmanager
     async def client(self):
         """A client of the node, at the time of its last block."""
-        async with self.node as node, RpcClient([node.address]) as rpc:
+        async with self.node as node, RpcClient([node.address], patience=self.patience) as rpc:
             reader = VerifiedReader(rpc, self.trust)
             reader.headers._clock = lambda: self.node.chain.header(self.node.height).time_ns
             yield LedgerClient(rpc, reader, CHAIN_ID)

@@ -49,6 +49,9 @@ class Signer:
     def public(self) -> bytes:
         return crypto.public_key(self.seed)
 
+    def sign(self, statement: bytes) -> bytes:
+        return crypto.sign(self.seed, statement)
+
     def enrolment(self, chain_id: str = CHAIN_ID, owner: str | None = None) -> NewKey:
         """The key as it is enrolled, with its proof of possession for an owner."""
         owner = owner or self.organisation
@@ -212,7 +215,7 @@ class Chain:
         if isinstance(who, Member):
             who = who.key(message.purpose)
         return envelope.seal(
-            who.seed,
+            who,
             chain_id or self.chain_id,
             tag=message.tag,
             body=codec.shape_of(type(message)).pack(message, ""),

@@ -182,8 +182,12 @@ class ChainNode(FakeNode):
         """As abci_app.queries: proved at the height before the newest, empty and code 0 where nothing is."""
         store, key = params["path"].removeprefix("/store/").removesuffix("/key"), bytes.fromhex(params["data"])
         path = store.encode() + b"/" + key
-        height = self.height - 1 if params["prove"] else self.height
+        height = int(params.get("height", 0)) or (self.height - 1 if params["prove"] else self.height)
         response = {"code": 0, "log": "", "key": b64(key), "value": None, "proofOps": None, "height": str(height)}
+        if height > self.height or (params["prove"] and height < 1):
+            return {"response": {**response, "code": 2, "log": "ask again after the next block"}}
+        if height < self.height - 1:
+            return {"response": {**response, "code": 3, "log": f"height {height} is not kept"}}
         bodies = self.bodies[height]
         if path in bodies:
             response["value"] = b64(merkle.commit_value(path, bodies[path]))

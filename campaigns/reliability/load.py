@@ -109,7 +109,7 @@ class Desk:
     def _sealed(self, organisation: str, message: Message, valid_until: int) -> bytes:
         keys = self.members[organisation]
         return envelope.seal(
-            (keys.human if message.purpose is Purpose.HUMAN else keys.worker).seed,
+            keys.human if message.purpose is Purpose.HUMAN else keys.worker,
             self.members.chain_id,
             tag=message.tag,
             body=codec.shape_of(type(message)).pack(message, ""),

@@ -109,7 +109,7 @@ class Clerk:
         self.sealed += 1
         signer = who if isinstance(who, Signer) else (who.human if purpose == "human" else who.worker)
         return envelope.seal(
-            signer.seed,
+            signer,
             chain or CHAIN_ID,
             tag=tag,
             body=body,

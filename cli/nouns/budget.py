@@ -1,5 +1,6 @@
 """``fedledger budget``: privacy loss so far, and what a round would add."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -8,9 +9,12 @@ from .. import access, options, units
 from ..access import Access
 from ..commands import noun, verb
 from ..output import Fields, Format, Line, Rows, emit, plain
+from ..reading import Listing, Name, listing, present
 
 if TYPE_CHECKING:
     from client_sdk.client import LedgerClient
+    from contracts.kernel import View
+    from contracts.privacy_budget import Quote
 
 app = noun()
 
@@ -28,7 +32,12 @@ def quote(
 
     opened = Access(ledger, who, output=output)
     organisation, _ = opened.actor(access.WORKER)
-    quoted = opened.read(lambda client: outlook(client, organisation, dataset, task))
+
+    async def work(client: "LedgerClient") -> "Quote":
+        async with client.at() as view:
+            return await view.run(lambda state: outlook(state, organisation, dataset, task, view.time_ms))
+
+    quoted = opened.read(work)
     emit(
         output,
         {"organisation": organisation, "dataset": dataset, **plain(quoted)},
@@ -60,33 +69,35 @@ def show(
     rows = [
         (each["account"], units.epsilon(each["spent"]), units.epsilon(each["held"]), units.epsilon(each["limit"]),
          units.delta(each["delta_inverse"]), _bar(each["spent"] + each["held"], each["limit"]))
-        for each in accounts
+        for each in accounts.entries
     ]  # fmt: skip
     columns = ("account", "ε spent", "ε held", "ε limit", "δ", "used")
-    emit(output, accounts, Rows(columns, rows, empty="No datasets are registered."), Line(units.EPSILON_MEANS))
+    table = Rows(columns, rows, empty="No datasets are registered.")
+    emit(output, accounts.entries, table, Line(units.EPSILON_MEANS), listed=accounts)
 
 
-async def _accounts(client: "LedgerClient", organisation: str) -> list[dict[str, Any]]:
-    """The account of every organisation, and below it those of its datasets."""
-    from client_sdk.reads.budgets import block_time, dataset_standing, organisation_standing
+async def _accounts(client: "LedgerClient", organisation: str) -> Listing[dict[str, Any]]:
+    """The account of every organisation that has datasets, and below it those of its datasets."""
+    from client_sdk.reads.budgets import dataset_standing, organisation_standing
     from contracts import identity
     from contracts.kernel import limits
 
-    from ..reading import records
+    from .dataset import counted
 
-    if organisation and await client.get(identity.ORGANISATIONS, organisation) is None:
-        raise identity.UnknownOrganisation(organisation=organisation)
-    now = await block_time(client)
-    datasets = await records(client, identity.DATASETS, f"{organisation}/" if organisation else "")
-    accounts: list[dict[str, Any]] = []
-    owners = dict.fromkeys(owner for (owner, _), _ in datasets)
-    for owner in owners:
-        whole = await organisation_standing(client, owner, now)
-        accounts.append({"account": owner, **plain(whole), "delta_inverse": limits.DELTA_INVERSE_MIN})
-        for (_, name), dataset in (each for each in datasets if each[0][0] == owner):
-            one = await dataset_standing(client, owner, name, now)
-            accounts.append({"account": f"{owner}/{name}", **plain(one), "delta_inverse": dataset.delta_inverse})
-    return accounts
+    def accounts(view: "View", names: Sequence[Name], now: int) -> tuple[list[dict[str, Any]], int | None]:
+        datasets = present(identity.DATASETS, view, names)
+        owners = dict.fromkeys(owner for (owner, _), _ in datasets)
+        listed: list[dict[str, Any]] = []
+        for owner in owners:
+            whole = organisation_standing(view, owner, now)
+            listed.append({"account": owner, **plain(whole), "delta_inverse": limits.DELTA_INVERSE_MIN})
+            for (_, name), dataset in (each for each in datasets if each[0][0] == owner):
+                one = dataset_standing(view, owner, name, now)
+                listed.append({"account": f"{owner}/{name}", **plain(one), "delta_inverse": dataset.delta_inverse})
+        count = counted(view, organisation)
+        return listed, None if count is None else count + len(owners)
+
+    return await listing(client, identity.DATASETS, accounts, prefix=f"{organisation}/" if organisation else "")
 
 
 def _bar(used: int, limit: int) -> str:

@@ -1,5 +1,6 @@
 """``fedledger dataset``: what an organisation holds, and the privacy limit that its records are promised."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,10 +10,12 @@ from ..access import Access
 from ..commands import noun, verb
 from ..errors import CliError
 from ..output import Format, Line, Rows, emit, plain
+from ..reading import Listing, Name, listing, present
 
 if TYPE_CHECKING:
     from client_sdk.client import AcceptedTx, LedgerClient
     from client_sdk.secrets.keys import Keyring
+    from contracts.kernel import View
 
 app = noun()
 
@@ -67,18 +70,29 @@ def show(
     rows = [
         (f"{each['organisation']}/{each['dataset']}", each["data_class"], units.epsilon(each["epsilon_limit"]),
          units.delta(each["delta_inverse"]), each["registered_at"])
-        for each in listed
+        for each in listed.entries
     ]  # fmt: skip
     columns = ("dataset", "class", "ε limit", "δ", "since block")
-    emit(output, listed, Rows(columns, rows, empty="No datasets are registered."), Line(units.EPSILON_MEANS))
+    table = Rows(columns, rows, empty="No datasets are registered.")
+    emit(output, listed.entries, table, Line(units.EPSILON_MEANS), listed=listed)
 
 
-async def _datasets(client: "LedgerClient", organisation: str) -> list[dict[str, Any]]:
+async def _datasets(client: "LedgerClient", organisation: str) -> Listing[dict[str, Any]]:
     from contracts import identity
 
-    from ..reading import records
+    def datasets(view: "View", names: Sequence[Name], _now: int) -> tuple[list[dict[str, Any]], int | None]:
+        found = present(identity.DATASETS, view, names)
+        listed = [{"organisation": owner, "dataset": name, **plain(record)} for (owner, name), record in found]
+        return listed, counted(view, organisation)
 
-    if organisation and await client.get(identity.ORGANISATIONS, organisation) is None:
-        raise identity.UnknownOrganisation(organisation=organisation)
-    found = await records(client, identity.DATASETS, f"{organisation}/" if organisation else "")
-    return [{"organisation": owner, "dataset": name, **plain(record)} for (owner, name), record in found]
+    return await listing(client, identity.DATASETS, datasets, prefix=f"{organisation}/" if organisation else "")
+
+
+def counted(view: "View", organisation: str) -> int | None:
+    """How many datasets an organisation has; over all organisations the ledger keeps no count.
+
+    Rejects: UnknownOrganisation.
+    """
+    from contracts import identity
+
+    return identity.require_member(view, organisation).datasets if organisation else None

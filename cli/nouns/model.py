@@ -10,6 +10,7 @@ from ..access import Access
 from ..commands import noun, verb
 from ..errors import CliError
 from ..output import Fields, Format, Line, Rows, emit, plain
+from ..reading import Listing, whole
 from ..recomputing import blocks_of, closed_round, proposed_version, recomputed
 from ..serving import gatherer_of
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from client_sdk.client import AcceptedTx, LedgerClient
     from client_sdk.secrets.keys import Keyring
     from client_sdk.session import Session
+    from contracts.kernel import View
     from contracts.lineage import Model, Version
     from services.rounds.recompute import Recomputed
 
@@ -36,20 +38,24 @@ def history(
     """List the models, or the versions of one: parents, canary scores, proposers, votes, outcomes."""
     opened = Access(ledger, who, output=output)
     if not name:
-        models = opened.read(_models)
-        listed = [(each["model"], each["task"], each["current"], each["latest"]) for each in models]
+        models = opened.ask(_models)
+        listed = [(each["model"], each["task"], each["current"], each["latest"]) for each in models.entries]
         columns = ("model", "task", "promoted version", "newest")
-        emit(output, models, Rows(columns, listed, empty="There is no model yet."))
+        emit(output, models.entries, Rows(columns, listed, empty="There is no model yet."), listed=models)
         return
-    model, versions = opened.read(lambda client: _history(client, name))
+    model, versions = opened.ask(lambda view: _history(view, name))
     rows = [
         (f"{'→' if number == model.current else ' '} {number}", version.status, version.round, version.parent,
          _canary(version), version.proposer, len(version.ballots), version.proposed_at)
-        for number, version in versions
+        for number, version in versions.entries
     ]  # fmt: skip
     emit(
         output,
-        {"model": name, **plain(model), "versions": [{"version": number, **plain(each)} for number, each in versions]},
+        {
+            "model": name,
+            **plain(model),
+            "versions": [{"version": number, **plain(each)} for number, each in versions.entries],
+        },
         Rows(("  version", "status", "round", "parent", "canary", "proposed by", "votes", "block"), rows),
     )
 
@@ -63,7 +69,7 @@ def show(
     output: options.Output = Format.TXT,
 ) -> None:
     """Show one version: its bytes' address, its lineage, every judgement and every vote."""
-    number, one = Access(ledger, who, output=output).read(lambda client: _version(client, name, version))
+    number, one = Access(ledger, who, output=output).ask(lambda view: _version(view, name, version))
     judged = [(f"{j.organisation}/{j.dataset}", j.verdict, j.reason) for j in one.judgements]
     ballots = [
         (ballot.organisation, "confirms" if ballot.digest == one.digest else "contradicts", ballot.digest)
@@ -193,7 +199,7 @@ def vote(
     from contracts.models import VoteVersion
 
     async def work(session: "Session") -> tuple["Version", "Recomputed", "AcceptedTx"]:
-        proposed, task = await proposed_version(session, name, version)
+        proposed, task = await session.client.ask(lambda view: proposed_version(view, name, version))
         made = await recomputed(await gatherer_of(session, task), proposed.round)
         await session.store.put(made.model)  # A version has as many sources as it has verifiers.
         digest = candidate_digest(made.candidate)
@@ -221,44 +227,33 @@ def vote(
     )
 
 
-async def _models(client: "LedgerClient") -> list[dict[str, Any]]:
+def _models(view: "View") -> Listing[dict[str, Any]]:
     from contracts import lineage
 
-    from ..reading import records
-
-    return [{"model": name, **plain(model)} for (name,), model in await records(client, lineage.MODELS)]
-
-
-async def _model(client: "LedgerClient", name: str) -> "Model":
-    from contracts import lineage
-    from contracts.models import UnknownModel
-
-    model = await client.get(lineage.MODELS, name)
-    if model is None:
-        raise UnknownModel(model=name)
-    return model
+    register = lineage.REGISTER.get(view)
+    names = register.models if register is not None else ()
+    return whole([{"model": name, **plain(lineage.MODELS.at(view, name))} for name in names])
 
 
-async def _history(client: "LedgerClient", name: str) -> tuple["Model", list[tuple[int, "Version"]]]:
-    from contracts import lineage
+def _history(view: "View", name: str) -> tuple["Model", Listing[tuple[int, "Version"]]]:
+    from contracts import lineage, models
 
-    from ..reading import records
-
-    model = await _model(client, name)
-    versions = await records(client, lineage.VERSIONS, f"{name}/")
-    return model, [(int(number), version) for (_, number), version in versions]
+    model = models.require_model(view, name)
+    return model, whole([(number, lineage.VERSIONS.at(view, (name, number))) for number in range(model.latest + 1)])
 
 
-async def _version(client: "LedgerClient", name: str, number: int) -> tuple[int, "Version"]:
-    from contracts import lineage
-    from contracts.models import UnknownVersion
+def _version(view: "View", name: str, number: int) -> tuple[int, "Version"]:
+    from contracts import models
 
-    wanted = number if number >= 0 else (await _model(client, name)).current
-    version = await client.get(lineage.VERSIONS, (name, wanted))
-    if version is None:
-        await _model(client, name)
-        raise UnknownVersion(model=name, version=wanted)
-    return wanted, version
+    wanted = number if number >= 0 else models.require_model(view, name).current
+    return wanted, models.require_version(view, name, wanted)
+
+
+def _named(view: "View", name: str, number: int) -> tuple[int, str]:
+    """The version that is meant, and the model's task."""
+    from contracts import models
+
+    return _version(view, name, number)[0], models.require_model(view, name).task
 
 
 async def _fetched(session: "Session", name: str, number: int) -> tuple[int, "Version", bytes]:
@@ -268,8 +263,8 @@ async def _fetched(session: "Session", name: str, number: int) -> tuple[int, "Ve
     from learning import fixed
     from learning.tensors import unflatten
 
-    wanted, _ = await _version(session.client, name, number)
-    task = await open_task(session.client, session.store, (await _model(session.client, name)).task)
+    wanted, named = await session.client.ask(lambda view: _named(view, name, number))
+    task = await open_task(session.client, session.store, named)
     version, units = await load_version(session.client, session.store, task, wanted)
     tensors = unflatten(fixed.to_float(units, task.terms.update.scale_bits), task.inputs.layout)
     return wanted, version, safetensors.numpy.save(tensors, {"model": name, "version": str(wanted)})

@@ -1,5 +1,6 @@
 """``fedledger org``: who is a member, with which keys; and how another organisation becomes one."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,11 +11,13 @@ from ..access import Access
 from ..commands import noun, verb
 from ..errors import CliError
 from ..output import Fields, Format, Line, Rows, emit, plain
+from ..reading import Listing, Name, listing, present
 
 if TYPE_CHECKING:
     from client_sdk.client import LedgerClient
     from client_sdk.secrets.keys import Keyring
     from contracts.governance import AdmitOrganisation
+    from contracts.kernel import View
     from contracts.kernel.types import Role
 
 app = noun()
@@ -135,59 +138,56 @@ def _propose(opened: Access, action: "AdmitOrganisation", output: Format) -> Non
     announce(output, opened.act(access.HUMAN, work), f"to admit {action.organisation}")
 
 
-async def _members(client: "LedgerClient") -> list[dict[str, Any]]:
-    from client_sdk.reads.budgets import block_time
-    from contracts import identity, reputation
+async def _members(client: "LedgerClient") -> Listing[dict[str, Any]]:
+    from contracts import identity
 
-    from ..reading import each, records
+    def members(view: "View", names: Sequence[Name], now: int) -> tuple[list[dict[str, Any]], int | None]:
+        found = present(identity.ORGANISATIONS, view, names)
+        count = identity.MEMBERSHIP.at(view).organisations
+        return [{"organisation": name, **_described(view, name, now)} for (name,), _ in found], count
 
-    members = await records(client, identity.ORGANISATIONS)
-    scores = await each([name for (name,), _ in members], lambda name: client.get(reputation.SCORES, name))
-    now = await block_time(client)
-    return [
-        {"organisation": name, **_described(member, score, now)}
-        for ((name,), member), score in zip(members, scores, strict=True)
-    ]
+    return await listing(client, identity.ORGANISATIONS, members)
 
 
 async def _member(client: "LedgerClient", name: str) -> dict[str, Any]:
-    from client_sdk.reads.budgets import block_time
-    from contracts import identity, reputation
+    from contracts import identity
+
+    keys = [key for key, record in await client.scan(identity.KEYS) if record.organisation == name]
+    datasets = [dataset for dataset, _ in await client.scan(identity.DATASETS, f"{name}/")]
+    async with client.at() as view:
+        return await view.run(lambda state: _whole(state, name, keys, datasets, view.time_ms))
+
+
+def _whole(view: "View", name: str, keys: Sequence[Name], datasets: Sequence[Name], now: int) -> dict[str, Any]:
+    from contracts import identity
     from contracts.kernel import crypto
 
-    from ..reading import records
-
-    member = await client.get(identity.ORGANISATIONS, name)
-    if member is None:
-        raise identity.UnknownOrganisation(organisation=name)
-    keys = [
-        {"did": crypto.did_key(bytes.fromhex(public)), **plain(key)}
-        for (public,), key in await records(client, identity.KEYS)
-        if key.organisation == name
-    ]
-    datasets = [
-        {"dataset": dataset, **plain(record)}
-        for (_, dataset), record in await records(client, identity.DATASETS, f"{name}/")
-    ]
-    score = await client.get(reputation.SCORES, name)
-    described = _described(member, score, await block_time(client))
-    return {"organisation": name, **described, "enrolled_keys": keys, "registered_datasets": datasets}
+    described = _described(view, name, now)
+    enrolled, registered = present(identity.KEYS, view, keys), present(identity.DATASETS, view, datasets)
+    return {
+        "organisation": name,
+        **described,
+        "enrolled_keys": [{"did": crypto.did_key(bytes.fromhex(key)), **plain(record)} for (key,), record in enrolled],
+        "registered_datasets": [{"dataset": each, **plain(record)} for (_, each), record in registered],
+    }
 
 
-def _described(member: Any, score: Any, now: int) -> dict[str, Any]:
-    from contracts import reputation
+def _described(view: "View", name: str, now: int) -> dict[str, Any]:
+    from contracts import identity, reputation
 
+    member, score = identity.require_member(view, name), reputation.SCORES.get(view, name)
     current = reputation.decayed(score, now) if score is not None else reputation.Score(reputation.NEUTRAL, now, 0)
     return {**plain(member), "reputation": current.deviation, "weight": reputation.weight(current)}
 
 
-def _show_all(output: Format, members: list[dict[str, Any]]) -> None:
+def _show_all(output: Format, members: Listing[dict[str, Any]]) -> None:
     rows = [
         (m["organisation"], m["roles"], units.epsilon(m["epsilon_cap"]), m["keys"], m["datasets"],
          units.millionths(m["reputation"]))
-        for m in members
+        for m in members.entries
     ]  # fmt: skip
-    emit(output, members, Rows(("organisation", "roles", "ε cap", "keys", "datasets", "reputation"), rows))
+    columns = ("organisation", "roles", "ε cap", "keys", "datasets", "reputation")
+    emit(output, members.entries, Rows(columns, rows), listed=members)
 
 
 def _show_one(output: Format, name: str, member: dict[str, Any]) -> None:
@@ -213,7 +213,9 @@ def _show_one(output: Format, name: str, member: dict[str, Any]) -> None:
             }
         ),
         Rows(("key", "purpose", "label", "since block", "state"), keys),
+        *Listing(tuple(keys), member["keys"]).lines(),
         Rows(("dataset", "class", "ε limit", "δ"), datasets, empty="No datasets are registered."),
+        *Listing(tuple(datasets), member["datasets"]).lines(),
     )
 
 

@@ -9,11 +9,13 @@ from ..access import Access
 from ..commands import noun, verb
 from ..errors import CliError
 from ..output import Fields, Format, Line, Rows, emit, plain
+from ..reading import Listing, whole
 
 if TYPE_CHECKING:
     from client_sdk.client import AcceptedTx, LedgerClient
     from client_sdk.secrets.keys import Keyring
     from contracts.governance import Proposal
+    from contracts.kernel import View
 
 app = noun()
 
@@ -28,9 +30,11 @@ def show(
     """Show what was put to the vote, by whom, and how the members voted."""
     opened = Access(ledger, who, output=output)
     if number == 0:
-        _show_all(output, opened.read(_all))
+        _show_all(output, opened.ask(_all))
     else:
-        _show_one(output, number, opened.read(lambda client: _one(client, number)))
+        from contracts import governance
+
+        _show_one(output, number, opened.ask(lambda view: governance.require_proposal(view, number)))
 
 
 @verb(app, "vote", example="proposal vote 4 --approve --as hospital-b/human")
@@ -83,24 +87,15 @@ def announce(output: Format, accepted: "AcceptedTx", what: str) -> None:
     )
 
 
-async def _all(client: "LedgerClient") -> list[tuple[int, "Proposal"]]:
+def _all(view: "View") -> Listing[tuple[int, "Proposal"]]:
     from contracts import governance
 
-    from ..reading import records
-
-    return [(int(number), proposal) for (number,), proposal in await records(client, governance.PROPOSALS)]
-
-
-async def _one(client: "LedgerClient", number: int) -> "Proposal":
-    from contracts import governance
-
-    proposal = await client.get(governance.PROPOSALS, number)
-    if proposal is None:
-        raise governance.UnknownProposal(proposal=number)
-    return proposal
+    counter = governance.COUNTER.get(view)
+    numbers = range(1, (counter.proposals if counter is not None else 0) + 1)
+    return whole([(number, governance.PROPOSALS.at(view, number)) for number in numbers])
 
 
-def _show_all(output: Format, proposals: list[tuple[int, "Proposal"]]) -> None:
+def _show_all(output: Format, proposals: Listing[tuple[int, "Proposal"]]) -> None:
     rows = [
         (
             number,
@@ -111,11 +106,11 @@ def _show_all(output: Format, proposals: list[tuple[int, "Proposal"]]) -> None:
             len(each.rejections),
             each.electorate,
         )
-        for number, each in proposals
+        for number, each in proposals.entries
     ]
     columns = ("number", "what", "by", "status", "for", "against", "of")
-    data = [{"proposal": number, **plain(each)} for number, each in proposals]
-    emit(output, data, Rows(columns, rows, empty="Nothing was ever proposed."))
+    data = [{"proposal": number, **plain(each)} for number, each in proposals.entries]
+    emit(output, data, Rows(columns, rows, empty="Nothing was ever proposed."), listed=proposals)
 
 
 def _show_one(output: Format, number: int, proposal: "Proposal") -> None:

@@ -9,10 +9,11 @@ from ..access import Access
 from ..commands import noun, verb
 from ..errors import leaving
 from ..output import Format, Line, Rows, Stream, emit, plain
+from ..reading import Listing, whole
 
 if TYPE_CHECKING:
     from client_sdk.client import LedgerClient
-    from contracts.kernel import Event
+    from contracts.kernel import Event, View
     from contracts.rounds import Round
 
 app = noun()
@@ -28,10 +29,10 @@ def list_rounds(
 ) -> None:
     """List the rounds of a task: who took part, how far they came, what became of it."""
     opened = Access(ledger, who, output=output)
-    listed = opened.read(lambda client: _rounds(client, task, number))
-    data = [{"round": place, **plain(one)} for place, one in listed]
+    listed = opened.ask(lambda view: _rounds(view, task, number))
+    data = [{"round": place, **plain(one)} for place, one in listed.entries]
     if number:
-        ((_, one),) = listed
+        ((_, one),) = listed.entries
         _show_one(output, data[0], one)
         return
     rows = [
@@ -44,10 +45,10 @@ def list_rounds(
             units.time(one.opened_at),
             units.time(one.closed_at),
         )
-        for place, one in listed
+        for place, one in listed.entries
     ]
     columns = ("round", "status", "base", "seats", "reserved", "committed", "published", "opened", "closed")
-    emit(output, data, Rows(columns, rows, empty="No round was opened yet."))
+    emit(output, data, Rows(columns, rows, empty="No round was opened yet."), listed=listed)
 
 
 @verb(app, "watch", example="round watch breast-cancer --rounds 5 --format jsonl")
@@ -77,19 +78,13 @@ def watch(
     stream.end()
 
 
-async def _rounds(client: "LedgerClient", task: str, number: int) -> list[tuple[int, "Round"]]:
+def _rounds(view: "View", task: str, number: int) -> Listing[tuple[int, "Round"]]:
     from contracts import rounds
 
-    from ..reading import each
-
-    state = await client.get(rounds.TASKS, task)
-    if state is None:
-        raise rounds.UnknownTask(task=task)
-    wanted = [number] if number else list(range(1, state.rounds + 1))
-    found = await each(wanted, lambda place: client.get(rounds.ROUNDS, (task, place)))
-    if number and found[0] is None:
-        raise rounds.UnknownRound(task=task, round=number)
-    return [(place, one) for place, one in zip(wanted, found, strict=True) if one is not None]
+    if number:
+        return whole([(number, rounds.require_round(view, task, number))])
+    numbers = range(1, rounds.require_task(view, task).rounds + 1)
+    return whole([(each, rounds.ROUNDS.at(view, (task, each))) for each in numbers])
 
 
 async def _follow(
@@ -99,9 +94,7 @@ async def _follow(
 
     from contracts import rounds
 
-    terms = await client.get(rounds.TERMS, task)
-    if terms is None:
-        raise rounds.UnknownTask(task=task)
+    terms = await client.ask(lambda view: rounds.require_terms(view, task))
     newest, before, most = (await client.rpc.status()).height, await _over(client, task), terms.max_rounds
     start = min(after, newest) if after >= 0 else newest
     if start == newest and before >= most:

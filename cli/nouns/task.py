@@ -11,11 +11,13 @@ from ..access import Access
 from ..commands import noun, verb
 from ..errors import CliError
 from ..output import Fields, Format, Line, Rows, emit, note, plain
+from ..reading import Listing, whole
 
 if TYPE_CHECKING:
     from client_sdk.client import AcceptedTx, LedgerClient
     from client_sdk.secrets.keys import Keyring
     from client_sdk.session import Session
+    from contracts.kernel import View
     from contracts.rounds import Task
     from contracts.terms import Terms
 
@@ -64,10 +66,10 @@ def show(
     """Show the tasks, or all the terms of one with their digest, price and participants."""
     opened = Access(ledger, who, output=output)
     if name:
-        terms, task = opened.read(lambda client: _task(client, name))
+        terms, task = opened.ask(lambda view: _task(view, name))
         _show_one(output, terms, task, _form(opened, terms))
     else:
-        _show_all(output, opened.read(_tasks))
+        _show_all(output, opened.ask(_tasks))
 
 
 @verb(app, "join", example="task join breast-cancer --dataset wdbc-a --as hospital-a/human")
@@ -90,7 +92,7 @@ def join(
     from contracts.rounds import JoinTask, terms_digest
 
     opened = Access(ledger, who, passphrase_file, output)
-    terms, _ = opened.read(lambda client: _task(client, name))
+    terms, _ = opened.ask(lambda view: _task(view, name))
     agreed = _digest(digest) if digest else terms_digest(terms)
     if not digest and not yes:
         _ask(terms, dataset, agreed)
@@ -112,22 +114,19 @@ def join(
     )
 
 
-async def _tasks(client: "LedgerClient") -> list[tuple[str, "Terms", "Task"]]:
+def _tasks(view: "View") -> Listing[tuple[str, "Terms", "Task"]]:
+    """Every task: each trains one model, and the ledger keeps a register of those."""
+    from contracts import lineage
+
+    register = lineage.REGISTER.get(view)
+    names = [lineage.MODELS.at(view, model).task for model in (register.models if register is not None else ())]
+    return whole([(name, *_task(view, name)) for name in names])
+
+
+def _task(view: "View", name: str) -> tuple["Terms", "Task"]:
     from contracts import rounds
 
-    from ..reading import records
-
-    terms = await records(client, rounds.TERMS)
-    return [(name, agreed, await client.get(rounds.TASKS, name)) for (name,), agreed in terms]  # type: ignore[misc]  # Opened together.
-
-
-async def _task(client: "LedgerClient", name: str) -> tuple["Terms", "Task"]:
-    from contracts import rounds
-
-    terms, task = await client.get(rounds.TERMS, name), await client.get(rounds.TASKS, name)
-    if terms is None or task is None:
-        raise rounds.UnknownTask(task=name)
-    return terms, task
+    return rounds.require_terms(view, name), rounds.require_task(view, name)
 
 
 def _form(opened: Access, terms: "Terms") -> str:
@@ -179,14 +178,14 @@ def _price(terms: "Terms") -> str:
     return units.epsilon(privacy_budget.epsilon_of(price_of(terms.mechanism), limits.DELTA_INVERSE_MIN))
 
 
-def _show_all(output: Format, tasks: list[tuple[str, "Terms", "Task"]]) -> None:
+def _show_all(output: Format, tasks: Listing[tuple[str, "Terms", "Task"]]) -> None:
     rows = [
         (name, terms.model, terms.data_class, len(task.participants), f"{task.rounds} of {terms.max_rounds}", task.base)
-        for name, terms, task in tasks
+        for name, terms, task in tasks.entries
     ]
-    data = [{"task": name, "terms": terms, **plain(task)} for name, terms, task in tasks]
+    data = [{"task": name, "terms": terms, **plain(task)} for name, terms, task in tasks.entries]
     columns = ("task", "model", "data class", "datasets", "rounds", "base version")
-    emit(output, data, Rows(columns, rows, empty="No task was opened."))
+    emit(output, data, Rows(columns, rows, empty="No task was opened."), listed=tasks)
 
 
 def _show_one(output: Format, terms: "Terms", task: "Task", form: str) -> None:

@@ -1,5 +1,7 @@
 """The ledger as a member's program sees it: submit and know what became of it, read and know that it is true."""
 
-from .client import AcceptedTx, LedgerClient, NoSigner, NotDecided, Signed, Signer
+from contracts.kernel.envelope import Signer
+
+from .client import AcceptedTx, LedgerClient, NoSigner, NotDecided, Signed
 
 __all__ = ["AcceptedTx", "LedgerClient", "NoSigner", "NotDecided", "Signed", "Signer"]

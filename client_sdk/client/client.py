@@ -6,44 +6,31 @@ a reader: ``verified`` checks each against a header that more than two thirds of
 takes a node's word. That nothing was decided (``NotDecided``), and a refusal before the transaction entered a block,
 are always a node's word: no block shows them.
 
-One client serves one asyncio loop. ``ledger`` wraps it for programs that are not asynchronous.
+One client serves one asyncio loop. ``client_sdk.session.blocking`` wraps it for programs that are not asynchronous.
 """
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
-from contracts.kernel import Event, Map, Message, codec, crypto, envelope, limits
+from contracts.kernel import Event, InvariantBroken, Map, Message, View, codec, crypto, envelope, limits
+from contracts.kernel.envelope import Signer
 from contracts.kernel.state import Key
 from contracts.transition import Expired, Replayed
 
 from ..light import CannotVerify, TrustExpired
 from ..reads.queries import DecidedTx, Reader
 from ..reads.refusals import PoolShareFull, events_of, refusal_of
-from ..rpc import HeightUnavailable, NodeError, NodeUnavailable, RpcClient
+from ..reads.view import LedgerView
+from ..rpc import AnswerMalformed, HeightUnavailable, NodeError, NodeUnavailable, RpcClient
 
 R = TypeVar("R")
+T = TypeVar("T")
 VALIDITY_BLOCKS = 100  # How long a transaction is worth sending again: 30 s under load, some minutes when idle.
-_POLL_SECONDS = 0.1
-_RESEND_SECONDS = 2.0
-_PATIENCE_SECONDS = 30.0  # How long a transaction outlasts nodes that do not answer, or cannot prove what they say.
 _SCAN_PAGE = 200
-
-
-class Signer(Protocol):
-    """What signs for an organisation: a key from ``keys``, or something that asks a token."""
-
-    @property
-    def public(self) -> bytes:
-        """The public key, 32 bytes."""
-        ...
-
-    @property
-    def seed(self) -> bytes:
-        """The secret seed, 32 bytes."""
-        ...
 
 
 class NoSigner(RuntimeError):
@@ -109,8 +96,9 @@ class LedgerClient:
             raise NoSigner("this client was opened without a key")
         height = (await self.rpc.status()).height
         valid_until = height + min(validity, limits.TX_VALIDITY_BLOCKS - 1)
-        raw = envelope.seal(
-            self._signer.seed,
+        raw = await asyncio.to_thread(  # A token, or an agent that asks a person, may take its time.
+            envelope.seal,
+            self._signer,
             self.chain_id,
             tag=message.tag,
             body=codec.shape_of(type(message)).pack(message, ""),
@@ -122,17 +110,20 @@ class LedgerClient:
     async def send(self, signed: Signed) -> AcceptedTx:
         """Send bytes until they are decided. A transaction that was decided before gives its first result.
 
-        Outlasts nodes that do not answer for a while, or not with a proof. Raises as ``submit``.
+        What a node accepted and later dropped from its pool is offered again, so its sender learns why: a refusal is
+        raised, an expiry is NotDecided. Outlasts nodes that do not answer for a while, or not with a proof. Raises as
+        ``submit``.
         """
         digest = crypto.sha256(signed.raw)  # CometBFT names a transaction by the hash of its bytes.
-        loop = asyncio.get_running_loop()
-        resend_at, give_up_at = 0.0, loop.time() + _PATIENCE_SECONDS
+        patience, heads, loop = self.rpc.patience, self.rpc.heads, asyncio.get_running_loop()
+        resend_at, give_up_at = 0.0, loop.time() + patience.outage
         told = ""  # Why the node that was asked last does not let it wait.
         while True:
+            seen = heads.height
             try:
                 if loop.time() >= resend_at:
-                    resend_at = loop.time() + _RESEND_SECONDS
-                    told = await self._broadcast(signed, digest)
+                    resend_at = loop.time() + patience.resend
+                    told = await self._offer(signed, digest)
                 # In this order: what is not found once its last height has passed never will be.
                 height = (await self.rpc.status()).height
                 known = await self.rpc.tx(digest)
@@ -143,35 +134,54 @@ class LedgerClient:
                 if loop.time() >= give_up_at:
                     raise
             else:
-                give_up_at = loop.time() + _PATIENCE_SECONDS
+                give_up_at = loop.time() + patience.outage
                 if decided is not None and decided.result.code != Expired.code:
-                    return _receipt(digest, decided)
+                    return _accepted(digest, decided)
                 if height > signed.valid_until:
                     raise NotDecided(
                         f"transaction {digest.hex()} was not included by height {signed.valid_until}{told}"
                     )
-            await asyncio.sleep(_POLL_SECONDS)
+            await heads.beyond(seen, loop.time() + patience.resend)
+
+    @asynccontextmanager
+    async def at(self, at_least: int = 0) -> AsyncIterator[LedgerView]:
+        """The state at one height, as new as a node can prove and at least as new as after this block.
+
+        ``await view.run(rule)`` runs a function of the ledger on it: see ``client_sdk.reads.view``.
+        """
+        yield LedgerView(self.reader, await self.reader.newest(at_least))
+
+    async def ask(self, rule: Callable[[View], T], *, at_least: int = 0) -> T:
+        """What one function of the ledger answers on the newest state. Raises as ``LedgerView.run``."""
+        async with self.at(at_least) as view:
+            return await view.run(rule)
 
     async def get(self, state: Map[R], key: Key = (), *, at_least: int = 0) -> R | None:
         """The record at a key after a block of at least this height, or None when there is none: both proved."""
-        raw = await self.reader.value(state.path(key), at_least=at_least)
-        return None if raw is None else state.read(raw)
+        entry = await self.reader.read(state.path(key), at_least=at_least)
+        return None if entry.body is None else state.read(entry.body)
 
     async def peek(self, state: Map[R], key: Key = ()) -> R | None:
         """The newest record at a key by one node's word: for watching, never for deciding."""
         raw = await self.reader.unverified(state.path(key))
         return None if raw is None else state.read(raw)
 
-    async def keys(self, state: Map[Any], prefix: str = "") -> list[tuple[str, ...]]:
-        """The keys of a map that a node knows, in order. Names only: read each value with ``get``."""
+    async def scan(self, state: Map[R], prefix: str = "") -> list[tuple[tuple[str, ...], R]]:
+        """The entries of a map under a prefix of its keys, in order, by one node's word: it can leave out or invent.
+
+        Keys are text, as in paths: hexadecimal, padded numbers; ``get`` and rules take them so.
+        """
         start = f"{state.prefix}/{prefix}".encode("ascii")
-        found: list[tuple[str, ...]] = []
+        found: list[tuple[tuple[str, ...], R]] = []
         after: bytes | None = None
         while True:
             page = await self.reader.scan(start, after, _SCAN_PAGE)
-            found += [state.key_of(path) for path, _ in page]
             if not page:
                 return found
+            try:
+                found += [(state.key_of(path), state.read(body)) for path, body in page]
+            except InvariantBroken as error:
+                raise AnswerMalformed("scan", str(error)) from error
             after = page[-1][0]
 
     async def events(self, after: int) -> AsyncIterator[tuple[int, tuple[Event, ...]]]:
@@ -179,18 +189,19 @@ class LedgerClient:
 
         A block is told when the next one is there, which proves its results. Raises VerificationFailed, CannotVerify.
         """
-        async for newest in self.rpc.new_blocks(after):
-            height = newest - 1
-            if height > after:
-                results = await self.reader.results(height)
-                happened = [event for result in results if result.code == 0 for event in events_of(result.data)]
-                yield height, tuple(happened)
+        async with aclosing(self.rpc.heads.after(after)) as heights:
+            async for newest in heights:
+                height = newest - 1
+                if height > after:
+                    results = await self.reader.results(height)
+                    happened = [event for result in results if result.code == 0 for event in events_of(result.data)]
+                    yield height, tuple(happened)
 
     async def close(self) -> None:
         """Close connections."""
         await self.rpc.close()
 
-    async def _broadcast(self, signed: Signed, digest: bytes) -> str:
+    async def _offer(self, signed: Signed, digest: bytes) -> str:
         """Offer the bytes to a node, and say what keeps them out for now.
 
         A refusal of CheckTx is final unless the look-up knows better, or it is only that the node's pool is full.
@@ -211,7 +222,7 @@ class LedgerClient:
         return ""
 
 
-def _receipt(digest: bytes, decided: DecidedTx) -> AcceptedTx:
+def _accepted(digest: bytes, decided: DecidedTx) -> AcceptedTx:
     if decided.result.code != 0:
         raise refusal_of(decided.result.code, decided.result.data)
     return AcceptedTx(digest, decided.height, events_of(decided.result.data))

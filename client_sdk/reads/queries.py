@@ -1,6 +1,6 @@
-"""What the ledger's application is asked, and the strict reading of its answers.
+"""What the ledger's application is asked, the strict reading of its answers, and what every reader of it does.
 
-All of it is one node's word: ``verified`` holds it against headers that the validators signed, ``trusting`` does not.
+An answer is one node's word: ``verified`` holds it against headers that the validators signed, ``trusting`` does not.
 Both are a ``Reader``, so nothing above them needs to know which it has.
 """
 
@@ -9,14 +9,15 @@ from typing import Final, Protocol
 
 from contracts.kernel import codec, limits, merkle
 from contracts.kernel.codec import Malformed
-from contracts.kernel.merkle import ProofInvalid
+from contracts.kernel.merkle import ProofInvalid, ProofOp
 
-from ..light import TxResult, VerificationFailed
+from ..light import TrustedState, TxResult, VerificationFailed
 from ..rpc import AnswerMalformed, QueryAnswer, RpcClient, RpcError
 from .trusted_headers import TrustedHeaders
 
 SCAN_LIMIT: Final = 500  # Of the application.
 TOO_EARLY: Final = 2  # The application's code for: ask again after the next block.
+NOT_KEPT: Final = 3  # And for: ask for a newer height.
 _SCAN_BYTES: Final = 4 << 20
 
 
@@ -29,6 +30,39 @@ class QueryRefused(RpcError):
         super().__init__(f"the application refused the query with code {code}: {log}")
         self.code = code
         self.log = log
+
+
+class NotYet(QueryRefused):
+    """The node has not come to the height that was asked for, or no height can be proved yet."""
+
+
+class NotKept(QueryRefused):
+    """The node does not keep the state of the height that was asked for any more."""
+
+    hint = "Ask for the newest state: nodes keep that of the last two blocks."
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A height at which the state is read, and the block time, ms, at which rules judge it: that of the next block."""
+
+    height: int
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What was at a path after the block of a height; ``body`` is None when nothing was.
+
+    ``state`` is the verified header of the next block, and ``proof`` leads from its app hash to the body, or to what
+    stands beside the path. On a node's word there is neither.
+    """
+
+    path: bytes
+    body: bytes | None
+    height: int
+    state: TrustedState | None = None
+    proof: tuple[ProofOp, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +80,11 @@ class Reader(Protocol):
 
     headers: TrustedHeaders
 
-    async def value(self, path: bytes, *, at_least: int = 0) -> bytes | None:
-        """The record's bytes at a path, in a state at least as new as that after a block; None when there are none."""
+    async def newest(self, at_least: int = 0) -> Point:
+        """The newest height that can be read, waited for until it is at least this one."""
+
+    async def read(self, path: bytes, *, at_least: int = 0, at: int = 0) -> Entry:
+        """What is at a path: at one height, or else in the newest state, waited for until it is ``at_least`` as new."""
 
     async def unverified(self, path: bytes) -> bytes | None:
         """The newest bytes at a path by one node's word: for watching, never for deciding."""
@@ -62,18 +99,20 @@ class Reader(Protocol):
         """A decided transaction by the SHA-256 of its bytes; None if the node knows of none."""
 
 
-async def ask(rpc: RpcClient, path: bytes, *, prove: bool) -> QueryAnswer:
-    """What the application says is at a path, after the newest block, or with proofs after the one before.
+async def ask(rpc: RpcClient, path: bytes, *, prove: bool, height: int = 0) -> QueryAnswer:
+    """What the application says is at a path, at a height, or after the newest block (with proofs the one before).
 
-    Raises QueryRefused, VerificationFailed for an answer to another question, and ValueError for a path that no state
-    could hold.
+    Raises NotYet, NotKept, QueryRefused, VerificationFailed for an answer to another question, and ValueError for a
+    path that no state could hold.
     """
     store, key = merkle.split_path(path)
-    answer = await rpc.abci_query(f"/store/{store}/key", key, prove=prove)
+    answer = await rpc.abci_query(f"/store/{store}/key", key, height=height, prove=prove)
     if answer.code != 0:
-        raise QueryRefused(answer.code, answer.log)
+        raise _refusal(answer)
     if answer.key != key:
         raise VerificationFailed(f"value at {path!r}", f"the answer is for the key {answer.key[:255]!r}")
+    if height not in (0, answer.height):
+        raise VerificationFailed(f"value at {path!r}", f"the answer is for height {answer.height}, asked was {height}")
     return answer
 
 
@@ -91,7 +130,7 @@ async def scan(rpc: RpcClient, prefix: bytes, after: bytes | None, limit: int) -
     wanted = codec.encode_plain({"prefix": prefix, "after": after, "limit": min(limit, SCAN_LIMIT)})
     answer = await rpc.abci_query("/scan", wanted)
     if answer.code != 0:
-        raise QueryRefused(answer.code, answer.log)
+        raise _refusal(answer)
     return read_entries(answer.value, prefix, after)
 
 
@@ -125,3 +164,8 @@ def read_entries(value: bytes, prefix: bytes, after: bytes | None) -> list[tuple
         entries.append((path, body))
         last = path
     return entries
+
+
+def _refusal(answer: QueryAnswer) -> QueryRefused:
+    kind = {TOO_EARLY: NotYet, NOT_KEPT: NotKept}.get(answer.code, QueryRefused)
+    return kind(answer.code, answer.log)

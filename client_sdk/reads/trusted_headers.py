@@ -28,8 +28,6 @@ from .checkpoints import Checkpoint, CheckpointFile
 T = TypeVar("T")
 STATES_KEPT: Final = 256
 STEPS_BACK_MAX: Final = 1_000
-WAIT_SECONDS: Final = 10.0  # For a header that the node does not have yet.
-_POLL_SECONDS: Final = 0.1
 _SAVE_EVERY_NS: Final = 600 * 10**9  # Of block time: a checkpoint only has to be younger than the trusting period.
 _log = logging.getLogger(__name__)
 
@@ -126,15 +124,14 @@ class TrustedHeaders:
 
     async def _available(self, height: int, ask: Callable[[], Awaitable[T]]) -> T:
         """An answer about a height, waiting a little for a node that is behind."""
-        deadline = asyncio.get_running_loop().time() + WAIT_SECONDS
+        until = asyncio.get_running_loop().time() + self._rpc.patience.header
         while True:
+            seen = self._rpc.heads.height
             try:
                 return await ask()
             except HeightUnavailable as error:
-                late = asyncio.get_running_loop().time() >= deadline
-                if late or isinstance(error, HeightPruned):
+                if isinstance(error, HeightPruned) or not await self._rpc.heads.beyond(seen, until):
                     raise CannotVerify(f"header {height}", str(error)) from error
-            await asyncio.sleep(_POLL_SECONDS)
 
     async def _remember(self, state: TrustedState) -> None:
         self._states[state.height] = state

@@ -9,11 +9,8 @@ import asyncio
 from ..light import CannotVerify, TrustedState, TxResult
 from ..rpc import RpcClient
 from . import queries
-from .queries import DecidedTx
+from .queries import DecidedTx, Entry, NotYet, Point
 from .trusted_headers import TrustedHeaders
-
-_POLL_SECONDS = 0.1
-WAIT_SECONDS = 30.0  # For a state as new as asked for.
 
 
 class TrustingReader:
@@ -26,16 +23,34 @@ class TrustingReader:
         self._rpc = rpc
         self.headers = TrustedHeaders(rpc, root)
 
-    async def value(self, path: bytes, *, at_least: int = 0) -> bytes | None:
-        """What the node says is at a path, after the block ``at_least`` or later. Raises CannotVerify: none in time."""
-        deadline = asyncio.get_running_loop().time() + WAIT_SECONDS
+    async def newest(self, at_least: int = 0) -> Point:
+        """The height to which the node says it has come. Raises CannotVerify when it does not come far enough."""
+        until = self._deadline()
         while True:
-            answer = await queries.ask(self._rpc, path, prove=False)
-            if answer.height >= at_least:
-                return queries.opened(path, answer.value) if answer.value else None
-            if asyncio.get_running_loop().time() >= deadline:
-                raise CannotVerify(f"value at {path!r}", f"no node came to block {at_least} within {WAIT_SECONDS:g} s")
-            await asyncio.sleep(_POLL_SECONDS)
+            seen = self._rpc.heads.height
+            height = (await self._rpc.abci_info()).height
+            if height >= at_least:
+                return Point(height, (await self._rpc.status()).time_ns // 1_000_000)
+            if not await self._rpc.heads.beyond(seen, until):
+                raise self._too_late("the newest state", at_least)
+
+    async def read(self, path: bytes, *, at_least: int = 0, at: int = 0) -> Entry:
+        """What the node says is at a path: at a height, or after the block ``at_least`` or later.
+
+        Raises CannotVerify when no such state comes in time, NotKept for a height that is gone.
+        """
+        until = self._deadline()
+        while True:
+            seen = self._rpc.heads.height
+            try:
+                answer = await queries.ask(self._rpc, path, prove=False, height=at)
+            except NotYet:
+                answer = None
+            if answer is not None and answer.height >= at_least:
+                body = queries.opened(path, answer.value) if answer.value else None
+                return Entry(path, body, answer.height)
+            if not await self._rpc.heads.beyond(seen, until):
+                raise self._too_late(f"value at {path!r}", max(at, at_least))
 
     async def unverified(self, path: bytes) -> bytes | None:
         """The newest bytes at a path."""
@@ -53,3 +68,9 @@ class TrustingReader:
         """What the node says became of a transaction; None if it knows of none."""
         found = await self._rpc.tx(digest)
         return None if found is None else DecidedTx(found.raw, found.height, found.index, found.result)
+
+    def _deadline(self) -> float:
+        return asyncio.get_running_loop().time() + self._rpc.patience.state
+
+    def _too_late(self, what: str, at_least: int) -> CannotVerify:
+        return CannotVerify(what, f"no node came to block {at_least} within {self._rpc.patience.state:g} s")

@@ -11,8 +11,6 @@ hold back, it cannot invent. Ask with ``at_least`` to read what you have seen co
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
 
 from contracts.registry import STORES
 
@@ -29,24 +27,8 @@ from ..light import (
 from ..rpc import AnswerMalformed, QueryAnswer, RpcClient
 from . import queries
 from .checkpoints import CheckpointFile
-from .queries import TOO_EARLY, DecidedTx, QueryRefused
+from .queries import DecidedTx, Entry, NotYet, Point
 from .trusted_headers import TrustedHeaders
-
-WAIT_SECONDS: Final = 30.0  # For a state as new as asked for.
-_POLL_SECONDS: Final = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class VerifiedValue:
-    """What was at a path after the block of a height: ``body`` is None when nothing was. Both are proved.
-
-    ``state`` is the verified header H+1 that proves it.
-    """
-
-    path: bytes
-    body: bytes | None
-    height: int
-    state: TrustedState
 
 
 class VerifiedReader:
@@ -65,26 +47,37 @@ class VerifiedReader:
         self._stores = stores
         self.headers = TrustedHeaders(rpc, root, checkpoints=checkpoints)
 
-    async def value(self, path: bytes, *, at_least: int = 0) -> bytes | None:
-        """The record's bytes at a path; None when it is proved that there are none (see ``read``)."""
-        return (await self.read(path, at_least=at_least)).body
+    async def newest(self, at_least: int = 0) -> Point:
+        """The newest height that can be proved: the one before the newest, for the next header proves it.
 
-    async def read(self, path: bytes, *, at_least: int = 0) -> VerifiedValue:
-        """What is at a path, or that nothing is, in a state at least as new as after block ``at_least``, or block 1.
+        Raises CannotVerify when none as new as asked for comes in time.
+        """
+        until = self._deadline()
+        while True:
+            seen = self._rpc.heads.height
+            height = (await self._rpc.abci_info()).height - 1
+            if height >= max(at_least, 1):
+                break
+            if not await self._rpc.heads.beyond(seen, until):
+                raise self._too_late("the newest state", at_least)
+        state = await self.headers.at(height + 1)
+        return Point(height, state.time_ns // 1_000_000)
+
+    async def read(self, path: bytes, *, at_least: int = 0, at: int = 0) -> Entry:
+        """What is at a path, or that nothing is: at a height, or in a state at least as new as after ``at_least``.
 
         A state can be proved once the block after it is committed, so reading one's own write waits for one block.
-        Raises VerificationFailed; CannotVerify when no such state comes in time; QueryRefused; ValueError for a path
-        that no state could hold.
+        Raises VerificationFailed; CannotVerify when no such state comes in time; NotKept for a height that is gone;
+        QueryRefused; ValueError for a path that no state could hold.
         """
-        deadline = asyncio.get_running_loop().time() + WAIT_SECONDS
+        until = self._deadline()
         while True:
-            answer = await self._provable(path)
+            seen = self._rpc.heads.height
+            answer = await self._provable(path, at)
             if answer is not None and answer.height >= max(at_least, 1):
                 return await self._verified(path, answer)
-            if asyncio.get_running_loop().time() >= deadline:
-                why = f"no node proved a state after block {at_least} within {WAIT_SECONDS:g} s"
-                raise CannotVerify(f"value at {path!r}", why)
-            await asyncio.sleep(_POLL_SECONDS)
+            if not await self._rpc.heads.beyond(seen, until):
+                raise self._too_late(f"value at {path!r}", max(at, at_least))
 
     async def unverified(self, path: bytes) -> bytes | None:
         """The newest bytes at a path by one node's word: for watching, never for deciding."""
@@ -118,20 +111,25 @@ class VerifiedReader:
             raise VerificationFailed(f"transaction {digest.hex()}", why)
         return DecidedTx(found.raw, found.height, found.index, results[found.index])
 
-    async def _provable(self, path: bytes) -> QueryAnswer | None:
-        """An answer with a proof; None as long as the chain is too young for any."""
+    async def _provable(self, path: bytes, height: int) -> QueryAnswer | None:
+        """An answer with a proof; None as long as the chain is too young for one."""
         try:
-            return await queries.ask(self._rpc, path, prove=True)
-        except QueryRefused as refusal:
-            if refusal.code != TOO_EARLY:
-                raise
+            return await queries.ask(self._rpc, path, prove=True, height=height)
+        except NotYet:
             return None
 
-    async def _verified(self, path: bytes, answer: QueryAnswer) -> VerifiedValue:
+    async def _verified(self, path: bytes, answer: QueryAnswer) -> Entry:
         body = queries.opened(path, answer.value) if answer.value else None
         state = await self.headers.at(answer.height + 1)
         if body is None:
             verify_absence(state, self._stores, path, answer.proof_ops)
         else:
             verify_value(state, self._stores, path, body, answer.proof_ops)
-        return VerifiedValue(path, body, answer.height, state)
+        return Entry(path, body, answer.height, state, tuple(answer.proof_ops))
+
+    def _deadline(self) -> float:
+        return asyncio.get_running_loop().time() + self._rpc.patience.state
+
+    def _too_late(self, what: str, at_least: int) -> CannotVerify:
+        why = f"no node proved a state after block {at_least} within {self._rpc.patience.state:g} s"
+        return CannotVerify(what, why)

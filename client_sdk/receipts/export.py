@@ -3,19 +3,16 @@
 The node is not trusted: what it answered is put together and verified from the root of trust as anybody else will.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
-from contracts import contributions, identity, lineage, privacy_budget
+from contracts import contributions, identity, lineage, models, privacy_budget
 from contracts.contributions import Committed
-from contracts.identity import UnknownDataset, UnknownOrganisation
-from contracts.kernel import crypto, merkle
+from contracts.kernel import View, crypto, merkle
 from contracts.kernel.merkle import ProofInvalid
-from contracts.models import UnknownVersion
 
 from ..client import LedgerClient
 from ..light import OverlapTooSmall, SignedHeader, TrustedState, ValidatorSet, prove_result, verify_header
-from ..reads import queries
 from ..reads.refusals import events_of, refusal_of
 from ..rpc import AnswerMalformed, RpcClient
 from .errors import NoReceipt
@@ -73,13 +70,17 @@ async def budget(client: LedgerClient, organisation: str, dataset: str = "") -> 
 
     An account that nothing was charged to has no record. Raises UnknownOrganisation, UnknownDataset; as ``record``.
     """
-    if await client.get(identity.ORGANISATIONS, organisation) is None:
-        raise UnknownOrganisation(organisation=organisation)
-    if not dataset:
-        return await record(client, privacy_budget.ORGANISATION_ACCOUNTS.path(organisation))
-    if await client.get(identity.DATASETS, (organisation, dataset)) is None:
-        raise UnknownDataset(organisation=organisation, dataset=dataset)
-    return await record(client, privacy_budget.DATASET_ACCOUNTS.path((organisation, dataset)))
+
+    def account(view: View) -> bytes:
+        identity.require_member(view, organisation)
+        if not dataset:
+            privacy_budget.organisation_account(view, organisation)
+            return privacy_budget.ORGANISATION_ACCOUNTS.path(organisation)
+        identity.require_dataset(view, organisation, dataset)
+        privacy_budget.dataset_account(view, organisation, dataset)
+        return privacy_budget.DATASET_ACCOUNTS.path((organisation, dataset))
+
+    return await _held(client, account)
 
 
 async def version(client: LedgerClient, model: str, number: int) -> Receipt:
@@ -87,9 +88,12 @@ async def version(client: LedgerClient, model: str, number: int) -> Receipt:
 
     Raises UnknownVersion; as ``record``.
     """
-    if await client.get(lineage.VERSIONS, (model, number)) is None:
-        raise UnknownVersion(model=model, version=number)
-    return await record(client, lineage.VERSIONS.path((model, number)))
+
+    def held(view: View) -> bytes:
+        models.require_version(view, model, number)
+        return lineage.VERSIONS.path((model, number))
+
+    return await _held(client, held)
 
 
 async def record(client: LedgerClient, path: bytes) -> Receipt:
@@ -97,17 +101,28 @@ async def record(client: LedgerClient, path: bytes) -> Receipt:
 
     Raises NoReceipt when nothing is; ReceiptError, and what the client raises.
     """
-    if await client.reader.value(path) is None:  # This also waits until the chain is old enough for any proof.
+
+    def held(view: View) -> bytes:
+        view.get(path)
+        return path
+
+    return await _held(client, held)
+
+
+async def _held(client: LedgerClient, found: Callable[[View], bytes]) -> Receipt:
+    """The receipt of what is at the path that a function of the ledger reads, with the proof that it was read with."""
+    async with client.at() as view:
+        path = await view.run(found)
+        entry = view.entries[path]
+    if entry.body is None:
         raise NoReceipt(f"nothing is recorded at {path.decode('ascii', 'replace')}")
-    answer = await queries.ask(client.rpc, path, prove=True)
-    body = queries.opened(path, answer.value)
     try:
-        entry, bucket, contract = merkle.Proof.decode(answer.proof_ops).steps
-        way = Way.of(entry.total, entry.index, entry.aunts)
+        leaf, bucket, contract = merkle.Proof.decode(entry.proof).steps
+        way = Way.of(leaf.total, leaf.index, leaf.aunts)
     except ProofInvalid as error:
         raise AnswerMalformed("abci_query.proof", str(error)) from error
-    proof = Holding(path, body, way, bucket.aunts, contract.aunts)
-    return await _anchored(client, proof, answer.height + 1)
+    proof = Holding(path, entry.body, way, bucket.aunts, contract.aunts)
+    return await _anchored(client, proof, entry.height + 1)
 
 
 def _commits(event: object, key: tuple[str, int, str, str]) -> bool:

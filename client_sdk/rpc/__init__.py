@@ -1,6 +1,6 @@
 """CometBFT's RPC: the SDK's only socket to a node.
 
-``transport`` finds a node that answers, ``answers`` reads what it says, ``client`` has one method per call, ``blocks``
+``transport`` finds a node that answers, ``answers`` reads what it says, ``client`` has one method per call, ``heads``
 follows the chain. The HTTP library is imported when the first call is made.
 """
 
@@ -18,6 +18,7 @@ from .answers import (
 )
 from .client import RpcClient
 from .errors import HeightPruned, HeightUnavailable, NodeError, NodeUnavailable, RpcError, TxInCache
+from .heads import Heads, Patience
 from .transport import AddressInvalid
 
 __all__ = [
@@ -28,12 +29,14 @@ __all__ = [
     "Checked",
     "ConsensusParams",
     "FoundTx",
+    "Heads",
     "HeightPruned",
     "HeightUnavailable",
     "NetInfo",
     "NodeError",
     "NodeStatus",
     "NodeUnavailable",
+    "Patience",
     "Peer",
     "QueryAnswer",
     "RpcClient",

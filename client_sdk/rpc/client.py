@@ -1,7 +1,7 @@
 """CometBFT's RPC as typed methods. What they answer is one node's word: ``client_sdk.reads.verified`` checks it."""
 
 import base64
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -9,9 +9,10 @@ from ..documents.strict_json import Answer, AnswerMalformed
 from ..light.documents import read_genesis, read_signed_header, read_validators_page
 from ..light.errors import VerificationFailed
 from ..light.headers import VALIDATORS_MAX, Genesis, SignedHeader, TxResult, Validator, ValidatorSet
-from . import answers, blocks
+from . import answers
 from .answers import ApplicationInfo, Block, Checked, ConsensusParams, FoundTx, NetInfo, NodeStatus, QueryAnswer
 from .errors import NodeError, is_not_found
+from .heads import Heads, Patience
 from .transport import ANSWER_BYTES_MAX, CALL_SECONDS, Transport
 
 _PAGE: Final = 100  # The most validators CometBFT answers at once.
@@ -30,9 +31,12 @@ class RpcClient:
         *,
         call_seconds: float = CALL_SECONDS,
         answer_bytes_max: int = ANSWER_BYTES_MAX,
+        patience: Patience | None = None,
     ) -> None:
         """``addresses`` are ``http://HOST:PORT``, the preferred one first. Raises AddressInvalid."""
         self.transport = Transport(addresses, call_seconds=call_seconds, answer_bytes_max=answer_bytes_max)
+        self.patience = patience or Patience()
+        self.heads = Heads(self, self.patience)
 
     async def status(self) -> NodeStatus:
         """Who the node is, and how far it has come."""
@@ -119,16 +123,9 @@ class RpcClient:
         """The node's peers."""
         return answers.read_net_info(await self.transport.call("net_info", {}))
 
-    def new_blocks(self, after: int | None = None) -> AsyncGenerator[int, None]:
-        """Every height after ``after``, in order and without a gap, as blocks are committed; never ends.
-
-        None begins after the newest. Goes on through restarts of nodes. Stop by leaving the loop, best within
-        ``contextlib.aclosing``.
-        """
-        return blocks.new_blocks(self, after)
-
     async def close(self) -> None:
-        """Close connections."""
+        """Stop following the chain, and close connections."""
+        await self.heads.close()
         await self.transport.close()
 
     async def __aenter__(self) -> Self:

@@ -18,9 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from contracts import lineage
+from contracts import models
 from contracts.kernel import Message
-from contracts.models import UnknownModel
 from contracts.rounds import JoinTask
 from learning import fixed
 from learning.tensors import unflatten
@@ -174,7 +173,8 @@ class Ledger:
         self.close()
 
     async def _quote(self, task: TaskView, name: str) -> Quote:
-        seen = await outlook(self.client, self.organisation, name, task.name)
+        async with self.client.at() as view:
+            seen = await view.run(lambda state: outlook(state, self.organisation, name, task.name, view.time_ms))
         return Quote(
             dataset=name,
             price=seen.price / NANO,
@@ -185,9 +185,7 @@ class Ledger:
         )
 
     async def _tensors(self, model: str, number: int | None) -> dict[str, Any]:
-        record = await self.client.get(lineage.MODELS, model)
-        if record is None:
-            raise UnknownModel(model=model)
+        record = await self.client.ask(lambda state: models.require_model(state, model))
         task = await open_task(self.client, self.session.store, record.task)
         wanted = record.current if number is None else number
         _, units = await load_version(self.client, self.session.store, task, wanted)

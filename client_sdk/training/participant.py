@@ -16,12 +16,12 @@ published       nothing: the receipt is read back
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 
 from contracts import contributions, identity, privacy_budget, rounds
 from contracts.contributions import AlreadyCommitted, AlreadyPublished, AlreadyReserved, NoiseSource
-from contracts.kernel import crypto
+from contracts.kernel import View, crypto
 from contracts.rounds import Progress, Round
 from contracts.transition import message_of, parse
 from learning.payload import encode_payload
@@ -36,7 +36,6 @@ from .task import TaskView, load_version, recipients
 from .trainer import Trainer
 
 Tamper = Callable[[Int32], Int32]
-_POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -82,19 +81,21 @@ class Participant:
         Starts with the current round, so that a restart resumes it. A round whose deadline for this dataset's next
         step has passed is no work any more.
         """
-        done = 0
-        while True:
-            task = await self.client.peek(rounds.TASKS, self.task.name)
-            number = task.rounds if task else 0
-            current = await self._peek(number) if number > done else None
-            if current is not None and self._has_work(current, await self._now()):
-                yield number
-                done = number
-            elif current is not None and current.status is not rounds.RoundStatus.OPEN:
-                done = number
-            if done >= self.task.terms.max_rounds:
-                return
-            await asyncio.sleep(_POLL_SECONDS)
+        done, height = 0, 0
+        async with aclosing(self.client.rpc.heads.after(await self.client.rpc.heads.newest() - 1)) as heights:
+            async for height in heights:
+                if height < self.client.rpc.heads.height:
+                    continue  # Only the newest state can be looked at.
+                task = await self.client.peek(rounds.TASKS, self.task.name)
+                number = task.rounds if task else 0
+                current = await self._peek(number) if number > done else None
+                if current is not None and self._has_work(current, await self._now()):
+                    yield number
+                    done = number
+                elif current is not None and current.status is not rounds.RoundStatus.OPEN:
+                    done = number
+                if done >= self.task.terms.max_rounds:
+                    return
 
     async def contribute(self, number: int, trainer: Trainer, tamper: Tamper | None = None) -> Contribution:
         """Contribute to a round, from wherever this contribution stands.
@@ -199,14 +200,16 @@ class Participant:
     async def _account(self, number: int) -> Contribution:
         """Read the contribution back from proved state, no older than now."""
         now = (await self.client.rpc.status()).height
+        return await self.client.ask(lambda view: self._accounted(view, number), at_least=now)
+
+    def _accounted(self, view: View, number: int) -> Contribution:
         key = (self.task.name, number, self.organisation, self.dataset)
-        owner = (self.organisation, self.dataset)
-        record = await self.client.get(contributions.COMMITMENTS, key, at_least=now)
-        account = await self.client.get(privacy_budget.DATASET_ACCOUNTS, owner, at_least=now)
-        task = await self.client.get(rounds.TASKS, self.task.name)
-        if record is None or account is None or task is None:
+        record = contributions.COMMITMENTS.get(view, key)
+        task = rounds.require_task(view, self.task.name)
+        delta = identity.require_dataset(view, self.organisation, self.dataset).delta_inverse
+        account = privacy_budget.dataset_account(view, self.organisation, self.dataset)
+        if record is None:
             raise PayloadLost(f"round {number} of {self.task.name}: the ledger shows no commitment of {self.dataset}")
-        delta = await self._delta_inverse()
         return Contribution(
             round=number,
             height=record.height,
@@ -215,12 +218,6 @@ class Participant:
             spent=privacy_budget.epsilon_of(account.spent, delta),
             bytes=record.size,
         )
-
-    async def _delta_inverse(self) -> int:
-        dataset = await self.client.get(identity.DATASETS, (self.organisation, self.dataset))
-        if dataset is None:
-            raise identity.UnknownDataset(organisation=self.organisation, dataset=self.dataset)
-        return dataset.delta_inverse
 
     async def _peek(self, number: int) -> Round | None:
         return await self.client.peek(rounds.ROUNDS, (self.task.name, number))

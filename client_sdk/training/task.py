@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from contracts import identity, lineage, rounds
+from contracts.kernel import View
 from contracts.kernel.types import Digest
 from contracts.lineage import Version, VersionStatus
-from contracts.rounds import UnknownTask
 from contracts.terms import Artefact, Terms
 from learning.tensors import Int32
 
@@ -48,9 +48,7 @@ class TaskView:
 
 async def open_task(client: LedgerClient, store: PayloadStore, name: str) -> TaskView:
     """Read a task's terms from proved state and open its inputs. Raises UnknownTask, ArtefactRefused."""
-    terms = await client.get(rounds.TERMS, name)
-    if terms is None:
-        raise UnknownTask(task=name)
+    terms = await client.ask(lambda view: rounds.require_terms(view, name))
     data = await fetch(store, "inputs", terms.inputs)
     return TaskView(terms, artefacts.decode_inputs(data))
 
@@ -64,15 +62,11 @@ async def load_version(
     client: LedgerClient, store: PayloadStore, task: TaskView, number: int, *, fit_only: bool = True
 ) -> tuple[Version, Int32]:
     """A version's record, proved, and its units. Raises VersionUnfit, ArtefactRefused, PayloadRefused."""
-    version = await client.get(lineage.VERSIONS, (task.model, number))
+    version, parent = await client.ask(lambda view: _with_parent(view, task.model, number))
     if version is None:
         raise VersionUnfit(f"model {task.model} has no version {number}")
     if fit_only and version.status not in (VersionStatus.PROMOTED, VersionStatus.SUPERSEDED):
         raise VersionUnfit(f"version {number} of {task.model} is {version.status}")
-    parent = None
-    if number > 0:
-        before = await client.get(lineage.VERSIONS, (task.model, version.parent))
-        parent = before.artefact.digest if before else None
     data = await fetch(store, f"version {number}", version.artefact)
     manifest = artefacts.model_manifest(task.name, version.round, parent, task.terms.update.scale_bits)
     return version, artefacts.decode_model(data, manifest, task.inputs.layout)
@@ -80,19 +74,23 @@ async def load_version(
 
 async def recipients(client: LedgerClient, task: TaskView) -> list[str]:
     """The age recipients that the terms name, from proved state."""
-    found = []
-    for name in task.terms.recipients:
-        member = await client.get(identity.ORGANISATIONS, name)
-        if member is None:
-            raise identity.UnknownOrganisation(organisation=name)
-        found.append(member.recipient)
-    return found
+    named = task.terms.recipients
+    return await client.ask(lambda view: [identity.require_member(view, name).recipient for name in named])
 
 
 async def fetch(store: PayloadStore, name: str, artefact: Artefact) -> bytes:
     """An artefact's bytes, which are those the terms name. Raises ArtefactRefused or a payload error."""
     data = await store.get(Cid.parse(artefact.cid), artefact.size)
     return artefacts.require_as_named(name, data, artefact)
+
+
+def _with_parent(view: View, model: str, number: int) -> tuple[Version | None, Digest | None]:
+    """A version, and the digest of the one it was made from; version 0 was made from none."""
+    version = lineage.VERSIONS.get(view, (model, number))
+    if version is None or number == 0:
+        return version, None
+    parent = lineage.VERSIONS.get(view, (model, version.parent))
+    return version, None if parent is None else parent.artefact.digest
 
 
 __all__ = [

@@ -13,7 +13,7 @@ also hold the signature, and one structure may be signed more than once.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 from . import codec, crypto, limits
 from .codec import Malformed
@@ -24,6 +24,17 @@ _EXTERNAL_AAD = b"fedledger/tx/v1"
 _DID_CHARS = 56
 _FIELDS = dict.fromkeys(("body", "nonce", "type", "valid_until"))
 _CHAIN, _NONCE, _HEIGHT = codec.shape_of(ChainId), codec.shape_of(Nonce), codec.shape_of(Height)
+
+
+class Signer(Protocol):
+    """What signs for an organisation: a key in memory, an agent, a token, a hardware module. Its secret stays there."""
+
+    @property
+    def public(self) -> bytes:
+        """The Ed25519 public key, 32 bytes."""
+
+    def sign(self, statement: bytes, /) -> bytes:
+        """The 64-byte signature (RFC 8032) over a statement, which begins with its domain tag. May block."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +79,7 @@ def parse(raw: bytes) -> Envelope:
     return _envelope(key, chain_id, protected, payload, signature)
 
 
-def seal(seed: bytes, chain_id: str, *, tag: str, body: Any, nonce: bytes, valid_until: int) -> bytes:
+def seal(signer: Signer, chain_id: str, *, tag: str, body: Any, nonce: bytes, valid_until: int) -> bytes:
     """Sign a message's plain body into envelope bytes. For clients and tests. Raises Malformed on a bad part."""
     content = {
         "body": body,
@@ -76,9 +87,9 @@ def seal(seed: bytes, chain_id: str, *, tag: str, body: Any, nonce: bytes, valid
         "type": tag,
         "valid_until": _HEIGHT.pack(valid_until, "valid_until"),
     }
-    protected = _protected(crypto.public_key(seed), _CHAIN.pack(chain_id, "chain_id"))
+    protected = _protected(signer.public, _CHAIN.pack(chain_id, "chain_id"))
     payload = codec.encode_plain(content)
-    signature = crypto.sign(seed, signed_structure(protected, payload))
+    signature = signer.sign(signed_structure(protected, payload))
     raw = b"\xd2\x84" + _head(2, protected) + b"\xa0" + _head(2, payload) + _head(2, signature)
     if len(raw) > limits.TX_BYTES:
         raise Malformed("envelope", f"{len(raw)} bytes, at most {limits.TX_BYTES} are allowed")

@@ -19,16 +19,16 @@ from client_sdk.training.artefacts import CanarySet
 from client_sdk.training.task import TaskView, load_canary, load_version
 from contracts import contributions, identity, rounds
 from contracts.contributions import Commitment
-from contracts.kernel import crypto
+from contracts.identity import Key
+from contracts.kernel import View, crypto
 from contracts.reputation import Verdict
-from contracts.rounds import Progress, Seat
+from contracts.rounds import Progress, Round
 from learning.payload import encoded_size
 
 from . import recompute
 from .recompute import Base, Fetched, Recomputed, SeatKey
 
 _ATTEMPTS = 3
-_BETWEEN_ATTEMPTS_SECONDS = 0.5
 
 
 @dataclass
@@ -49,12 +49,9 @@ class Gatherer:
         ledger's UnknownRound; StoreUnavailable and what ``load_version`` and proved reads raise.
         """
         now = (await self.client.rpc.status()).height
-        current = await self.client.get(rounds.ROUNDS, (self.task.name, number), at_least=now)
-        if current is None:
-            raise rounds.UnknownRound(task=self.task.name, round=number)
-        published = [seat for seat in current.seats if seat.progress is Progress.PUBLISHED]
-        got = await asyncio.gather(*(self._fetch(number, seat) for seat in published))
-        keys: list[SeatKey] = [(seat.organisation, seat.dataset) for seat in published]
+        current, published = await self.client.ask(lambda view: self._published(view, number), at_least=now)
+        got = await asyncio.gather(*(self._fetch(number, *each) for each in published.values()))
+        keys: list[SeatKey] = list(published)
         version, units = await load_version(self.client, self.store, self.task, current.base)
         base = Base(current.base, version.artefact.digest, units)
         fetched = dict(zip(keys, got, strict=True))
@@ -69,12 +66,21 @@ class Gatherer:
             self._canary = await load_canary(self.store, self.task)
         return self._canary
 
-    async def _fetch(self, number: int, seat: Seat) -> Fetched:
-        key = (self.task.name, number, seat.organisation, seat.dataset)
-        commitment = await self.client.get(contributions.COMMITMENTS, key)
+    def _published(self, view: View, number: int) -> tuple[Round, dict[SeatKey, tuple[Commitment | None, Key | None]]]:
+        """A round, and what each seat that says it has published committed to and signed with: all of one state."""
+        current = rounds.require_round(view, self.task.name, number)
+        found: dict[SeatKey, tuple[Commitment | None, Key | None]] = {}
+        for seat in current.seats:
+            if seat.progress is Progress.PUBLISHED:
+                key = (self.task.name, number, seat.organisation, seat.dataset)
+                commitment = contributions.COMMITMENTS.get(view, key)
+                signer = None if commitment is None else identity.KEYS.get(view, commitment.signer)
+                found[seat.organisation, seat.dataset] = commitment, signer
+        return current, found
+
+    async def _fetch(self, number: int, commitment: Commitment | None, signer: Key | None) -> Fetched:
         if commitment is None:
             return Fetched(None, Verdict.MISSING, "no commitment")
-        signer = await self.client.get(identity.KEYS, commitment.signer)
         if signer is None or not identity.is_live(signer, commitment.height):
             return Fetched(None, Verdict.WITHDRAWN, "signed with a stolen key")
         return await self._payload(number, commitment)
@@ -82,7 +88,7 @@ class Gatherer:
     async def _payload(self, number: int, commitment: Commitment) -> Fetched:
         for attempt in range(_ATTEMPTS):
             if attempt:
-                await asyncio.sleep(_BETWEEN_ATTEMPTS_SECONDS)
+                await asyncio.sleep(self.client.rpc.patience.payload)
             try:
                 ciphertext = await self.store.get(Cid.parse(commitment.cid), commitment.size)
             except (InvalidCid, PayloadMalformed, PayloadTooLarge):

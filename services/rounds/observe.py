@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 from client_sdk.client import LedgerClient
 from client_sdk.light import CannotVerify, VerificationFailed
@@ -40,17 +41,17 @@ async def on_blocks(client: LedgerClient, task: TaskView, organisation: str) -> 
     Goes on when nodes do not answer for a while. Raises at the start only: UnknownTask, rpc.NodeUnavailable.
     """
     yield await observe(client, task, organisation)
-    height = (await client.rpc.status()).height
-    async for newest in client.rpc.new_blocks(height):
-        try:
-            if newest < (await client.rpc.status()).height:
+    async with aclosing(client.rpc.heads.after()) as heights:
+        async for newest in heights:
+            if newest < client.rpc.heads.height:
                 continue
-            seen = await observe(client, task, organisation)
-        except PASSING as error:
-            _log.warning("cannot look at the ledger, trying again: %s", error)
-            continue
-        yield seen
-        await asyncio.sleep(0)
+            try:
+                seen = await observe(client, task, organisation)
+            except PASSING as error:
+                _log.warning("cannot look at the ledger, trying again: %s", error)
+                continue
+            yield seen
+            await asyncio.sleep(0)
 
 
 async def _opened_ms(client: LedgerClient, state: Task) -> int:

@@ -109,7 +109,9 @@ def test_a_height_that_is_not_kept_is_refused(ledger) -> None:
     for _ in range(3):
         commit(ledger, {PATH: BODY})
     answer = ask(ledger, "/store/identity/key", height=1)
-    assert answer.code == queries.BAD_QUERY
+    assert answer.code == queries.NOT_KEPT
+    assert ask(ledger, "/store/identity/key", height=1, prove=True).code == queries.NOT_KEPT
+    assert ask(ledger, "/store/identity/key", height=9).code == queries.TOO_EARLY
     assert "not kept" in answer.log
 
 

@@ -8,7 +8,7 @@ from campaigns.harness.header_chain import BLOCK_NS, START_NS, HeaderChain
 from client_sdk import light
 from client_sdk.reads.trusted_headers import TrustedHeaders
 from client_sdk.reads.verified import VerifiedReader
-from client_sdk.rpc import RpcClient
+from client_sdk.rpc import Patience, RpcClient
 from contracts.kernel.state_tree import StateTree
 
 STORES = ("replay", "identity", "rounds")
@@ -19,6 +19,8 @@ OLD, NEW = b"\x01", b"\x02"
 TXS = (b"one", b"two")
 RESULTS = (light.TxResult(0, b"done"), light.TxResult(201, b"refused"))
 NOW = START_NS + 1_000 * BLOCK_NS
+QUICK = Patience(poll=0.05)  # A test's node rings no bell.
+AT_ONCE = Patience(poll=0.05, header=0.0, state=0.0)
 
 
 def run(coroutine):
@@ -40,8 +42,8 @@ def small_ledger() -> ChainNode:
 
 
 @asynccontextmanager
-async def reading(node: ChainNode | None = None, **options):
-    async with node or small_ledger() as started, RpcClient([started.address]) as rpc:
+async def reading(node: ChainNode | None = None, patience: Patience = QUICK, **options):
+    async with node or small_ledger() as started, RpcClient([started.address], patience=patience) as rpc:
         reader = VerifiedReader(rpc, light.trust_genesis(started.chain.genesis), stores=STORES)
         reader.headers = following(rpc, started.chain, **options)
         yield started, reader

@@ -38,9 +38,7 @@ A_KEY = AddKey(HOSPITAL_A.key(identity.Purpose.WORKLOAD, 1).enrolment())
 
 def sealed(chain: Chain, tag: str, body: Any) -> bytes:
     """Plain data under any tag, signed by a hospital's workload key."""
-    return envelope.seal(
-        HOSPITAL_A.worker.seed, CHAIN_ID, tag=tag, body=body, nonce=bytes(16), valid_until=chain.height + 5
-    )
+    return envelope.seal(HOSPITAL_A.worker, CHAIN_ID, tag=tag, body=body, nonce=bytes(16), valid_until=chain.height + 5)
 
 
 # --- what the envelope must be ---

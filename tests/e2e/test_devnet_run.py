@@ -138,7 +138,8 @@ async def read(home: Path) -> Ledger:
         model = await client.get(lineage.MODELS, MODEL)
         assert task is not None
         assert model is not None
-        numbers, names = range(1, task.rounds + 1), await client.keys(identity.KEYS)
+        numbers = range(1, task.rounds + 1)
+        names = [name for name, _ in await client.scan(identity.KEYS)]
         return Ledger(
             task=task,
             rounds={number: await the(client, rounds.ROUNDS, (TASK, number)) for number in numbers},

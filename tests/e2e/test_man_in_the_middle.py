@@ -150,7 +150,7 @@ async def stock_says(stock: RpcClient, path: bytes, truth: bytes) -> str:
 async def ours_says(middle: Middle, genesis: Any, path: bytes, truth: bytes | None) -> str:
     async with RpcClient([middle.address]) as rpc:
         try:
-            found = await VerifiedReader(rpc, light.trust_genesis(genesis)).value(path)
+            found = (await VerifiedReader(rpc, light.trust_genesis(genesis)).read(path)).body
         except light.VerificationFailed:
             return "refused"
     return "accepted" if found == truth else f"deceived: {found!r}"
@@ -288,7 +288,7 @@ def test_both_refuse_a_changed_header_also_when_value_and_proof_fit_it(tmp_path,
                     await stock.abci_query("/store/identity/key", key_of(PATH), prove=True)
                 async with RpcClient([middle.address]) as rpc:
                     with pytest.raises((light.VerificationFailed, AnswerMalformed), match=our_reason):
-                        await VerifiedReader(rpc, light.trust_genesis(genesis)).value(PATH)
+                        await VerifiedReader(rpc, light.trust_genesis(genesis)).read(PATH)
 
     run(scenario())
 

@@ -15,7 +15,6 @@ from campaigns.harness.consortium import HOSPITAL_A, HOSPITAL_B, HOSPITALS, LAB,
 from client_sdk.client import LedgerClient, NotDecided
 from client_sdk.payloads.errors import StoreUnavailable
 from client_sdk.rpc import NodeUnavailable
-from client_sdk.training import participant
 from contracts import lineage, rounds
 from contracts.lineage import Candidate, VersionStatus
 from contracts.models import RaiseAlarm
@@ -23,10 +22,9 @@ from contracts.reputation import CHANGES, Verdict
 from contracts.rounds import NotYourTask, Progress
 from learning.feed_forward import FeedForward
 from services.aggregator.aggregator import Aggregator
-from services.rounds import gather
 from services.rounds.gather import Gatherer
 from services.verifier.verifier import Verifier
-from tests import local_ledger, local_task
+from tests import local_task
 from tests.local_task import World
 
 Job = Coroutine[Any, Any, Any]
@@ -34,9 +32,7 @@ STILL = 3  # So many looks without anybody at work make a second of block time p
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setattr(gather, "_BETWEEN_ATTEMPTS_SECONDS", 0.0)
-    monkeypatch.setattr(participant, "_POLL_SECONDS", local_ledger.DELAY_SECONDS)
+def world(tmp_path: Path) -> World:
     return local_task.opened(tmp_path)
 
 
@@ -159,7 +155,7 @@ def test_an_aggregator_killed_after_every_transaction_neither_loses_nor_repeats_
     async def lives() -> None:
         while True:
             program = asyncio.create_task(stage.aggregator().run())
-            async for _ in world.node.new_blocks(world.chain.height):
+            async for _ in world.node.heads.after():
                 break
             program.cancel()
             await asyncio.wait([program])
@@ -282,7 +278,7 @@ def faulty_gatherer(world: World, member: Member, where: str, method: str, error
 
 FAULTS = [
     ("client", "submit", NodeUnavailable(["http://node"], ["it restarts"])),
-    ("client", "get", NodeUnavailable(["http://node"], ["it restarts"])),
+    ("client", "ask", NodeUnavailable(["http://node"], ["it restarts"])),
     ("store", "get", StoreUnavailable("kubo", "it restarts")),
     ("store", "put", StoreUnavailable("kubo", "the disk is full")),
 ]

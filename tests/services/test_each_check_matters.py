@@ -62,7 +62,6 @@ def test_without_the_estimator_s_checks_an_attack_passes(
 
 def scene_in(folder: Path, patch: pytest.MonkeyPatch) -> gather_claims.Scene:
     world = gather_claims.local_task.opened(folder)
-    patch.setattr(gather_claims.gather, "_BETWEEN_ATTEMPTS_SECONDS", 0.0)
     contents = gather_claims.local_task.prepared().data.values()
     store = gather_claims.MemoryPayloads({gather_claims.payload_cid(content): content for content in contents})
     return gather_claims.Scene(world, store, world.open_round())

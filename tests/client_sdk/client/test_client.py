@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +16,7 @@ from client_sdk.client.client import VALIDITY_BLOCKS
 from client_sdk.light import CannotVerify, TrustExpired, TxResult, VerificationFailed
 from client_sdk.reads.queries import DecidedTx
 from client_sdk.reads.refusals import PoolShareFull
-from client_sdk.rpc import Checked, FoundTx, HeightUnavailable, NodeError, NodeUnavailable, TxInCache
+from client_sdk.rpc import Checked, FoundTx, HeightUnavailable, NodeError, NodeUnavailable, Patience, TxInCache
 from contracts import identity, privacy_budget, rounds, transition
 from contracts.contributions import Reserved
 from contracts.identity import KeyIsRevoked
@@ -24,7 +24,7 @@ from contracts.kernel import Message, codec, crypto, envelope, limits
 from contracts.privacy_budget import BudgetExceeded
 from contracts.rounds import RoundNotOpen, RoundOpened
 from contracts.transition import Expired, Replayed
-from tests.local_ledger import LocalNode
+from tests.local_ledger import NO_PATIENCE, LocalNode
 
 ACCEPTED = Checked(0, b"", "", b"")
 EVENT = RoundOpened(TASK, 1, 0, 4, 10, 20)
@@ -34,11 +34,7 @@ IN_CACHE = TxInCache(-32603, "Internal error", "tx already exists in cache")
 FULL = NodeError(-32603, "Internal error", "mempool is full: number of txs 5000")
 
 
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "_POLL_SECONDS", 0.0)
-    monkeypatch.setattr(client_module, "_RESEND_SECONDS", 0.0)
-    monkeypatch.setattr(client_module, "_PATIENCE_SECONDS", 5.0)
+IMPATIENT = replace(NO_PATIENCE, outage=0.0)
 
 
 def refused(refusal: type[Any], **facts: Any) -> Checked:
@@ -62,6 +58,16 @@ class ScriptedNode:
     sent: list[bytes] = field(default_factory=list)
     proved: tuple[int, bytes] | None = None
     proofs: list[Exception | None] = field(default_factory=list)
+    patience: Patience = NO_PATIENCE
+
+    @property
+    def heads(self) -> "ScriptedNode":
+        return self
+
+    async def beyond(self, height: int, until: float) -> bool:
+        """Never waits: a look is a block."""
+        await asyncio.sleep(0)
+        return True
 
     async def status(self) -> Any:
         return SimpleNamespace(height=self.height)
@@ -164,10 +170,10 @@ def test_a_proof_that_is_not_there_yet_is_asked_for_again() -> None:
     assert node.proofs == []
 
 
-def test_a_proof_that_never_comes_is_no_receipt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "_PATIENCE_SECONDS", 0.0)
+def test_a_proof_that_never_comes_is_no_receipt() -> None:
+    never = [CannotVerify("header 13", "it is not there")] * 9
     with pytest.raises(CannotVerify):
-        send(ScriptedNode([ACCEPTED], included_at=12, proofs=[CannotVerify("header 13", "it is not there")] * 9))
+        send(ScriptedNode([ACCEPTED], included_at=12, proofs=never, patience=IMPATIENT))
 
 
 def test_expired_trust_is_said_at_once() -> None:
@@ -192,14 +198,21 @@ def test_a_node_that_dies_midway_and_comes_back_is_asked_again_with_the_same_byt
     assert send(node).height == 20
 
 
-def test_a_node_that_stays_away_is_reported_and_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "_PATIENCE_SECONDS", 0.0)
+def test_a_node_that_stays_away_is_reported_and_not_waited_for_for_ever() -> None:
     with pytest.raises(NodeUnavailable):
-        send(ScriptedNode([DOWN], looks=dict.fromkeys(range(10, 99), DOWN)))
+        send(ScriptedNode([DOWN], looks=dict.fromkeys(range(10, 99), DOWN), patience=IMPATIENT))
 
 
 def test_a_transaction_that_was_decided_before_gives_its_first_result() -> None:
     assert send(ScriptedNode([refused(Replayed)], included_at=7)).height == 7
+
+
+def test_what_a_node_accepted_and_then_dropped_is_told_with_its_reason() -> None:
+    """Accepted by CheckTx, then another block revoked the key, and a recheck dropped it: nobody ever decided it."""
+    node = ScriptedNode([ACCEPTED, IN_CACHE, refused(KeyIsRevoked, revoked_from=13)])
+    with pytest.raises(KeyIsRevoked) as caught:
+        send(node)
+    assert caught.value.facts == {"revoked_from": 13}
 
 
 def test_a_decided_transaction_is_not_refused_because_of_what_happened_since() -> None:
@@ -329,12 +342,13 @@ def test_a_read_gives_the_typed_record_or_none() -> None:
     assert absent == [None, None]
 
 
-def test_the_keys_of_a_map_come_in_order_and_over_all_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_entries_of_a_map_come_in_order_and_over_all_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "_SCAN_PAGE", 2)
-    _, names = on_ledger(lambda node: node.client().keys(identity.ORGANISATIONS))
-    assert names == sorted((member.name,) for member in consortium.MEMBERS)
-    _, mine = on_ledger(lambda node: node.client().keys(identity.DATASETS, "hospital-b/"))
-    assert mine == [("hospital-b", DATASET)]
+    node, found = on_ledger(lambda node: node.client().scan(identity.ORGANISATIONS))
+    assert [name for name, _ in found] == sorted((member.name,) for member in consortium.MEMBERS)
+    assert all(record == identity.ORGANISATIONS.at(node.chain.view, name) for name, record in found)
+    _, mine = on_ledger(lambda node: node.client().scan(identity.DATASETS, "hospital-b/"))
+    assert [name for name, _ in mine] == [("hospital-b", DATASET)]
 
 
 def test_events_come_with_every_height_and_only_from_accepted_transactions() -> None:

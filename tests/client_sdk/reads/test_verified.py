@@ -15,6 +15,7 @@ from contracts.kernel import codec, merkle
 from contracts.kernel.absence import OPERATOR, Gap
 from contracts.kernel.crypto import sha256
 from tests.client_sdk.small_ledger import (
+    AT_ONCE,
     KEY,
     MISSING,
     NEW,
@@ -37,7 +38,7 @@ def test_a_value_is_proved_by_the_header_after_its_height():
         async with reading() as (_, reader):
             value = await reader.read(PATH)
             assert (value.body, value.height, value.state.height) == (NEW, 4, 5)
-            assert await reader.value(PATH) == NEW
+            assert (await reader.read(PATH)).body == NEW
             assert await reader.unverified(PATH) == NEW
 
     run(scenario())
@@ -71,13 +72,11 @@ def test_the_state_before_the_first_block_is_not_read():
     run(scenario())
 
 
-def test_a_state_that_never_comes_cannot_be_verified(monkeypatch):
-    monkeypatch.setattr("client_sdk.reads.verified.WAIT_SECONDS", 0.0)
-
+def test_a_state_that_never_comes_cannot_be_verified():
     async def scenario():
-        async with reading() as (_, reader):
+        async with reading(patience=AT_ONCE) as (_, reader):
             with pytest.raises(CannotVerify, match="after block 99"):
-                await reader.value(PATH, at_least=99)
+                await reader.read(PATH, at_least=99)
 
     run(scenario())
 
@@ -87,7 +86,7 @@ def test_absence_is_proved_by_a_header_too():
         async with reading() as (_, reader):
             value = await reader.read(MISSING)
             assert (value.body, value.height, value.state.height) == (None, 4, 5)
-            assert await reader.value(MISSING) is None
+            assert (await reader.read(MISSING)).body is None
             assert await reader.unverified(MISSING) is None
 
     run(scenario())
@@ -144,7 +143,7 @@ def test_a_lie_about_a_value_is_refused(name):
         async with reading() as (node, reader):
             lie(node, **lies(node)[name])
             with pytest.raises(VerificationFailed) as caught:
-                await reader.value(PATH)
+                await reader.read(PATH)
             assert caught.value.what.startswith("value at")
 
     run(scenario())
@@ -175,7 +174,7 @@ def test_a_denied_entry_is_refused(name):
         async with reading() as (node, reader):
             lie(node, **denials(node)[name])
             with pytest.raises(VerificationFailed) as caught:
-                await reader.value(PATH)
+                await reader.read(PATH)
             assert caught.value.what.startswith("absence at")
 
     run(scenario())
@@ -187,42 +186,38 @@ def test_a_value_where_nothing_is_is_refused():
             for operators in (node.proof(MISSING, 4), node.proof(PATH, 4), None):
                 lie(node, value=b64(merkle.commit_value(MISSING, NEW)), proofOps=operators)
                 with pytest.raises(VerificationFailed):
-                    await reader.value(MISSING)
+                    await reader.read(MISSING)
 
     run(scenario())
 
 
-def test_a_reader_that_trusts_the_node_believes_what_a_verified_reader_refuses(monkeypatch):
-    monkeypatch.setattr("client_sdk.reads.trusting.WAIT_SECONDS", 0.0)
-
+def test_a_reader_that_trusts_the_node_believes_what_a_verified_reader_refuses():
     async def scenario():
-        async with reading() as (node, verified), RpcClient([node.address]) as rpc:
+        async with reading() as (node, verified), RpcClient([node.address], patience=AT_ONCE) as rpc:
             trusting = TrustingReader(rpc, light.trust_genesis(node.chain.genesis))
-            assert await trusting.value(PATH, at_least=5) == NEW
-            assert await trusting.value(MISSING) is None
+            assert (await trusting.read(PATH, at_least=5)).body == NEW
+            assert (await trusting.read(MISSING)).body is None
             with pytest.raises(CannotVerify, match="block 99"):
-                await trusting.value(PATH, at_least=99)
+                await trusting.read(PATH, at_least=99)
             assert await trusting.results(5) == (), "no later header is waited for"
             found = await trusting.transaction(sha256(TXS[1]))
             assert found is not None
             assert (found.height, found.index, found.result) == (3, 1, RESULTS[1])
             assert await trusting.transaction(sha256(b"unknown")) is None
             lie(node, value=b64(merkle.commit_value(PATH, OLD)))
-            assert await trusting.value(PATH) == OLD
+            assert (await trusting.read(PATH)).body == OLD
             lie(node, value=None)
-            assert await trusting.value(PATH) is None
+            assert (await trusting.read(PATH)).body is None
             assert asked(node, "commit") == []
             with pytest.raises(VerificationFailed):
-                await verified.value(PATH)
+                await verified.read(PATH)
 
     run(scenario())
 
 
-def test_an_old_value_at_its_own_height_is_true_but_not_new_enough(monkeypatch):
-    monkeypatch.setattr("client_sdk.reads.verified.WAIT_SECONDS", 0.0)
-
+def test_an_old_value_at_its_own_height_is_true_but_not_new_enough():
     async def scenario():
-        async with reading() as (node, reader):
+        async with reading(patience=AT_ONCE) as (node, reader):
             lie(node, height="2", value=b64(merkle.commit_value(PATH, OLD)), proofOps=node.proof(PATH, 2))
             old = await reader.read(PATH)
             assert (old.body, old.height, old.state.height) == (OLD, 2, 3)

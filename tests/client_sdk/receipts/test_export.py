@@ -1,6 +1,7 @@
 """Making receipts from the answers of a node: one that tells the truth, then one lie at a time."""
 
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +12,7 @@ from campaigns.harness.consortium import DATASET, HOSPITAL_A, HOSPITAL_B, MODEL,
 from campaigns.harness.fake_node import b64, header_json
 from client_sdk.light import CannotVerify, VerificationFailed
 from client_sdk.receipts import Acceptance, GenesisTrust, Holding, NoReceipt, ReceiptInvalid, encode, export, verify
-from client_sdk.rpc import AnswerMalformed
+from client_sdk.rpc import AnswerMalformed, Patience
 from client_sdk.session import blocking as ledger_module
 from client_sdk.session.blocking import Ledger
 from contracts import privacy_budget
@@ -92,10 +93,9 @@ def test_what_is_not_there_gets_none():
             told.ask(work)
 
 
-def test_the_block_after_is_waited_for_and_said_when_it_does_not_come(monkeypatch):
-    monkeypatch.setattr("client_sdk.reads.trusted_headers.WAIT_SECONDS", 0.0)
+def test_the_block_after_is_waited_for_and_said_when_it_does_not_come():
     with pytest.raises(CannotVerify):
-        transaction(ledger(after=0))
+        transaction(replace(ledger(after=0), patience=Patience(header=0.0)))
     assert transaction(ledger(after=1)).height
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -326,92 +326,6 @@ def test_addresses_are_written_in_one_way():
     assert rpc.transport.addresses == ("http://127.0.0.1:26657", "https://node.example/rpc", "http://[::1]:1")
     with pytest.raises(AddressInvalid):
         RpcClient([])
-
-
-# New blocks -------------------------------------------------------------------------------------
-
-
-async def take(blocks, count: int) -> list[int]:
-    return [await anext(blocks) for _ in range(count)]
-
-
-def test_new_blocks_begin_after_the_height_given_and_leave_none_out():
-    async def scenario():
-        async with ChainNode(CHAIN) as node, client_of(node) as rpc, aclosing(rpc.new_blocks(0)) as blocks:
-            node.newest = 2
-            assert await take(blocks, 2) == [1, 2]
-            node.newest = 9
-            await node.ring()
-            assert await take(blocks, 7) == [3, 4, 5, 6, 7, 8, 9]
-
-    run(scenario())
-
-
-def test_an_event_wakes_the_follower_long_before_its_next_question(monkeypatch):
-    monkeypatch.setattr("client_sdk.rpc.blocks.POLL_SECONDS", 3600.0)
-
-    async def scenario():
-        async with ChainNode(CHAIN) as node, client_of(node) as rpc:
-            node.newest = 5
-            async with aclosing(rpc.new_blocks()) as blocks:
-                following = asyncio.create_task(take(blocks, 2))
-                await node.subscribed.wait()
-                node.newest = 7
-                await node.ring()
-                assert await following == [6, 7]
-
-    run(scenario())
-
-
-def test_without_events_new_blocks_are_found_by_asking(monkeypatch):
-    monkeypatch.setattr("client_sdk.rpc.blocks.POLL_SECONDS", 0.02)
-
-    async def scenario():
-        async with ChainNode(CHAIN) as node, client_of(node) as rpc:
-            node.refuses_subscriptions = True
-            node.newest = 1
-            async with aclosing(rpc.new_blocks(0)) as blocks:
-                assert await take(blocks, 1) == [1]
-                node.newest = 3
-                assert await take(blocks, 2) == [2, 3]
-
-    run(scenario())
-
-
-def test_new_blocks_go_on_after_a_node_was_away_and_never_go_back(monkeypatch):
-    monkeypatch.setattr("client_sdk.rpc.blocks.POLL_SECONDS", 0.02)
-
-    async def scenario():
-        async with ChainNode(CHAIN) as node, client_of(node) as rpc:
-            node.newest = 2
-            async with aclosing(rpc.new_blocks(0)) as blocks:
-                assert await take(blocks, 2) == [1, 2]
-                await node.subscribed.wait()
-                node.subscribed.clear()
-                await node.stop()
-                following = asyncio.create_task(take(blocks, 3))
-                await asyncio.sleep(0.1)
-                node.newest = 1  # A node that lost its place.
-                await node.start()
-                await asyncio.sleep(0.1)
-                node.newest = 5
-                assert await following == [3, 4, 5]
-                await node.subscribed.wait()
-
-    run(scenario())
-
-
-def test_a_follower_that_is_left_ends_its_subscription():
-    async def scenario():
-        async with ChainNode(CHAIN) as node, client_of(node) as rpc:
-            node.newest = 1
-            async with aclosing(rpc.new_blocks(0)) as blocks:
-                await take(blocks, 1)
-                await node.subscribed.wait()
-            await node.left.wait()
-            assert [task for task in asyncio.all_tasks() if "_ring" in repr(task)] == []
-
-    run(scenario())
 
 
 def test_the_members_of_a_test_chain_sign_as_the_recorded_ones_do():

@@ -25,12 +25,10 @@ from campaigns.harness.consortium import (
     TASK,
 )
 from client_sdk.client import NoSigner
-from client_sdk.client import client as client_module
 from client_sdk.secrets import keys
 from client_sdk.session import blocking as ledger_module
 from client_sdk.session.blocking import Ledger, connect
 from client_sdk.session.profile import ProfileInvalid
-from client_sdk.training import participant
 from client_sdk.training.task import VersionUnfit
 from contracts import lineage, privacy_budget
 from contracts.identity import RegisterDataset, UnknownDataset
@@ -38,7 +36,7 @@ from contracts.models import ProposeVersion, UnknownModel
 from contracts.privacy_budget import BudgetExceeded
 from contracts.rounds import AlreadyJoined, CloseRound, TermsDiffer, UnknownTask
 from contracts.terms import price_of
-from tests import local_ledger, local_task
+from tests import local_task
 from tests.local_task import World
 
 NANO = 10**9
@@ -87,8 +85,6 @@ def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Door:
     door = Door(local_task.opened(tmp_path))
     monkeypatch.setattr(ledger_module, "open_session", door.open_session)
     monkeypatch.setattr(ledger_module, "find_profile", door.find_profile)
-    monkeypatch.setattr(client_module, "_POLL_SECONDS", 0.0)
-    monkeypatch.setattr(participant, "_POLL_SECONDS", local_ledger.DELAY_SECONDS)
     return door
 
 

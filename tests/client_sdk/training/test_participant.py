@@ -11,7 +11,6 @@ import pytest
 
 from campaigns.harness import consortium
 from campaigns.harness.consortium import DATASET, HOSPITAL_A, HOSPITAL_B, HOSPITALS, LAB, PHASE_MS, TASK
-from client_sdk.client import client as client_module
 from client_sdk.payloads import confidential
 from client_sdk.payloads.cid import Cid
 from client_sdk.payloads.errors import PayloadNotFound
@@ -30,7 +29,7 @@ from contracts.transition import parse
 from learning.entropy import ReproducibleEntropy
 from learning.payload import Expectation, decode_payload, encoded_size
 from learning.tensors import Int32
-from tests import local_ledger, local_task
+from tests import local_task
 from tests.local_task import SCALE_BITS, CountingTrainer, World, identities
 
 KEY = (TASK, 1, HOSPITAL_A.name, DATASET)
@@ -38,9 +37,7 @@ OWNER = (HOSPITAL_A.name, DATASET)
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setattr(client_module, "_POLL_SECONDS", 0.0)
-    monkeypatch.setattr(participant, "_POLL_SECONDS", local_ledger.DELAY_SECONDS)
+def world(tmp_path: Path) -> World:
     world = local_task.opened(tmp_path)
     world.open_round()
     return world

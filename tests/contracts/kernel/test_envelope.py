@@ -14,10 +14,22 @@ from contracts.kernel.codec import Malformed
 from contracts.kernel.envelope import CONTENT_TYPE, Envelope, parse, seal
 
 SEED = bytes(range(32))
+
+
+class Signing:
+    """A signer that keeps its seed to itself."""
+
+    public = crypto.public_key(SEED)
+
+    def sign(self, statement: bytes) -> bytes:
+        return crypto.sign(SEED, statement)
+
+
+SIGNER = Signing()
 CHAIN = "fedledger-test"
 NONCE = bytes(range(16))
 BODY = {"task": "breast-cancer", "round": 3, "dataset": "wdbc"}
-RAW = seal(SEED, CHAIN, tag="contributions/reserve", body=BODY, nonce=NONCE, valid_until=77)
+RAW = seal(SIGNER, CHAIN, tag="contributions/reserve", body=BODY, nonce=NONCE, valid_until=77)
 
 bodies = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(max_size=20) | st.binary(max_size=20),
@@ -62,7 +74,7 @@ def test_an_independent_encoder_writes_the_same_bytes() -> None:
 
 @given(bodies, st.binary(min_size=16, max_size=16), st.integers(0, 2**62))
 def test_parsing_undoes_sealing(body: Any, nonce: bytes, valid_until: int) -> None:
-    signed = parse(seal(SEED, CHAIN, tag="any/tag", body=body, nonce=nonce, valid_until=valid_until))
+    signed = parse(seal(SIGNER, CHAIN, tag="any/tag", body=body, nonce=nonce, valid_until=valid_until))
     assert (signed.tag, signed.body, signed.nonce, signed.valid_until) == ("any/tag", body, nonce, valid_until)
     assert (signed.chain_id, signed.key) == (CHAIN, crypto.public_key(SEED))
     assert crypto.verify(signed.key, signed.signed, signed.signature)
@@ -70,7 +82,7 @@ def test_parsing_undoes_sealing(body: Any, nonce: bytes, valid_until: int) -> No
 
 def test_payloads_of_every_length_class_keep_the_shortest_heads() -> None:
     for size in (0, 1, 20, 100, 200, 300, 5_000, 40_000):
-        raw = seal(SEED, CHAIN, tag="x/y", body=bytes(size), nonce=NONCE, valid_until=1)
+        raw = seal(SIGNER, CHAIN, tag="x/y", body=bytes(size), nonce=NONCE, valid_until=1)
         assert parse(raw).body == bytes(size)
         protected, _, payload, _ = parts(raw)
         assert rebuilt(protected, payload) == raw
@@ -78,16 +90,16 @@ def test_payloads_of_every_length_class_keep_the_shortest_heads() -> None:
 
 @pytest.mark.parametrize("size", [1, 23, 24, 50])
 def test_chain_ids_of_every_length_class_keep_the_shortest_heads(size: int) -> None:
-    raw = seal(SEED, "c" * size, tag="x/y", body={}, nonce=NONCE, valid_until=1)
+    raw = seal(SIGNER, "c" * size, tag="x/y", body={}, nonce=NONCE, valid_until=1)
     assert parse(raw).chain_id == "c" * size
     protected, _, payload, _ = parts(raw)
     assert rebuilt(cbor2.dumps(cbor2.loads(protected)), payload) == raw
 
 
 def test_payloads_at_the_border_of_a_length_class_keep_the_shortest_heads() -> None:
-    small = len(parts(seal(SEED, CHAIN, tag="x/y", body=bytes(100), nonce=NONCE, valid_until=1))[2]) - 100
+    small = len(parts(seal(SIGNER, CHAIN, tag="x/y", body=bytes(100), nonce=NONCE, valid_until=1))[2]) - 100
     for size in (255, 256):
-        raw = seal(SEED, CHAIN, tag="x/y", body=bytes(size - small), nonce=NONCE, valid_until=1)
+        raw = seal(SIGNER, CHAIN, tag="x/y", body=bytes(size - small), nonce=NONCE, valid_until=1)
         protected, _, payload, _ = parts(raw)
         assert len(payload) == size
         assert parse(raw).payload == payload
@@ -95,13 +107,13 @@ def test_payloads_at_the_border_of_a_length_class_keep_the_shortest_heads() -> N
 
 
 def test_the_largest_envelope_is_accepted_and_one_byte_more_is_not() -> None:
-    overhead = len(seal(SEED, CHAIN, tag="x/y", body=bytes(40_000), nonce=NONCE, valid_until=1)) - 40_000
+    overhead = len(seal(SIGNER, CHAIN, tag="x/y", body=bytes(40_000), nonce=NONCE, valid_until=1)) - 40_000
     largest = limits.TX_BYTES - overhead
-    raw = seal(SEED, CHAIN, tag="x/y", body=bytes(largest), nonce=NONCE, valid_until=1)
+    raw = seal(SIGNER, CHAIN, tag="x/y", body=bytes(largest), nonce=NONCE, valid_until=1)
     assert len(raw) == limits.TX_BYTES
     assert len(parse(raw).body) == largest
     with pytest.raises(Malformed, match="are allowed"):
-        seal(SEED, CHAIN, tag="x/y", body=bytes(largest + 1), nonce=NONCE, valid_until=1)
+        seal(SIGNER, CHAIN, tag="x/y", body=bytes(largest + 1), nonce=NONCE, valid_until=1)
 
 
 # --- what it is not ---
@@ -144,7 +156,7 @@ def test_an_oversized_envelope_is_refused_before_it_is_read() -> None:
     with pytest.raises(Malformed, match=str(limits.TX_BYTES)):
         parse(bytes(limits.TX_BYTES + 1))
     with pytest.raises(Malformed, match=str(limits.TX_BYTES)):
-        seal(SEED, CHAIN, tag="x/y", body=bytes(limits.TX_BYTES), nonce=NONCE, valid_until=1)
+        seal(SIGNER, CHAIN, tag="x/y", body=bytes(limits.TX_BYTES), nonce=NONCE, valid_until=1)
 
 
 def protected_with(**changes: Any) -> bytes:
@@ -258,7 +270,7 @@ def test_the_identity_covers_all_but_the_signature() -> None:
     signed = parse(RAW)
     again = RAW[:-64] + crypto.sign(bytes(32), signed.signed)
     assert parse(again).identity == signed.identity == crypto.sha256(signed.signed)
-    other = seal(SEED, CHAIN, tag="contributions/reserve", body=BODY, nonce=bytes(16), valid_until=77)
+    other = seal(SIGNER, CHAIN, tag="contributions/reserve", body=BODY, nonce=bytes(16), valid_until=77)
     assert parse(other).identity != signed.identity
 
 
@@ -272,7 +284,7 @@ def test_the_signed_structure_cannot_be_taken_for_another_domain_s_statement() -
 )
 def test_what_could_not_be_parsed_is_not_sealed(chain: str, nonce: bytes, valid_until: int) -> None:
     with pytest.raises(Malformed):
-        seal(SEED, chain, tag="x/y", body={}, nonce=nonce, valid_until=valid_until)
+        seal(SIGNER, chain, tag="x/y", body={}, nonce=nonce, valid_until=valid_until)
 
 
 def test_a_float_in_a_body_is_left_to_the_message_s_own_type() -> None:

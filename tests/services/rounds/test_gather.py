@@ -138,8 +138,7 @@ def flipped(ciphertext: bytes) -> bytes:
 
 
 @pytest.fixture
-def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
-    monkeypatch.setattr(gather, "_BETWEEN_ATTEMPTS_SECONDS", 0.0)
+def scene(tmp_path: Path) -> Scene:
     world = local_task.opened(tmp_path)
     store = MemoryPayloads({payload_cid(content): content for content in local_task.prepared().data.values()})
     assert isinstance(store, PayloadStore)
