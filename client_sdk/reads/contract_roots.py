@@ -21,7 +21,7 @@ _WHAT: Final = "hashes of the contracts"
 
 @dataclass(frozen=True, slots=True)
 class ContractRoots:
-    """The hashes after the block of a height, in the ledger's order. ``roots`` is proved by header ``height + 1``.
+    """The hashes after the block of a height, in the ledger's order. Header ``height + 1`` proves ``roots``.
 
     ``since`` is the height since which the node says that they hold, ``oldest`` the first one that it has recorded.
     """
@@ -37,17 +37,26 @@ async def contract_roots(rpc: RpcClient, headers: TrustedHeaders, height: int) -
 
     Raises QueryRefused for a height that was not recorded, AnswerMalformed, VerificationFailed, and as TrustedHeaders.
     """
-    answer = await rpc.abci_query("/roots", codec.encode_plain({"height": height}))
-    if answer.code != 0:
-        raise QueryRefused(answer.code, answer.log)
-    found = _read(answer.value)
-    if found.height != height:
-        raise VerificationFailed(f"{_WHAT} at {height}", f"the answer is for height {found.height}")
+    found = await recorded_roots(rpc, height)
     root = merkle.root_of_stores(found.roots)
     header = (await headers.at(height + 1)).verified_header
     if root != header.app_hash:
         why = f"they lead to {root.hex()}, the header of block {height + 1} has {header.app_hash.hex()}"
         raise VerificationFailed(f"{_WHAT} at {height}", why)
+    return found
+
+
+async def recorded_roots(rpc: RpcClient, height: int) -> ContractRoots:
+    """What a node has recorded of a height, by its word; 0 is its newest.
+
+    Raises QueryRefused for a height that was not recorded, AnswerMalformed, VerificationFailed for another height.
+    """
+    answer = await rpc.abci_query("/roots", codec.encode_plain({"height": height}))
+    if answer.code != 0:
+        raise QueryRefused(answer.code, answer.log)
+    found = _read(answer.value)
+    if height not in (0, found.height):
+        raise VerificationFailed(f"{_WHAT} at {height}", f"the answer is for height {found.height}")
     return found
 
 

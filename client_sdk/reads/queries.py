@@ -122,13 +122,16 @@ async def newest(rpc: RpcClient, path: bytes) -> bytes | None:
     return opened(path, answer.value) if answer.value else None
 
 
-async def scan(rpc: RpcClient, prefix: bytes, after: bytes | None, limit: int) -> list[tuple[bytes, bytes]]:
+async def scan(
+    rpc: RpcClient, prefix: bytes, after: bytes | None, limit: int, *, height: int = 0
+) -> list[tuple[bytes, bytes]]:
     """Up to ``limit`` (at most 500) entries under a prefix, strictly after a path, without proof.
 
-    Fewer than ``limit`` does not mean the end; an empty list does. Raises QueryRefused, AnswerMalformed.
+    They are of the state after the block of ``height``, which is the newest (0) or one of the two that are kept. Fewer
+    than ``limit`` does not mean the end; an empty list does. Raises QueryRefused, AnswerMalformed.
     """
     wanted = codec.encode_plain({"prefix": prefix, "after": after, "limit": min(limit, SCAN_LIMIT)})
-    answer = await rpc.abci_query("/scan", wanted)
+    answer = await rpc.abci_query("/scan", wanted, height=height)
     if answer.code != 0:
         raise _refusal(answer)
     return read_entries(answer.value, prefix, after)

@@ -8,7 +8,7 @@ import pytest
 from abci_app import queries
 from abci_app.protocol import messages as m
 from client_sdk.light import VerificationFailed
-from client_sdk.reads.contract_roots import contract_roots
+from client_sdk.reads.contract_roots import contract_roots, recorded_roots
 from client_sdk.reads.queries import QueryRefused
 from client_sdk.rpc import AnswerMalformed
 from contracts.kernel import codec
@@ -50,6 +50,11 @@ def test_the_hashes_of_every_height_lead_to_the_next_header():
     assert found[0].roots == found[1].roots
     assert [name for name in STORES if found[1].roots[name] != found[2].roots[name]] == ["rounds"]
     assert tuple(found[0].roots) == STORES
+
+
+def test_by_a_nodes_word_its_newest_height_can_be_asked_for_which_no_header_proves_yet():
+    found = asyncio.run(recorded_roots(FromANode(), 0))
+    assert (found.height, found.since, found.oldest) == (4, 3, 1)
 
 
 def test_a_height_that_was_not_recorded_is_refused():
