@@ -1,8 +1,6 @@
-"""The command tree: nouns of this package, and those that other packages add.
+"""The command tree: one noun for each module of ``nouns``, imported when one of its verbs is called.
 
-A noun's module is imported when one of its verbs is called, so ``--help`` loads none of them. Another package adds
-verbs through the entry-point group ``fedledger.cli``: each entry is named for a noun and leads to a Typer application;
-where this package has the noun too, the verbs are merged. An entry that cannot be loaded costs its verbs, nothing else.
+So ``--help`` loads none of them.
 """
 
 from collections.abc import Mapping
@@ -12,11 +10,9 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from .commands import Noun, Verb
-from .output import note
+from .commands import Noun
 from .trust import OPTION, VARIABLE
 
-ENTRY_POINTS: Final = "fedledger.cli"
 PROGRAM: Final = "fedledger"
 # A noun's module has a Typer application ``app``; a verb without a noun is an application of one command.
 NOUNS: Final[Mapping[str, str]] = {
@@ -66,12 +62,9 @@ class Root(Noun):
         """The noun with its verbs; for the help's listing only its line."""
         if self._listing:
             return Listed(NOUNS[cmd_name])
-        if cmd_name not in self.commands:
-            built = _built(cmd_name)
-            if built is None:
-                return None
-            self.commands[cmd_name] = built
-        return self.commands[cmd_name]
+        if cmd_name in NOUNS and cmd_name not in self.commands:
+            self.commands[cmd_name] = _built(cmd_name)
+        return self.commands.get(cmd_name)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """List the nouns without loading them."""
@@ -131,37 +124,12 @@ def command() -> Any:
     return typer.main.get_command(app)
 
 
-def _entries() -> dict[str, Any]:
-    from importlib.metadata import entry_points
-
-    return {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
-
-
 def _built(name: str) -> Any:
-    """A noun's command with all its verbs; None for a name that is none."""
-    built: Any = typer.main.get_command(import_module(f".nouns.{name}", __package__).app) if name in NOUNS else None
-    entry = _entries().get(name)
-    added = _loaded(entry) if entry is not None else None
-    if built is None:
-        built = added
-    elif added is not None:
-        built.commands.update(added.commands)
-    if built is not None:
-        built.name = name
-        built.help = built.help or NOUNS.get(name)
+    """A noun's command with all its verbs."""
+    built: Any = typer.main.get_command(import_module(f".nouns.{name}", __package__).app)
+    built.name = name
+    built.help = built.help or NOUNS[name]
     return built
-
-
-def _loaded(entry: Any) -> Any:
-    """The verbs behind an entry point, or None and a remark. Plain ones are of a package that cannot import ours."""
-    try:
-        application = entry.load()
-        for command in application.registered_commands:
-            command.cls = command.cls if issubclass(command.cls or object, Verb) else Verb
-        return typer.main.get_command(application)
-    except Exception as error:  # noqa: BLE001 - another package's fault costs its own verbs only.
-        note(f"{PROGRAM}: the commands of {entry.value!r} cannot be loaded: {type(error).__name__}: {error}")
-        return None
 
 
 __all__ = ["NOUNS", "PROGRAM", "app", "command", "version"]

@@ -51,11 +51,11 @@ class Exit(IntEnum):
 
 # The nearest class in an exception's line of descent decides.
 STATUSES: Final[Mapping[str, Exit]] = {
-    "abci_app.cli.NodeExtraMissing": Exit.NO_ACCESS,
     "abci_app.inspection.diff_state.NoCommonHeight": Exit.REFUSED,
     "abci_app.inspection.sources.SourceFailed": Exit.NO_ACCESS,
     "abci_app.store.recovery.Damaged": Exit.NO_ACCESS,
     "abci_app.store.interface.StoreError": Exit.NO_ACCESS,
+    "cli.nouns.node.NodeExtraMissing": Exit.NO_ACCESS,
     "contracts.kernel.rules.Rejected": Exit.REFUSED,
     "contracts.kernel.codec.Malformed": Exit.USAGE,
     "client_sdk.reads.checkpoints.CheckpointInvalid": Exit.NO_ACCESS,

@@ -10,16 +10,21 @@ from heapq import merge
 from itertools import groupby
 from typing import NamedTuple
 
+from contracts.kernel import Record
+
 from .sources import NotKept, Source
+from .stored_records import decoded
 
 
 class NoCommonHeight(Exception):
     """There is no height at which both nodes can be compared."""
 
+    kind = "refused"
     hint = "Compare nodes of one chain that have both committed blocks, and have kept the hashes of the same ones."
 
 
-class Since(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Since:
     """A contract whose hashes differ, and the first height at which they do."""
 
     contract: str
@@ -29,11 +34,11 @@ class Since(NamedTuple):
 
 
 class KeyDifference(NamedTuple):
-    """A key with its values; None where a node has none."""
+    """A key with its values: records, or bytes that are none; None where a node has nothing."""
 
     path: bytes
-    a: bytes | None
-    b: bytes | None
+    a: Record | bytes | None
+    b: Record | bytes | None
 
 
 @dataclass(slots=True)
@@ -116,7 +121,7 @@ def _compare_entries(found: Difference, a: Source, b: Source, prefixes: list[byt
                 found.only_b += ours is None
                 found.changed += ours is not None and theirs is not None
                 if found.first is None or path < found.first.path:
-                    found.first = KeyDifference(path, ours, theirs)
+                    found.first = KeyDifference(path, decoded(path, ours), decoded(path, theirs))
     except NotKept as error:
         found.not_compared = f"{error}, and the keys are compared at {found.height}"
 

@@ -9,7 +9,7 @@ every recorded hash. A running node is not disturbed: one version of its store i
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from contracts.kernel.merkle import split_path
 from contracts.kernel.state_tree import StateTree
@@ -34,7 +34,8 @@ class NoStore(StoreError):
         super().__init__(f"{home}: there is no store of a node")
 
 
-class Finding(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Finding:
     """Something wrong: in which part of the store, at which key or page, and what."""
 
     where: str

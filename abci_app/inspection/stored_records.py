@@ -1,13 +1,10 @@
 """What the entries of a state are: the map that a path belongs to, its record, and whether both are canonical."""
 
-import dataclasses
 import re
-from collections.abc import Mapping
-from enum import Enum
 from functools import cache
 from typing import Any, Final
 
-from contracts.kernel import codec, limits, replay
+from contracts.kernel import Record, codec, limits, replay
 from contracts.kernel.state import InvariantBroken, Map
 from contracts.registry import CONTRACTS
 
@@ -40,15 +37,16 @@ def fault_of(path: bytes, body: bytes, height: int) -> str | None:
     return None
 
 
-def described(path: bytes, body: bytes | None) -> Any:
-    """A record as JSON knows it; what does not decode in hexadecimal; None for nothing."""
+def decoded(path: bytes, body: bytes | None) -> Record | bytes | None:
+    """The record of an entry; the bytes themselves where they are none; None for nothing."""
     kind = map_of(path)
-    if body is None:
-        return None
+    if kind is None or body is None:
+        return body
     try:
-        return body.hex() if kind is None else _plain(kind.read(body))
+        record: Record = kind.read(body)
     except InvariantBroken:
-        return body.hex()
+        return body
+    return record
 
 
 def _mark_fault(key: tuple[str, ...], mark: replay.Mark, height: int) -> str | None:
@@ -66,15 +64,3 @@ def _mark_fault(key: tuple[str, ...], mark: replay.Mark, height: int) -> str | N
 def _maps() -> dict[str, Map[Any]]:
     declared = (each for contract in CONTRACTS for each in contract.state)
     return {each.prefix: each for each in (replay.SEEN, *declared)}
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, Enum):
-        return _plain(value.value)
-    return value.hex() if isinstance(value, bytes) else value

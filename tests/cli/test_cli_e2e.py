@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.node_source import opened_node
 from client_sdk.light import trust_genesis
 from client_sdk.receipts import GenesisTrust, ReceiptError, decode, verify
 from tests.cli import small_task
@@ -84,6 +85,21 @@ def test_an_auditor_reads_without_keys_of_its_own(shell):
     assert [each["organisation"] for each in members] == ["hospital-a", "hospital-b", "lab-1", "lab-2"]
     assert "UNKNOWN_ORGANISATION" in shell("org show auditor", status=1).stderr, "it was not admitted yet"
     assert "BUDGET_EXCEEDED" in shell("explain 401").stdout
+
+
+def test_an_operator_looks_into_running_nodes(shell):
+    first, second = (each["record"] for each in shell.data("devnet status")["validators"][:2])
+    home = shell.folder / "devnet" / "nodes" / first["name"]
+    assert shell.data("node roots --height 2")["height"] == 2
+    assert not shell.data(f"node fsck --home {home}")["damaged"]
+    for other in (home, second["rpc"]):
+        assert shell.data(f"node diff-state {first['rpc']} {other}")["same"]
+    with opened_node(first["rpc"]) as source:
+        # Of the newest version, whichever that is by now.
+        paths = [path for path, _ in source.entries(0, b"identity/organisations/")]
+    assert paths == [
+        f"identity/organisations/{name}".encode() for name in ("hospital-a", "hospital-b", "lab-1", "lab-2")
+    ]
 
 
 def test_ctrl_c_ends_a_watch_and_says_how_to_go_on(shell):

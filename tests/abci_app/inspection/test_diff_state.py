@@ -1,22 +1,15 @@
-"""Two nodes are compared down to the first key, from their folders and over RPC."""
-
-import base64
-import json
-import threading
-from contextlib import ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+"""Two nodes are compared down to the first key."""
 
 import pytest
 
-from abci_app import queries
 from abci_app.inspection.diff_state import KeyDifference, NoCommonHeight, Since, compare
-from abci_app.inspection.sources import FolderSource, NodeSource, SourceFailed, opened
-from abci_app.protocol import messages as m
+from abci_app.inspection.sources import FolderSource, opened_folder
 from abci_app.store import recovery
 from abci_app.store.history import record_of
 from abci_app.store.interface import Version
 from abci_app.store.lmdb_store import LmdbStore
 from abci_app.store.memory_store import MemoryStore
+from contracts.kernel import codec, replay
 from contracts.kernel.state_tree import StateTree
 from contracts.transition import APP_VERSION, STORES, BlockContext
 
@@ -78,6 +71,12 @@ def test_the_first_height_the_contract_and_the_first_key_are_named_with_both_val
     assert found.since == [Since("rounds", 7, known=True), Since("models", 9, known=True)]
     assert found.first == KeyDifference(b"models/x", b"1", None)
     assert (found.changed, found.only_a, found.only_b) == (1, 1, 0)
+
+
+def test_the_values_of_the_first_key_are_records_where_they_decode():
+    path = replay.SEEN.path((50, bytes(32)))
+    a, b = pair(COMMON, [({path: codec.encode(replay.Mark(6))}, {path: b"\xff"})])
+    assert compared(a, b).first == KeyDifference(path, replay.Mark(6), b"\xff")
 
 
 @pytest.mark.parametrize("ahead", [0, 1])
@@ -154,55 +153,10 @@ class NamedEmpty(FolderSource):
             super().__init__("B", snapshot)
 
 
-# RPC --------------------------------------------------------------------------------------------
+# Folders ----------------------------------------------------------------------------------------
 
 
-@contextmanager
-def serving(node, answer=None):
-    """CometBFT's RPC over a node's application, as far as it is asked here."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            call = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            body = answer if answer is not None else json.dumps({"result": result(call)}).encode()
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
-    def result(call):
-        if call["method"] == "status":
-            return {"node_info": {"network": node.chain}}
-        params = call["params"]
-        request = m.RequestQuery(path=params["path"], data=bytes.fromhex(params["data"]), height=int(params["height"]))
-        told = queries.answer(request, node.store, node.tree)
-        value = base64.b64encode(told.value).decode()
-        return {"response": {"code": told.code, "log": told.log, "value": value, "height": str(told.height)}}
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def test_running_nodes_are_compared_over_rpc_as_folders_are():
-    many = {b"rounds/%04d" % number: b"1" for number in range(1_200)}
-    a, b = pair([*COMMON, many], [({b"rounds/0777": b"2"}, {b"rounds/0778": None}), (None, None)])
-    with serving(a) as ours, serving(b) as theirs:
-        found = compare(NodeSource(ours), NodeSource(theirs))
-    assert found == compared(a, b)
-    assert found.first == KeyDifference(b"rounds/0777", b"2", b"1")
-    assert (found.changed, found.only_a) == (1, 1)
-
-
-def test_a_folder_is_compared_with_a_running_node(tmp_path):
+def test_a_data_folder_is_compared_with_another_source(tmp_path):
     a, b = Node(LmdbStore.open(tmp_path / "ledger", 2**22)), Node()
     for node in (a, b):
         for writes in COMMON:
@@ -210,29 +164,6 @@ def test_a_folder_is_compared_with_a_running_node(tmp_path):
     b.block({b"models/x": b"1"})
     a.block()
     a.store.close()
-    with serving(b) as theirs, ExitStack() as stack:
-        ours = stack.enter_context(opened(str(tmp_path)))
-        found = compare(ours, stack.enter_context(opened(theirs)))
+    with opened_folder(str(tmp_path)) as ours:
+        found = compare(ours, b.source("B"))
     assert (found.since, found.first) == ([Since("models", 6, known=True)], KeyDifference(b"models/x", None, b"1"))
-
-
-@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"error": {"message": "no"}}', b'{"result": 1}', b"\xff"])
-def test_a_node_that_answers_something_else_is_a_failure_with_its_address(body):
-    with serving(None, body) as address, pytest.raises(SourceFailed, match=address):
-        NodeSource(address)
-
-
-def test_a_node_that_is_not_there_is_a_failure():
-    with pytest.raises(SourceFailed, match=r"http://127\.0\.0\.1:1: ConnectionRefusedError"):
-        NodeSource("http://127.0.0.1:1")
-
-
-def test_a_node_that_moves_on_while_it_is_read_is_a_failure():
-    node = Node()
-    node.block({b"rounds/a": b"1"})
-    with serving(node) as address:
-        source = NodeSource(address)
-        for _ in range(3):
-            node.block()
-        with pytest.raises(SourceFailed, match="height 1 is not kept"):
-            list(source.entries(1, b"rounds/"))

@@ -109,7 +109,7 @@ def test_an_entry_that_the_rules_could_not_write_is_named_though_every_hash_is_r
 
 def test_an_entry_of_no_store_at_all_is_named(home):
     alter(home, b"state", lambda txn, state: txn.put(b"nowhere", b"x", db=state))
-    assert ("state", "nowhere", "no contract declares this path") in found(home)
+    assert fsck.Finding("state", "nowhere", "no contract declares this path") in found(home)
 
 
 def test_damage_to_what_leads_back_is_found(home):
