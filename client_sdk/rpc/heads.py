@@ -126,7 +126,8 @@ class Heads:
                         self._height = newest
                         self._moved.notify_all()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(bell.wait(), self._poll)
+                    async with asyncio.timeout(self._poll):  # wait_for may swallow a cancellation (before Python 3.12).
+                        await bell.wait()
 
 
 @asynccontextmanager
