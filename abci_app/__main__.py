@@ -9,6 +9,7 @@ import argparse
 import logging
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import contracts
 from contracts.kernel import crypto
@@ -25,6 +26,8 @@ EXIT_HALTED = 70
 
 class StartRefused(RuntimeError):
     """The process must not take part in consensus as it was started."""
+
+    kind: ClassVar[str] = "usage"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -3,6 +3,8 @@
 The order is the order of imports: a contract may use those above it. Adding a contract is its file and one line here.
 """
 
+from typing import ClassVar
+
 from . import contributions, governance, identity, models, privacy_budget, reputation, rounds, validators
 from .kernel import Contract, Message, replay
 from .kernel.rules import Handler, refusals_of
@@ -39,6 +41,8 @@ HANDLERS: dict[type[Message], Handler] = {
 
 class RegistryInconsistent(RuntimeError):
     """Two contracts claim the same thing, or one forgot to declare something."""
+
+    kind: ClassVar[str] = "bug"
 
 
 def check() -> None:

@@ -2,43 +2,53 @@
 
 from pathlib import Path
 
+from client_sdk.errors import Kind, SdkError
 
-class DevnetError(Exception):
+
+class DevnetError(SdkError):
     """Root of this package's refusals and failures."""
 
+    kind = Kind.REFUSED
     hint = "Run 'fedledger doctor' to see the state of this machine."
 
 
 class ManifestInvalid(DevnetError, ValueError):
     """A manifest that does not say, or says wrongly, what the network consists of."""
 
+    kind = Kind.USAGE
+
     def __init__(self, source: str, field: str, why: str) -> None:
-        super().__init__(f"{source}: {field}: {why}")
+        hint = f"Correct '{field}' in {source}; chain_config/devnet.toml is an example of every setting."
+        super().__init__(f"{source}: {field}: {why}", hint=hint)
         self.source = source
         self.field = field
         self.why = why
-        self.hint = f"Correct '{field}' in {source}; chain_config/devnet.toml is an example of every setting."
 
 
 class BinaryMissing(DevnetError):
     """CometBFT or Kubo is not where it should be, or is not a program."""
 
+    kind = Kind.ENVIRONMENT
+
     def __init__(self, program: str, variable: str, path: Path, why: str) -> None:
-        super().__init__(f"no {program} at {path}: {why}")
-        self.hint = f"Run 'make setup', which builds it, or set {variable} to the full path of your own."
+        hint = f"Run 'make setup', which builds it, or set {variable} to the full path of your own."
+        super().__init__(f"no {program} at {path}: {why}", hint=hint)
 
 
 class NotEnoughDisk(DevnetError):
     """Too little room for blocks, stores and logs."""
 
+    kind = Kind.ENVIRONMENT
+    hint = "Free some disk space, or choose a home on another disk."
+
     def __init__(self, folder: Path, free_bytes: int, needed_bytes: int) -> None:
         super().__init__(f"{folder}: {free_bytes >> 20} MiB are free, a devnet needs {needed_bytes >> 20} MiB")
-        self.hint = "Free some disk space, or choose a home on another disk."
 
 
 class NoFreePorts(DevnetError):
     """The ports that a devnet chooses from are taken."""
 
+    kind = Kind.ENVIRONMENT
     hint = "See what listens on this machine's loopback address, and stop what is left over from earlier runs."
 
 
@@ -57,6 +67,7 @@ class HomeDiffers(DevnetError):
 class NoDevnet(DevnetError):
     """There is no devnet in this home."""
 
+    kind = Kind.ACCESS
     hint = "Start one with 'fedledger devnet up', or name its home with FEDLEDGER_HOME."
 
 
@@ -69,6 +80,7 @@ class AlreadyRunning(DevnetError):
 class NotRunning(DevnetError):
     """The devnet is here, but nobody runs it."""
 
+    kind = Kind.ACCESS
     hint = "Start it with 'fedledger devnet up'."
 
 
@@ -76,37 +88,40 @@ class ProcessNotRunning(DevnetError):
     """The devnet runs, but not this process."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"{name} does not run")
-        self.hint = f"Start it with 'fedledger devnet restart {name}'."
+        super().__init__(f"{name} does not run", hint=f"Start it with 'fedledger devnet restart {name}'.")
 
 
 class UnknownProcess(DevnetError):
     """The devnet has no process, and no validator, of this name."""
 
+    kind = Kind.USAGE
+
     def __init__(self, name: str, known: tuple[str, ...]) -> None:
-        super().__init__(f"no process {name[:60]!r} in this devnet")
-        self.hint = f"It has: {', '.join(known)}."
+        super().__init__(f"no process {name[:60]!r} in this devnet", hint=f"It has: {', '.join(known)}.")
 
 
 class ProcessFailed(DevnetError):
     """A process ended while it was started, or gave no answer in time. The message ends with its log's tail."""
 
+    kind = Kind.ENVIRONMENT
+
     def __init__(self, name: str, why: str, log: Path, tail: str) -> None:
-        super().__init__(f"{name} {why}; its log {log} ends:\n{tail or '(empty)'}")
+        super().__init__(f"{name} {why}; its log {log} ends:\n{tail or '(empty)'}", hint=f"Read {log}.")
         self.name = name
         self.log = log
-        self.hint = f"Read {log}."
 
 
 class StateUnreadable(DevnetError):
     """The file that says what runs where is damaged, or of another version."""
 
+    kind = Kind.ENVIRONMENT
     hint = "Stop what is left with 'fedledger devnet down', then start anew with 'fedledger devnet up --reset'."
 
 
 class SupervisorFailed(DevnetError):
     """The detached supervisor could not start the network, or do what it was asked."""
 
+    kind = Kind.ENVIRONMENT
+
     def __init__(self, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.hint = hint
+        super().__init__(message, hint=hint)

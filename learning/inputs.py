@@ -27,6 +27,8 @@ MAX_FEATURES = 2**20
 class InvalidInputs(LearningError):
     """Records whose shape or values the transform cannot take."""
 
+    kind = "usage"
+    hint = "Compare the records with what 'fedledger task show' says of the inputs."
     reason = "invalid_inputs"
 
 

@@ -19,7 +19,7 @@ import numpy as np
 try:
     import torch
 except ImportError as error:  # pragma: no cover - depends on what is installed
-    raise ImportError("learning.torch_model needs PyTorch: install the `train` extra") from error
+    raise ImportError("learning.torch_model needs PyTorch: install the `train` extra", name="torch") from error
 from torch import nn
 from torch.func import functional_call, grad, vmap
 

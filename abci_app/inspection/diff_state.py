@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from heapq import merge
 from itertools import groupby
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from contracts.kernel import Record
 
@@ -19,7 +19,7 @@ from .stored_records import decoded
 class NoCommonHeight(Exception):
     """There is no height at which both nodes can be compared."""
 
-    kind = "refused"
+    kind: ClassVar[str] = "refused"
     hint = "Compare nodes of one chain that have both committed blocks, and have kept the hashes of the same ones."
 
 

@@ -7,7 +7,7 @@ that are kept. Left to others: a running node as a source, which whoever compare
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from ..store import lmdb_store, recovery
 from ..store.history import roots_of
@@ -18,12 +18,14 @@ from .fsck import store_folder
 class SourceFailed(Exception):
     """A node cannot be read."""
 
-    kind = "access"
+    kind: ClassVar[str] = "access"
     hint = "Look at it with 'fedledger node fsck', or ask another node."
 
 
 class NotKept(Exception):
     """A node does not have the version of this height any more."""
+
+    kind: ClassVar[str] = "refused"
 
 
 class Roots(NamedTuple):

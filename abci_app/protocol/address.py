@@ -11,6 +11,7 @@ import socket
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 _UNIX_PATH_BYTES_MAX = 107  # Of Linux's 108, one ends the string.
 _BACKLOG = 16
@@ -20,9 +21,13 @@ _PROBE_SECONDS = 1.0
 class AddressRefused(ValueError):
     """An address that cannot or must not be listened on."""
 
+    kind: ClassVar[str] = "usage"
+
 
 class AddressInUse(AddressRefused):
     """A live server already listens there."""
+
+    kind = "environment"
 
     def __init__(self, address: str) -> None:
         super().__init__(f"{address}: another process listens there; stop it, or choose another address")

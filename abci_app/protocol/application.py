@@ -8,7 +8,7 @@ Handlers are plain functions and run one at a time: none is ever interrupted by 
 """
 
 from abc import ABC, abstractmethod
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from . import messages as m
 from .framing import field_size
@@ -19,6 +19,8 @@ class Halt(Exception):
 
     Any handler may raise it. ``dispatch`` raises it when a consensus call fails in any other way.
     """
+
+    kind: ClassVar[str] = "bug"
 
 
 class Application(Protocol):

@@ -5,12 +5,15 @@ zig-zag varint: such a client is refused at its first frame, since what follows 
 """
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 _PREFIX_BYTES_MAX = 5  # Enough for the 2 GiB that CometBFT itself allows.
 
 
 class ProtocolError(Exception):
     """The client sent bytes that are no ABCI request. Its connection is closed; the others are not."""
+
+    kind: ClassVar[str] = "refused"
 
 
 class FrameTooLarge(ProtocolError):

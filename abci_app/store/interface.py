@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from heapq import merge
 from itertools import islice
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from contracts.kernel.limits import PATH_BYTES, VALUE_BYTES
 
@@ -33,6 +33,8 @@ days in which every block of 300 ms changes the state; an empty block, or one th
 
 class StoreError(Exception):
     """The store cannot do what was asked. In a consensus call this halts the node: see ``dispatch``."""
+
+    kind: ClassVar[str] = "environment"
 
 
 class StoreLocked(StoreError):
@@ -72,6 +74,8 @@ class StoreWriteFailed(StoreError):
 
 class CommitRefused(StoreError, ValueError):
     """A commit that breaks the contract of the store: our own mistake, never a member's."""
+
+    kind = "bug"
 
 
 class Version(NamedTuple):

@@ -26,6 +26,7 @@ RESTORE: Final = (
 class Damaged(Halt):
     """What is stored is not what was committed. ``what`` says how."""
 
+    kind = "environment"  # The disk's doing, unlike what else halts a node.
     hint = "'fedledger node fsck --home DIR' names everything that is wrong."
 
     def __init__(self, what: str) -> None:

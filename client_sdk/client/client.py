@@ -21,6 +21,7 @@ from contracts.kernel.envelope import Signer
 from contracts.kernel.state import Key
 from contracts.transition import Expired, Replayed
 
+from ..errors import Kind, SdkError
 from ..light import CannotVerify, TrustExpired
 from ..reads.queries import DecidedTx, Reader
 from ..reads.refusals import PoolShareFull, events_of, refusal_of
@@ -33,17 +34,21 @@ VALIDITY_BLOCKS = 100  # How long a transaction is worth sending again: 30 s und
 _SCAN_PAGE = 200
 
 
-class NoSigner(RuntimeError):
+class NoSigner(SdkError):
     """The client was opened to read only."""
 
+    kind = Kind.ACCESS
+    hint = "Say whose key acts: --as ORG/KEY, or FEDLEDGER_AS."
 
-class NotDecided(TimeoutError):
+
+class NotDecided(SdkError, TimeoutError):
     """No node asked knows of the transaction, and it has expired: if it was not included, it can no longer be.
 
     It is the index of a node that says so, and CometBFT may lose entries of it when it is killed (docs/reliability.md):
     look at what the transaction would have changed before you sign a new one.
     """
 
+    kind = Kind.TIMEOUT
     hint = (
         "Check that the chain makes blocks (`fedledger devnet status`, `fedledger doctor`), see whether its effect is "
         "there, then try again."

@@ -12,6 +12,8 @@ from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Final, NoReturn
 
+from ..errors import Kind, SdkError
+
 _SECOND_NS: Final = 10**9
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _INTEGER: Final = re.compile(r"0|-?[1-9][0-9]{0,19}")
@@ -24,9 +26,10 @@ UINT32_MAX: Final = 2**32 - 1
 INT64_MAX: Final = 2**63 - 1
 
 
-class AnswerMalformed(Exception):
+class AnswerMalformed(SdkError):
     """A node's answer is not what CometBFT answers. ``field`` is where."""
 
+    kind = Kind.REFUSED
     hint = (
         "Check that the address is a CometBFT node's RPC address, of a version this SDK supports (`fedledger doctor`)."
     )

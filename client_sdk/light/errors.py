@@ -5,11 +5,13 @@
 point of trust, may be.
 """
 
+from ..errors import Kind, SdkError
 
-class LightClientError(Exception):
+
+class LightClientError(SdkError):
     """Root of this package's refusals. ``what`` names the thing that was judged, ``hint`` says what to do."""
 
-    hint = ""
+    kind = Kind.REFUSED
 
     def __init__(self, what: str, why: str) -> None:
         super().__init__(f"{what}: {why}")

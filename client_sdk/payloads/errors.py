@@ -6,16 +6,20 @@ the publisher (the bytes have the right hash, everyone who fetches them sees the
 and ``StoreUnavailable`` blame nobody yet. Every error carries a ``hint``: what to do next, in one sentence.
 """
 
+from ..errors import Kind, SdkError
 
-class PayloadError(Exception):
+
+class PayloadError(SdkError):
     """Root of every refusal and failure of this package."""
 
+    kind = Kind.REFUSED
     hint = "Run 'fedledger doctor' to see the state of the payload store."
 
 
 class InvalidCid(PayloadError, ValueError):
     """Text or bytes that are not a CIDv1 of this profile: sha2-256, raw or dag-pb, canonical base32."""
 
+    kind = Kind.USAGE
     hint = "A payload's CID begins with 'baf' and has 59 characters; copy it whole."
 
     def __init__(self, given: str, why: str) -> None:
@@ -67,11 +71,10 @@ class PayloadTooLarge(PayloadError):
 class StoreUnavailable(PayloadError):
     """The store did not do its part: no connection, no answer in time, a full disk, the wrong daemon."""
 
+    kind = Kind.ACCESS
     hint = "Check that the store runs: 'fedledger devnet status', or the daemon's own log."
 
     def __init__(self, store: str, why: str, *, hint: str | None = None) -> None:
-        super().__init__(f"payload store {store}: {why}")
+        super().__init__(f"payload store {store}: {why}", hint=hint)
         self.store = store
         self.why = why
-        if hint is not None:
-            self.hint = hint

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from ..errors import Kind
 from ..secrets.private_files import make_private_directory, replace_private
 from .errors import PayloadError, StoreUnavailable
 from .kubo_rpc import KuboRpc
@@ -34,6 +35,7 @@ _LOG_TAIL_BYTES: Final = 2_000
 class KuboNodeFailed(PayloadError):
     """The daemon could not be initialised, started or reached; the message ends with the tail of its log."""
 
+    kind = Kind.ENVIRONMENT
     hint = "Read the whole log named in the message; IPFS_BIN must name a Kubo 0.40 or newer."
 
 

@@ -14,6 +14,7 @@ from contracts.kernel.crypto import sha256
 from contracts.kernel.merkle import DIGEST_BYTES
 
 from ..documents.strict_json import INT64_MAX, AnswerMalformed, parse
+from ..errors import Kind, SdkError
 from ..light import TrustedState
 from ..secrets.private_files import read_private, replace_private
 
@@ -29,9 +30,10 @@ class Checkpoint:
     time_ns: int
 
 
-class CheckpointInvalid(Exception):
+class CheckpointInvalid(SdkError):
     """The file is not one that this module wrote."""
 
+    kind = Kind.ACCESS
     hint = "Delete the file to begin from the genesis again."
 
 

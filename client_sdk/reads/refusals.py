@@ -12,22 +12,28 @@ from contracts.kernel.codec import Malformed
 from contracts.kernel.rules import Fact, name_of, text
 from contracts.transition import INTERNAL_ERROR
 
+from ..errors import Kind, SdkError
+
 RESULT_BYTES_MAX = 1024 * 1024
 
 
-class ResultMalformed(ValueError):
+class ResultMalformed(SdkError, ValueError):
     """A node gave a result that no ledger of this version produces."""
 
+    kind = Kind.REFUSED
 
-class LedgerBug(Exception):
+
+class LedgerBug(SdkError):
     """A rule failed on this transaction; it changed nothing. Please report it."""
 
+    kind = Kind.BUG
     hint = "Report it with the transaction's hash; every replica refused it in the same way."
 
 
-class UnknownRefusal(Exception):
+class UnknownRefusal(SdkError):
     """A refusal code this version of the SDK does not know."""
 
+    kind = Kind.REFUSED
     hint = "Upgrade the SDK to the ledger's version: `fedledger doctor`."
 
     def __init__(self, code: int) -> None:
@@ -35,9 +41,10 @@ class UnknownRefusal(Exception):
         self.code = code
 
 
-class PoolShareFull(Exception):
+class PoolShareFull(SdkError):
     """As much of the organisation waits in this node's pool as the node allows; nothing was decided."""
 
+    kind = Kind.TIMEOUT  # It is waited out: what is left of it is a transaction that ran out of time.
     code: Final = 100_001
     name: Final = "POOL_SHARE_FULL"
     fact_names: Final = ("organisation", "share", "waiting", "limit", "waiting_bytes", "limit_bytes")

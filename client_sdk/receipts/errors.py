@@ -6,6 +6,8 @@
 
 from enum import StrEnum
 
+from ..errors import Kind, SdkError
+
 
 class Part(StrEnum):
     """What a receipt is made of, as refusals call it."""
@@ -23,10 +25,10 @@ class Part(StrEnum):
     TRUST = "trust"
 
 
-class ReceiptError(Exception):
+class ReceiptError(SdkError):
     """Root of the refusals of a receipt."""
 
-    hint = ""
+    kind = Kind.REFUSED
 
     def __init__(self, part: Part, why: str) -> None:
         super().__init__(f"{part}: {why}")
@@ -42,24 +44,28 @@ class ReceiptError(Exception):
 class ReceiptUnreadable(ReceiptError):
     """The bytes are not the one form of a receipt."""
 
+    exit_status = 7
     hint = "Compare the file with the one that was issued; it may be cut short, or no receipt at all."
 
 
 class ReceiptInvalid(ReceiptError):
     """A part of the receipt contradicts the others: it was changed, or never true."""
 
+    exit_status = 6
     hint = "Do not rely on it. Ask whoever gave it to you for the original, or export it again."
 
 
 class ReceiptNotTrusted(ReceiptError):
     """The receipt is sound in itself, but nothing leads from what you trust to the validators who signed it."""
 
+    exit_status = 8
     hint = "Check that the genesis or checkpoint is of this ledger, and from a member you trust."
 
 
-class NoReceipt(Exception):
+class NoReceipt(SdkError):
     """There is nothing to give a receipt for: not decided, refused, or not there."""
 
+    kind = Kind.REFUSED
     hint = (
         "Only what the ledger accepted has a receipt: look with 'fedledger tx show', 'round list' or 'model history'."
     )

@@ -5,16 +5,20 @@
 
 from collections.abc import Sequence
 
+from ..errors import Kind, SdkError
 
-class RpcError(Exception):
-    """Root of what a call to a node raises. ``hint`` says what to do."""
 
-    hint = ""
+class RpcError(SdkError):
+    """Root of what a call to a node raises."""
+
+    kind = Kind.REFUSED
+    hint = "The message is the node's own: 'fedledger doctor' looks at all of them."
 
 
 class NodeUnavailable(RpcError):
     """Nobody answered. ``addresses`` and ``reasons`` say who was asked and what happened, in the same order."""
 
+    kind = Kind.ACCESS
     hint = "Check that the node runs and that the address is right: `fedledger doctor`, `fedledger devnet status`."
 
     def __init__(self, addresses: Sequence[str], reasons: Sequence[str]) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from ..documents.strict_json import INT64_MAX, Answer, AnswerMalformed, parse
+from ..errors import Kind, SdkError
 from .errors import NodeUnavailable, node_error
 
 if TYPE_CHECKING:
@@ -35,9 +36,10 @@ _TEXT_CHARS: Final = 16_384
 _SCHEMES: Final = {"http": "http", "https": "https", "tcp": "http"}  # ``tcp``: as CometBFT's own configuration says.
 
 
-class AddressInvalid(ValueError):
+class AddressInvalid(SdkError, ValueError):
     """An address that is not a node's RPC address."""
 
+    kind = Kind.USAGE
     hint = "Write it as http://HOST:PORT or https://HOST:PORT."
 
 

@@ -25,6 +25,7 @@ from typing import Annotated, Final
 from contracts.kernel import codec, crypto
 from contracts.kernel.types import Items, Length, Purpose, Range, Slug, Text
 
+from ..errors import Kind, SdkError
 from ..payloads import confidential
 from . import age_passphrase
 from .passphrase import check_passphrase
@@ -44,15 +45,10 @@ _IDENTITY: Final = re.compile(r"AGE-SECRET-KEY-1[02-9AC-HJ-NP-Z]{58}", re.ASCII)
 _SUFFIX: Final = ".age"
 
 
-class KeyringError(Exception):
-    """Root of this module's refusals. ``hint`` says what to do next."""
+class KeyringError(SdkError):
+    """Root of this module's refusals."""
 
-    hint = ""
-
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        if hint is not None:
-            self.hint = hint
+    kind = Kind.ACCESS
 
 
 class WrongPassphrase(KeyringError):
@@ -64,6 +60,7 @@ class WrongPassphrase(KeyringError):
 class KeyFileExists(KeyringError):
     """A keyring is already there, or a key of that name is in it. Keys are never overwritten."""
 
+    kind = Kind.REFUSED
     hint = "Choose another name, or move the old file away if you are sure that no ledger knows its keys."
 
 
@@ -86,6 +83,7 @@ class KeyNotFound(KeyringError):
 class InvalidKeyName(KeyringError, ValueError):
     """Not ``organisation/name``, or a name with more than lower-case letters, digits and hyphens."""
 
+    kind = Kind.USAGE
     hint = "Write a key as 'organisation/name', for example 'hospital-a/worker'."
 
 

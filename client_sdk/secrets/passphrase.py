@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from ..errors import Kind, SdkError
 from .private_files import refuse_exposed
 
 FILE_VARIABLE: Final = "FEDLEDGER_PASSPHRASE_FILE"
@@ -20,16 +21,16 @@ BYTES_MAX: Final = 1024
 NEW_CHARS_MIN: Final = 8
 
 
-class PassphraseError(Exception):
-    """Root of this module's refusals. ``hint`` says what to do."""
+class PassphraseError(SdkError):
+    """Root of this module's refusals."""
 
-    hint = ""
+    kind = Kind.ACCESS
 
 
 class NoPassphrase(PassphraseError):
     """No source was given and there is no terminal to ask at."""
 
-    hint = f"Give --passphrase-file, or set {FILE_VARIABLE} to the name of a file."
+    hint = f"Give --passphrase-file FILE (a pipe such as /dev/fd/3 is one too), or set {FILE_VARIABLE} to its name."
 
     def __init__(self) -> None:
         super().__init__("a passphrase is needed, and there is no terminal to ask for it")

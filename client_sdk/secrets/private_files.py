@@ -12,22 +12,23 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from ..errors import Kind, SdkError
+
 _OTHERS: Final = 0o077
 
 
-class PrivateFileError(Exception):
-    """Root of this module's refusals. ``hint`` says what to do."""
+class PrivateFileError(SdkError):
+    """Root of this module's refusals."""
 
-    hint = ""
+    kind = Kind.ACCESS
 
 
 class ExposedFile(PrivateFileError):
     """A secret that others may read or replace."""
 
     def __init__(self, path: Path, why: str, hint: str) -> None:
-        super().__init__(f"{path}: {why}")
+        super().__init__(f"{path}: {why}", hint=hint)
         self.path = path
-        self.hint = hint
 
 
 class FileTooLarge(PrivateFileError):

@@ -11,15 +11,18 @@ from typing import Any, Final
 from contracts.kernel import crypto
 from contracts.validators import NewValidator, possession_statement
 
+from ..errors import Kind, SdkError
+
 PRIVATE_TYPE: Final = "tendermint/PrivKeyEd25519"
 PUBLIC_TYPE: Final = "tendermint/PubKeyEd25519"
 _FILE_BYTES_MAX: Final = 4096
 _SEED_BYTES: Final = 32
 
 
-class NoValidatorKey(ValueError):
+class NoValidatorKey(SdkError, ValueError):
     """The file holds no Ed25519 consensus key."""
 
+    kind = Kind.USAGE
     hint = "Give CometBFT's priv_validator_key.json; a key in a signer of its own proves itself there."
 
 

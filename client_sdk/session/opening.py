@@ -12,6 +12,7 @@ from pathlib import Path
 from contracts.kernel import crypto
 
 from ..client import LedgerClient, Signer
+from ..errors import Kind, SdkError
 from ..light.verify import trust_genesis
 from ..payloads.block_folder import BlockFolder
 from ..payloads.store import PayloadStore, StoreKind
@@ -28,9 +29,10 @@ from .profile import Profile
 ENCRYPTION = "encryption"
 
 
-class WrongGenesis(RuntimeError):
+class WrongGenesis(SdkError):
     """The genesis document is not the one the profile trusts."""
 
+    kind = Kind.ACCESS
     hint = "Get the genesis document from a member you trust, and compare its SHA-256."
 
 

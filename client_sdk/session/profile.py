@@ -11,6 +11,7 @@ from typing import Any, Final
 import tomli_w
 
 from ..documents import strict_toml
+from ..errors import Kind, SdkError
 from ..payloads.store import StoreKind
 from ..secrets.private_files import replace_private
 from .homes import default_home, profile_path
@@ -18,9 +19,10 @@ from .homes import default_home, profile_path
 DEVNET: Final = ":devnet:"
 
 
-class ProfileInvalid(ValueError):
+class ProfileInvalid(SdkError, ValueError):
     """A member's profile that cannot be read."""
 
+    kind = Kind.ACCESS
     hint = "Profiles are written when a devnet starts: start it again with 'fedledger devnet up'."
 
 

@@ -20,6 +20,7 @@ from learning.inputs import Standardisation
 from learning.payload import Expectation, Kind, Manifest, decode_payload, encode_payload, encoded_size
 from learning.tensors import Float64, Int32, Int64, Layout, Records
 
+from .. import errors
 from ..payloads.unixfs import payload_cid
 
 INPUTS_BYTES_MAX = 4 * 1024 * 1024
@@ -47,8 +48,11 @@ class TaskInputs(Record):
         return FeedForward(self.widths).layout
 
 
-class ArtefactRefused(ValueError):
+class ArtefactRefused(errors.SdkError, ValueError):
     """Fetched bytes are not what the terms name, or not of their form."""
+
+    kind = errors.Kind.REFUSED
+    hint = "Ask whoever published it, or fetch it from another store."
 
     def __init__(self, name: str, why: str) -> None:
         super().__init__(f"{name}: {why}")

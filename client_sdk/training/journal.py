@@ -12,6 +12,8 @@ from typing import Annotated
 from contracts.kernel import Record, codec
 from contracts.kernel.types import DatasetId, Height, Length, RoundNumber, TaskId
 
+from ..errors import Kind, SdkError
+
 _ENTRY_BYTES_MAX = 2**31
 Bytes = Annotated[bytes, Length(0, _ENTRY_BYTES_MAX)]
 
@@ -27,9 +29,10 @@ class Entry(Record):
     payload: Bytes  # As it will be published: encrypted.
 
 
-class JournalDamaged(RuntimeError):
+class JournalDamaged(SdkError):
     """An entry cannot be read."""
 
+    kind = Kind.REFUSED
     hint = "Do not train again for this round; the reservation lapses by itself if nothing was committed."
 
 

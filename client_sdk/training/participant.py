@@ -28,6 +28,7 @@ from learning.payload import encode_payload
 from learning.tensors import Int32
 
 from ..client import AcceptedTx, LedgerClient, NotDecided, Signed
+from ..errors import Kind, SdkError
 from ..payloads import confidential
 from ..payloads.store import PayloadStore, payload_cid
 from . import artefacts
@@ -50,9 +51,10 @@ class Contribution:
     bytes: int  # Of the published payload.
 
 
-class PayloadLost(RuntimeError):
+class PayloadLost(SdkError):
     """The ledger holds a commitment of ours whose payload this machine does not have."""
 
+    kind = Kind.REFUSED
     hint = "Restore the journal folder. Without the payload the contribution counts as missing; its budget is spent."
 
 

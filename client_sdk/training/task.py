@@ -11,15 +11,17 @@ from contracts.terms import Artefact, Terms
 from learning.tensors import Int32
 
 from ..client import LedgerClient
+from ..errors import Kind, SdkError
 from ..payloads.cid import Cid
 from ..payloads.store import PayloadStore
 from . import artefacts
 from .artefacts import ArtefactRefused, CanarySet, TaskInputs
 
 
-class VersionUnfit(Exception):
+class VersionUnfit(SdkError):
     """The version may not be used: it was refused, quarantined or rolled back, or was never promoted."""
 
+    kind = Kind.REFUSED
     hint = "`fedledger model history` shows which version is promoted."
 
 

@@ -14,15 +14,17 @@ from learning.refusals import PayloadRefused
 
 from ..documents import strict_toml
 from ..documents.strict_toml import TomlInvalid
+from ..errors import Kind, SdkError
 from . import artefacts
 from .artefacts import ArtefactRefused
 
 ARTEFACTS = ("inputs", "initial", "canary")
 
 
-class TermsFileInvalid(ValueError):
+class TermsFileInvalid(SdkError, ValueError):
     """The file is not readable terms; the message names file and field."""
 
+    kind = Kind.USAGE
     hint = "Compare with chain_config/tasks/breast-cancer.toml and docs/protocol.md."
 
 

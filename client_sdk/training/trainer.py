@@ -24,14 +24,16 @@ from learning.mechanism import Mechanism, SamplingRate
 from learning.model import PerRecordModel
 from learning.tensors import Int32, Int64, Records, unflatten
 
+from ..errors import Kind, SdkError
 from .artefacts import TaskInputs
 
 RecordLoss = Callable[[Any, Any], Any]
 
 
-class ModelRefused(ValueError):
+class ModelRefused(SdkError, ValueError):
     """The model is not of the form that the task's terms name."""
 
+    kind = Kind.USAGE
     hint = "Build the model with the widths that `fedledger task show` prints, in torch.nn.Sequential's naming."
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from enum import Enum
 from functools import cache
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin
 
 import cbrrr
 
@@ -27,10 +27,14 @@ R = TypeVar("R")
 class Malformed(ValueError):
     """Bytes or values that are not the canonical form of what they claim to be."""
 
+    kind: ClassVar[str] = "usage"
+    hint: ClassVar[str] = "Correct the named field; a name has lower-case letters, digits and hyphens."
+
     def __init__(self, field: str, why: str) -> None:
         super().__init__(f"{field or 'value'}: {why}")
         self.field = field
         self.why = why
+        self.add_note(f"What to do: {self.hint}")
 
     def within(self, name: str) -> "Malformed":
         """The same fault, seen from what holds the value: ``within("terms")`` of ``clip`` is ``terms.clip``."""

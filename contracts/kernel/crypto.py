@@ -7,6 +7,7 @@ verdict. Every signed or hashed statement begins with a versioned domain tag.
 
 import hashlib
 from functools import lru_cache
+from typing import ClassVar
 
 from nacl import bindings
 from nacl.exceptions import CryptoError
@@ -21,6 +22,8 @@ SIGNATURE_BYTES = 64
 
 class SelfTestFailed(RuntimeError):
     """The installed signature library gives other verdicts than the ledger's rule: starting would risk a fork."""
+
+    kind: ClassVar[str] = "environment"
 
 
 def sha256(data: bytes) -> bytes:

@@ -20,7 +20,7 @@ and the signatures over the root (``client_sdk``).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 from . import limits
 from .crypto import sha256
@@ -37,6 +37,8 @@ _OPERATOR_BYTES_MAX: Final = 2_048  # 255 bytes of key, a leaf and 32 aunts need
 
 class ProofInvalid(ValueError):
     """A proof that does not prove what it is presented for. ``what`` names the part that is wrong."""
+
+    kind: ClassVar[str] = "refused"
 
     def __init__(self, what: str, why: str) -> None:
         super().__init__(f"{what}: {why}")

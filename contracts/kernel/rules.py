@@ -80,9 +80,11 @@ class Event(Record):
 class Rejected(Exception):
     """A refusal: a fixed code that is never reused, what it means, what to do next, and the facts.
 
-    The first line of a subclass's docstring is its row in the documentation; ``hint`` tells the sender what to do.
+    The first line of a subclass's docstring is its row in the documentation; ``hint`` tells the sender what to do, and
+    stands in every traceback.
     """
 
+    kind: ClassVar[str] = "refused"
     code: ClassVar[int]
     hint: ClassVar[str]
     by_code: ClassVar[dict[int, type["Rejected"]]] = {}
@@ -99,6 +101,7 @@ class Rejected(Exception):
     def __init__(self, **facts: Fact) -> None:
         super().__init__(facts)
         self.facts = facts
+        self.add_note(f"What to do: {self.hint}")
 
     def __str__(self) -> str:
         facts = ", ".join(f"{name}={text(value)}" for name, value in self.facts.items())

@@ -6,7 +6,7 @@ same path is the query path and the row in ``docs/protocol.md``.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Final, Generic, NamedTuple, Protocol, TypeVar
+from typing import ClassVar, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from . import codec, limits
 
@@ -41,9 +41,13 @@ class Write(NamedTuple):
 class ReadFailed(RuntimeError):
     """A view could not read what it holds: this machine's fault, so it must stop rather than decide differently."""
 
+    kind: ClassVar[str] = "environment"
+
 
 class InvariantBroken(RuntimeError):
     """State is not what the rules guarantee: our fault, never the sender's."""
+
+    kind: ClassVar[str] = "bug"
 
 
 class Overlay:

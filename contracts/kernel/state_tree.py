@@ -19,7 +19,7 @@ Left to others: the shape and meaning of what is hashed, and verification (``mer
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, TypeAlias
+from typing import ClassVar, Final, NamedTuple, TypeAlias
 
 from .absence import AbsenceProof, Gap, Neighbour
 from .crypto import sha256
@@ -51,17 +51,25 @@ _Leaves: TypeAlias = dict[bytes, bytes | None]  # Key → leaf hash, or None to 
 class PathAbsent(LookupError):
     """There is no entry at this path, so no proof of one."""
 
+    kind: ClassVar[str] = "refused"
+
 
 class PathPresent(LookupError):
     """There is an entry at this path, so no proof that there is none."""
+
+    kind: ClassVar[str] = "refused"
 
 
 class VersionNotKept(LookupError):
     """The version asked for is not held any more, or does not exist yet."""
 
+    kind: ClassVar[str] = "refused"
+
 
 class StaleStage(RuntimeError):
     """A staged version is not the successor of the version it is adopted over."""
+
+    kind: ClassVar[str] = "bug"
 
 
 # Buckets and branches ---------------------------------------------------------------------------

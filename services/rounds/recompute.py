@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from client_sdk.errors import Kind, SdkError
 from client_sdk.training import artefacts
 from client_sdk.training.artefacts import CanarySet, TaskInputs
 from contracts.kernel.types import Digest
@@ -35,8 +36,11 @@ class Fetched:
     reason: str
 
 
-class NothingToPropose(Exception):
+class NothingToPropose(SdkError):
     """No version follows from the contributions, mostly because too few are good: the round passes by itself."""
+
+    kind = Kind.REFUSED
+    hint = "The round passes without a version; the next one starts anew."
 
 
 @dataclass(frozen=True)
