@@ -52,7 +52,7 @@ class BlockFolder:
         return await asyncio.to_thread(self._put, data)
 
     async def get(self, cid: Cid, max_bytes: int) -> bytes:
-        """The verified payload. Raises PayloadNotFound, PayloadCorrupt, PayloadTooLarge."""
+        """The verified payload. Raises PayloadNotFound, PayloadCorrupt, PayloadOverLimit."""
         return await asyncio.to_thread(self._get, cid, max_bytes)
 
     async def has(self, cid: Cid) -> bool:

@@ -15,7 +15,7 @@ from typing import Final
 import pyrage
 from pyrage import x25519
 
-from .errors import PayloadError, PayloadMalformed, PayloadTooLarge
+from .errors import PayloadError, PayloadMalformed, PayloadOverLimit
 
 RECIPIENTS_MAX: Final = 64
 _HEADER_BYTES_MAX: Final = 16_384  # A stanza per recipient takes about 100 bytes, a grease stanza up to 265.
@@ -50,7 +50,7 @@ class CiphertextCorrupt(PayloadMalformed):
         super().__init__("(ciphertext)", why)
 
 
-class PlaintextTooLarge(PayloadTooLarge):
+class PlaintextTooLarge(PayloadOverLimit):
     """The payload decrypts to more than was declared. It was not decrypted."""
 
     def __init__(self, size: int, max_bytes: int) -> None:

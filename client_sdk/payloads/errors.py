@@ -55,7 +55,7 @@ class PayloadMalformed(PayloadCorrupt):
     hint = "Fetching again will not help: whoever published it did not follow the profile unixfs-v1-2025."
 
 
-class PayloadTooLarge(PayloadError):
+class PayloadOverLimit(PayloadError):
     """The payload is larger than the caller allows. Nothing below its root was read."""
 
     hint = "The commitment declares the size; a payload above it must be refused, not fetched with a higher bound."

@@ -82,7 +82,7 @@ class KuboStore:
         """The verified payload, from the daemon or through it from its peers.
 
         Raises PayloadNotFound when a block did not come within ``fetch_seconds``, PayloadCorrupt,
-        PayloadTooLarge.
+        PayloadOverLimit.
         """
         if cid == EMPTY_PAYLOAD:
             return b""

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
 from .cid import Cid
-from .errors import PayloadCorrupt, PayloadMalformed, PayloadNotFound, PayloadTooLarge, StoreUnavailable
+from .errors import PayloadCorrupt, PayloadMalformed, PayloadNotFound, PayloadOverLimit, StoreUnavailable
 from .unixfs import payload_cid
 
 __all__ = [
@@ -21,8 +21,8 @@ __all__ = [
     "PayloadCorrupt",
     "PayloadMalformed",
     "PayloadNotFound",
+    "PayloadOverLimit",
     "PayloadStore",
-    "PayloadTooLarge",
     "StoreKind",
     "StoreUnavailable",
     "payload_cid",
@@ -51,7 +51,7 @@ class PayloadStore(Protocol):
         """The payload, verified, at most ``max_bytes`` long.
 
         Raises PayloadNotFound, PayloadCorrupt (PayloadMalformed when its publisher is to blame),
-        PayloadTooLarge.
+        PayloadOverLimit.
         """
         ...
 

@@ -21,7 +21,7 @@ from typing import Final
 from . import dag_pb
 from .cid import Cid, Codec
 from .dag_pb import Link, MalformedNode, Node
-from .errors import PayloadCorrupt, PayloadMalformed, PayloadNotFound, PayloadTooLarge
+from .errors import PayloadCorrupt, PayloadMalformed, PayloadNotFound, PayloadOverLimit
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +208,7 @@ class PayloadReader:
         return not self._wanted
 
     def feed(self, cid: Cid, block: bytes) -> None:
-        """Take one wanted block. Raises PayloadCorrupt, PayloadMalformed or PayloadTooLarge."""
+        """Take one wanted block. Raises PayloadCorrupt, PayloadMalformed or PayloadOverLimit."""
         if cid not in self._wanted:
             raise PayloadCorrupt(self._root, f"block {cid} was not asked for")
         if not cid.names(block):
@@ -238,7 +238,7 @@ class PayloadReader:
         node, block_bytes = self._nodes.get(self._root), self._block_bytes[self._root]
         size = block_bytes if node is None else node.file_bytes
         if size > self._max_bytes:
-            raise PayloadTooLarge(self._root, size, self._max_bytes)
+            raise PayloadOverLimit(self._root, size, self._max_bytes)
         height = self._layout.height(size)
         if (height == 0) != (node is None):
             raise PayloadMalformed(self._root, f"{size} bytes make a tree of height {height}, not this root")

@@ -12,7 +12,7 @@ from client_sdk.client import LedgerClient
 from client_sdk.payloads import confidential
 from client_sdk.payloads.cid import Cid
 from client_sdk.payloads.confidential import CiphertextCorrupt, NotARecipient
-from client_sdk.payloads.errors import InvalidCid, PayloadCorrupt, PayloadMalformed, PayloadNotFound, PayloadTooLarge
+from client_sdk.payloads.errors import InvalidCid, PayloadCorrupt, PayloadMalformed, PayloadNotFound, PayloadOverLimit
 from client_sdk.payloads.store import PayloadStore
 from client_sdk.training import artefacts
 from client_sdk.training.artefacts import CanarySet
@@ -91,7 +91,7 @@ class Gatherer:
                 await asyncio.sleep(self.client.rpc.patience.payload)
             try:
                 ciphertext = await self.store.get(Cid.parse(commitment.cid), commitment.size)
-            except (InvalidCid, PayloadMalformed, PayloadTooLarge):
+            except (InvalidCid, PayloadMalformed, PayloadOverLimit):
                 return Fetched(None, Verdict.REFUSED, "not what was committed")
             except (PayloadNotFound, PayloadCorrupt):
                 continue
@@ -107,7 +107,7 @@ class Gatherer:
             plaintext = confidential.decrypt(ciphertext, *self.identities, max_bytes=encoded_size(manifest, layout))
         except NotARecipient:
             return Fetched(None, Verdict.REFUSED, "not encrypted to the recipients")
-        except (CiphertextCorrupt, PayloadTooLarge):
+        except (CiphertextCorrupt, PayloadOverLimit):
             return Fetched(None, Verdict.REFUSED, "not a payload")
         if crypto.sha256(plaintext) != commitment.digest:
             return Fetched(None, Verdict.REFUSED, "another digest than committed")

@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from client_sdk.payloads.errors import PayloadNotFound, PayloadTooLarge
+from client_sdk.payloads.errors import PayloadNotFound, PayloadOverLimit
 from client_sdk.payloads.store import PayloadStore, payload_cid
 
 MIB = 1 << 20
@@ -51,7 +51,7 @@ async def an_unknown_payload_is_not_found(store: PayloadStore) -> None:
 async def a_payload_over_the_callers_bound_is_refused(store: PayloadStore) -> None:
     for size in (10, 2 * MIB):
         cid = await store.put(payload(size))
-        with pytest.raises(PayloadTooLarge):
+        with pytest.raises(PayloadOverLimit):
             await store.get(cid, size - 1)
 
 

@@ -18,7 +18,7 @@ from client_sdk.payloads.confidential import (
     plaintext_bytes,
     recipient_of,
 )
-from client_sdk.payloads.errors import PayloadCorrupt, PayloadTooLarge
+from client_sdk.payloads.errors import PayloadCorrupt, PayloadOverLimit
 from client_sdk.secrets.age_passphrase import seal
 
 ALICE, BOB, EVE = new_identity(), new_identity(), new_identity()
@@ -59,7 +59,7 @@ def test_a_payload_over_the_bound_is_refused_before_decryption():
     sealed = encrypt(bytes(100), [recipient_of(ALICE)])
     with pytest.raises(PlaintextTooLarge) as refused:
         decrypt(sealed, ALICE, max_bytes=99)
-    assert isinstance(refused.value, PayloadTooLarge)
+    assert isinstance(refused.value, PayloadOverLimit)
     assert (refused.value.size, refused.value.max_bytes) == (100, 99)
 
 

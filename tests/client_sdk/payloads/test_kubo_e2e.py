@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from client_sdk.payloads.block_folder import BlockFolder
-from client_sdk.payloads.errors import PayloadNotFound, PayloadTooLarge
+from client_sdk.payloads.errors import PayloadNotFound, PayloadOverLimit
 from client_sdk.payloads.kubo import KuboStore
 from client_sdk.payloads.kubo_node import (
     KuboNode,
@@ -80,7 +80,7 @@ def test_a_payload_put_at_one_node_is_got_at_the_other_under_the_same_cid_as_in_
                 await reader.pin(cid)
                 assert await reader.has(cid)
             assert await reader.pinned() >= {payload_cid(payload(size)) for size in SIZES}
-            with pytest.raises(PayloadTooLarge):
+            with pytest.raises(PayloadOverLimit):
                 await reader.get(payload_cid(payload(SIZES[-1])), SIZES[-1] - 1)
 
     asyncio.run(run())

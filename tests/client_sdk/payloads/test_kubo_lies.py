@@ -15,7 +15,7 @@ from client_sdk.payloads.car import BLOCK_BYTES_MAX
 from client_sdk.payloads.errors import (
     PayloadCorrupt,
     PayloadNotFound,
-    PayloadTooLarge,
+    PayloadOverLimit,
     StoreUnavailable,
 )
 from client_sdk.payloads.kubo import KuboStore
@@ -128,7 +128,7 @@ def test_a_payload_over_the_bound_is_refused_before_its_leaves_are_asked_for():
 
     async def run():
         async with daemon(block_get=recording) as url:
-            with pytest.raises(PayloadTooLarge):
+            with pytest.raises(PayloadOverLimit):
                 await got(url, payload_cid(data), len(data) - 1)
 
     asyncio.run(run())

@@ -14,7 +14,7 @@ from client_sdk.payloads.errors import (
     PayloadCorrupt,
     PayloadMalformed,
     PayloadNotFound,
-    PayloadTooLarge,
+    PayloadOverLimit,
 )
 from client_sdk.payloads.unixfs import (
     UNIXFS_V1_2025,
@@ -131,7 +131,7 @@ def test_a_payload_over_the_bound_is_refused_at_its_root(size):
         asked.append(cid)
         return held(dag)(cid)
 
-    with pytest.raises(PayloadTooLarge) as refused:
+    with pytest.raises(PayloadOverLimit) as refused:
         read_payload(dag.root, get_block, max_bytes=size - 1, layout=SMALL)
     assert (refused.value.size, refused.value.max_bytes) == (size, size - 1)
     assert asked == [dag.root]
@@ -193,7 +193,7 @@ def test_a_small_node_cannot_claim_a_large_payload_beyond_the_bound():
     claim = Node(tuple(Link(FULL.cid, 1 << 50, 1 << 50) for _ in range(3)))
     raw = dag_pb.encode(claim)
     root = Cid.of(Codec.DAG_PB, raw)
-    with pytest.raises(PayloadTooLarge):
+    with pytest.raises(PayloadOverLimit):
         read_payload(root, lambda _: raw, max_bytes=1 << 31)
 
 

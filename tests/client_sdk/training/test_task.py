@@ -10,7 +10,7 @@ import pytest
 from campaigns.harness import consortium
 from campaigns.harness.consortium import LAB, MODEL, TASK
 from client_sdk.payloads.confidential import recipient_of
-from client_sdk.payloads.errors import PayloadNotFound, PayloadTooLarge
+from client_sdk.payloads.errors import PayloadNotFound, PayloadOverLimit
 from client_sdk.payloads.store import payload_cid
 from client_sdk.training import artefacts
 from client_sdk.training.artefacts import ArtefactRefused
@@ -108,7 +108,7 @@ def test_bytes_that_are_not_what_the_ledger_names_are_refused(world: World) -> N
     with pytest.raises(ArtefactRefused, match="version 1"):
         load(world, 1)
     change(world, 1, artefact=replace(artefact, size=len(model) - 1))
-    with pytest.raises(PayloadTooLarge):
+    with pytest.raises(PayloadOverLimit):
         load(world, 1)
 
 

@@ -50,7 +50,7 @@ class MemoryPayloads:
         if cid not in self.kept:
             raise PayloadNotFound(cid, "nobody has it")
         if len(self.kept[cid]) > max_bytes:
-            raise gather.PayloadTooLarge(cid, len(self.kept[cid]), max_bytes)
+            raise gather.PayloadOverLimit(cid, len(self.kept[cid]), max_bytes)
         return self.kept[cid]
 
     async def has(self, cid: Cid) -> bool:
