@@ -16,6 +16,7 @@ from typing import Any, Final, Self
 import aiohttp
 from yarl import URL
 
+from ..unreachable import why
 from .errors import StoreUnavailable
 
 ANSWER_BYTES_MAX: Final = 4 << 20  # `refs` of a payload of 2**31 bytes is 160 kB.
@@ -123,7 +124,7 @@ class KuboRpc:
         except TimeoutError as error:
             raise StoreUnavailable(self.url, f"{command}: no answer within {seconds:g} s") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise Disconnected(self.url, f"{command}: {type(error).__name__} {error}") from error
+            raise Disconnected(self.url, f"{command}: {why(error)}") from error
 
     async def close(self) -> None:
         """Close the connection."""

@@ -10,7 +10,6 @@ other call goes on only when the node cannot have seen it. What a node *answers*
 import asyncio
 import itertools
 import json
-import os
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 
 from ..documents.strict_json import INT64_MAX, Answer, AnswerMalformed, parse
 from ..errors import Kind, SdkError
+from ..unreachable import why
 from .errors import NodeUnavailable, node_error
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class Transport:
             )
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             self._avoid(address)
-            raise NodeUnavailable([address], [_reason(error)]) from error
+            raise NodeUnavailable([address], [why(error)]) from error
         async with socket:
             yield socket
 
@@ -153,11 +153,11 @@ class Transport:
                     raise _NoAnswer(f"HTTP {response.status}, {response.content_type}")
                 return await self._read(response)
         except aiohttp.ClientConnectorError as error:
-            raise _NotSent(_reason(error)) from error
+            raise _NotSent(why(error)) from error
         except TimeoutError as error:
             raise _NoAnswer(f"no answer within {self._call_seconds:g} s") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise _NoAnswer(_reason(error)) from error
+            raise _NoAnswer(why(error)) from error
 
     async def _read(self, response: "aiohttp.ClientResponse") -> bytes:
         pieces, size = [], 0
@@ -190,11 +190,3 @@ def _checked(address: str) -> str:
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     netloc = host if port is None else f"{host}:{port}"
     return f"{_SCHEMES[parts.scheme]}://{netloc}{parts.path.rstrip('/')}"
-
-
-def _reason(error: Exception) -> str:
-    """What went wrong, in the system's words where there are any."""
-    cause = getattr(error, "os_error", error)
-    if isinstance(cause, OSError) and cause.errno:
-        return os.strerror(cause.errno)
-    return str(error) or type(error).__name__

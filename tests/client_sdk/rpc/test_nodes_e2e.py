@@ -81,7 +81,7 @@ def test_four_validators_are_followed_while_the_nodes_asked_die_one_after_the_ot
                         if height == 8:
                             break
                 await nodes[1].kill()
-                with pytest.raises(NodeUnavailable, match="Connection refused"):
+                with pytest.raises(NodeUnavailable, match="connection refused"):
                     await rpc.status()
 
     run(scenario())

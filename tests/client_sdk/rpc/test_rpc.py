@@ -255,7 +255,7 @@ def test_when_nobody_answers_every_address_is_named_with_its_reason():
         async with RpcClient(addresses) as rpc:
             error = await unavailable(rpc)
             assert error.addresses == tuple(addresses)
-            assert error.reasons == ("Connection refused",) * 2
+            assert error.reasons == ("connection refused: nothing listens there",) * 2
             assert all(address in str(error) for address in addresses)
 
     run(scenario())
