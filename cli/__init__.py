@@ -5,6 +5,8 @@ and exit statuses, ``access`` opens the ledger. The rule for every module here: 
 whatever opens sockets or computes is imported inside the command.
 """
 
+import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -38,6 +40,7 @@ def _run(command: Any, program: str, arguments: list[str], *, debug: bool) -> in
     import typer
 
     try:
+        _require_output()
         with command.make_context(program, arguments) as ctx:
             command.invoke(ctx)
     except typer.Exit as end:
@@ -47,6 +50,14 @@ def _run(command: Any, program: str, arguments: list[str], *, debug: bool) -> in
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place where errors end.
         return _failed(error, arguments, debug=debug)
     return 0
+
+
+def _require_output() -> None:
+    """Python has no stream where the caller closed it. A result that nobody gets is a failure; a remark is not."""
+    if sys.stderr is None:
+        sys.stderr = io.StringIO()
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF), "standard output")
 
 
 def _take_debug(arguments: list[str]) -> bool:
@@ -77,7 +88,7 @@ def _failed(error: BaseException, arguments: list[str], *, debug: bool) -> int:
         import traceback
 
         traceback.print_exception(error, file=sys.stderr)
-    if wants_json(arguments):
+    if wants_json(arguments) and sys.stdout is not None:
         write_json(sys.stdout, failure.envelope())
     else:
         sys.stderr.write(f"{failure.text()}\n")

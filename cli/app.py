@@ -85,7 +85,8 @@ app = typer.Typer(cls=Root, rich_markup_mode=None, pretty_exceptions_enable=Fals
 
 
 @app.callback(
-    epilog="Exit status: 0 done, 1 refused or failed, 2 no connection or no access, 3 timeout, 4 wrong usage, 5 a bug; "
+    epilog="Exit status: 0 done, 1 refused or failed, 2 no connection, no access or this machine cannot, 3 timeout, "
+    "4 wrong usage, 5 a bug; "
     "6 to 8 are of receipts (receipt verify --help), 9 and 10 of nodes (node fsck --help)."
 )
 def root(

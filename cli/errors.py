@@ -2,10 +2,11 @@
 
 This is the only place where exceptions become exit statuses:
 
-===  =========================================================================
+===  ================================================================================
 0    done
 1    refused by the ledger, or failed
-2    not connected or not let in: node down, wrong passphrase, exposed key file
+2    not connected or not let in (node down, wrong passphrase, exposed key file), or this
+     machine cannot (full disk, no permission, a library that is missing)
 3    no answer in time
 4    wrong arguments, or a wrong file named by them
 5    a bug
@@ -15,10 +16,10 @@ This is the only place where exceptions become exit statuses:
 9    a node's store that is damaged
 10   two nodes whose states differ
 130  interrupted with Ctrl-C; the message says what was left
-===  =========================================================================
+===  ================================================================================
 
-Exceptions are told apart by the names of their classes, so that nothing is imported to print an error: an exception's
-module is loaded by the time it is raised.
+Each class of errors states its kind and its hint itself (``client_sdk.errors``); ``environment`` knows those of Python
+that are the machine's doing. Everything else is a bug.
 """
 
 import re
@@ -28,7 +29,11 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Final
 
-from . import units
+from typer.exceptions import TyperException
+
+from client_sdk.errors import Kind, SdkError
+
+from . import environment, units
 from .output import SCHEMA_VERSION, plain, printable
 
 
@@ -49,104 +54,48 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
-# The nearest class in an exception's line of descent decides.
-STATUSES: Final[Mapping[str, Exit]] = {
-    "abci_app.inspection.diff_state.NoCommonHeight": Exit.REFUSED,
-    "abci_app.inspection.sources.SourceFailed": Exit.NO_ACCESS,
-    "abci_app.store.recovery.Damaged": Exit.NO_ACCESS,
-    "abci_app.store.interface.StoreError": Exit.NO_ACCESS,
-    "cli.nouns.node.NodeExtraMissing": Exit.NO_ACCESS,
-    "contracts.kernel.rules.Rejected": Exit.REFUSED,
-    "contracts.kernel.codec.Malformed": Exit.USAGE,
-    "client_sdk.reads.checkpoints.CheckpointInvalid": Exit.NO_ACCESS,
-    "client_sdk.client.client.NoSigner": Exit.NO_ACCESS,
-    "client_sdk.client.client.NotDecided": Exit.TIMEOUT,
-    "devnet.errors.DevnetError": Exit.REFUSED,
-    "devnet.errors.ManifestInvalid": Exit.USAGE,
-    "devnet.errors.NoDevnet": Exit.NO_ACCESS,
-    "devnet.errors.NotRunning": Exit.NO_ACCESS,
-    "client_sdk.session.profile.ProfileInvalid": Exit.NO_ACCESS,
-    "devnet.errors.UnknownProcess": Exit.USAGE,
-    "client_sdk.secrets.keys.InvalidKeyName": Exit.USAGE,
-    "client_sdk.secrets.keys.KeyringError": Exit.NO_ACCESS,
-    "client_sdk.secrets.keys.KeyFileExists": Exit.REFUSED,
-    "client_sdk.light.errors.LightClientError": Exit.REFUSED,
-    "client_sdk.secrets.passphrase.PassphraseError": Exit.NO_ACCESS,
-    "client_sdk.payloads.errors.InvalidCid": Exit.USAGE,
-    "client_sdk.payloads.errors.PayloadError": Exit.REFUSED,
-    "client_sdk.payloads.errors.StoreUnavailable": Exit.NO_ACCESS,
-    "client_sdk.secrets.private_files.PrivateFileError": Exit.NO_ACCESS,
-    "client_sdk.receipts.errors.NoReceipt": Exit.REFUSED,
-    "client_sdk.receipts.errors.ReceiptInvalid": Exit.RECEIPT_INVALID,
-    "client_sdk.receipts.errors.ReceiptNotTrusted": Exit.RECEIPT_NOT_TRUSTED,
-    "client_sdk.receipts.errors.ReceiptUnreadable": Exit.RECEIPT_UNREADABLE,
-    "client_sdk.reads.refusals.LedgerBug": Exit.BUG,
-    "client_sdk.reads.refusals.ResultMalformed": Exit.REFUSED,
-    "client_sdk.reads.refusals.UnknownRefusal": Exit.REFUSED,
-    "client_sdk.rpc.errors.NodeUnavailable": Exit.NO_ACCESS,
-    "client_sdk.rpc.errors.RpcError": Exit.REFUSED,
-    "client_sdk.rpc.transport.AddressInvalid": Exit.USAGE,
-    "client_sdk.session.opening.WrongGenesis": Exit.NO_ACCESS,
-    "client_sdk.training.artefacts.ArtefactRefused": Exit.REFUSED,
-    "client_sdk.training.journal.JournalDamaged": Exit.REFUSED,
-    "client_sdk.training.participant.PayloadLost": Exit.REFUSED,
-    "client_sdk.training.task.VersionUnfit": Exit.REFUSED,
-    "client_sdk.training.terms_file.TermsFileInvalid": Exit.USAGE,
-    "client_sdk.training.trainer.ModelRefused": Exit.USAGE,
-    "client_sdk.documents.strict_json.AnswerMalformed": Exit.REFUSED,
-    "learning.errors.LearningError": Exit.REFUSED,
-    "learning.inputs.InvalidInputs": Exit.USAGE,
-    "typer.exceptions.TyperException": Exit.USAGE,
-    "builtins.KeyboardInterrupt": Exit.INTERRUPTED,
-    "builtins.TimeoutError": Exit.TIMEOUT,
-    "builtins.OSError": Exit.REFUSED,
+# An error states its kind itself, and now and then an exit status of its own; the kind's is the rule.
+STATUSES: Final[Mapping[Kind, Exit]] = {
+    Kind.REFUSED: Exit.REFUSED,
+    Kind.ACCESS: Exit.NO_ACCESS,
+    Kind.TIMEOUT: Exit.TIMEOUT,
+    Kind.USAGE: Exit.USAGE,
+    Kind.ENVIRONMENT: Exit.NO_ACCESS,
+    Kind.BUG: Exit.BUG,
 }
 
-# A class's own row wins over the hint it carries, which may name what this program has not; an ancestor's row serves
-# those that carry none.
-HINTS: Final[Mapping[str, str]] = {
-    "contracts.kernel.codec.Malformed": "Correct the named field; a name has lower-case letters, digits and hyphens.",
-    "client_sdk.client.client.NoSigner": "Say whose key acts: --as ORG/KEY, or FEDLEDGER_AS.",
-    "client_sdk.secrets.passphrase.NoPassphrase": "Give --passphrase-file FILE (a pipe such as /dev/fd/3 is one too).",
-    "client_sdk.rpc.errors.RpcError": "The message is the node's own: 'fedledger doctor' looks at all of them.",
-    "client_sdk.training.artefacts.ArtefactRefused": "Ask whoever published it, or fetch it from another store.",
-    "learning.errors.LearningError": "Compare your records and your model with 'fedledger task show'.",
-    "learning.inputs.InvalidInputs": "Compare the records with what 'fedledger task show' says of the inputs.",
-    "builtins.KeyboardInterrupt": "Nothing was left half done.",
-    "builtins.TimeoutError": "Check that the chain makes blocks ('fedledger doctor'), then try again.",
-    "builtins.OSError": "Check the file, its folder and the space on its disk.",
-}
 OTHER_HINT: Final = "'fedledger doctor' looks for what is wrong."
+_LATE_HINT: Final = "Check that the chain makes blocks ('fedledger doctor'), then try again."
+_INTERRUPTED_HINT: Final = "Nothing was left half done."
 BUG_HINT: Final = "This is a bug in fedledger: run it again with --debug and report what it prints."
 
-
-# Failures that only the command line knows: exit status and meaning.
-OWN: Final[Mapping[str, tuple[Exit, str]]] = {
-    "FILE_EXISTS": (Exit.USAGE, "A file of that name is there already, and nothing is overwritten unasked."),
-    "GENESIS_UNREADABLE": (Exit.USAGE, "The file is no genesis document of CometBFT."),
-    "INTERRUPTED": (Exit.INTERRUPTED, "Ctrl-C. The message says what was left behind."),
-    "NOBODY_ACTS": (Exit.USAGE, "The command signs, and nobody was named to sign."),
-    "NOTHING_TO_DO": (Exit.REFUSED, "The ledger is not at the step that the command would take."),
-    "NOTHING_TO_PROPOSE": (Exit.REFUSED, "Too few contributions of the round are good enough to aggregate."),
-    "NO_APPLICATION": (Exit.USAGE, "The file is no application for membership, or another organisation's."),
-    "NO_TRUST_ROOT": (Exit.USAGE, "A receipt is checked against exactly one thing that is trusted."),
-    "NO_CONSENT": (Exit.USAGE, "Nobody consented, so nothing was sent."),
-    "NO_SUCH_MODEL": (Exit.USAGE, "The module or the function that was named cannot be imported."),
-    "RECORDS_UNREADABLE": (Exit.USAGE, "The file holds no records of a form that is read."),
-    "UNKNOWN_CODE": (Exit.USAGE, "No error has this code or name."),
-    "UNKNOWN_MEMBER": (Exit.USAGE, "No organisation of this name keeps keys where --ledger points."),
-    "UNKNOWN_TRANSACTION": (Exit.REFUSED, "No transaction of this hash was decided on this ledger."),
-    "USAGE": (Exit.USAGE, "The command was typed in a way it does not understand."),
+# Failures that only the command line knows: kind and meaning.
+OWN: Final[Mapping[str, tuple[Kind, str]]] = {
+    "FILE_EXISTS": (Kind.USAGE, "A file of that name is there already, and nothing is overwritten unasked."),
+    "GENESIS_UNREADABLE": (Kind.USAGE, "The file is no genesis document of CometBFT."),
+    "NOBODY_ACTS": (Kind.USAGE, "The command signs, and nobody was named to sign."),
+    "NOTHING_TO_DO": (Kind.REFUSED, "The ledger is not at the step that the command would take."),
+    "NOTHING_TO_PROPOSE": (Kind.REFUSED, "Too few contributions of the round are good enough to aggregate."),
+    "NO_APPLICATION": (Kind.USAGE, "The file is no application for membership, or another organisation's."),
+    "NO_TRUST_ROOT": (Kind.USAGE, "A receipt is checked against exactly one thing that is trusted."),
+    "NO_CONSENT": (Kind.USAGE, "Nobody consented, so nothing was sent."),
+    "NO_SUCH_MODEL": (Kind.USAGE, "The module or the function that was named cannot be imported."),
+    "RECORDS_UNREADABLE": (Kind.USAGE, "The file holds no records of a form that is read."),
+    "UNKNOWN_CODE": (Kind.USAGE, "No error has this code or name."),
+    "UNKNOWN_MEMBER": (Kind.USAGE, "No organisation of this name keeps keys where --ledger points."),
+    "UNKNOWN_TRANSACTION": (Kind.REFUSED, "No transaction of this hash was decided on this ledger."),
+    "USAGE": (Kind.USAGE, "The command was typed in a way it does not understand."),
 }
 
 
-class CliError(Exception):
-    """A failure that only the command line knows. ``name`` is its error code, one of OWN."""
+class CliError(SdkError):
+    """A failure that only the command line knows. ``name`` is its error code, one of OWN, which says its kind."""
+
+    kind = Kind.USAGE
 
     def __init__(self, name: str, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.name, self.hint = name, hint
-        self.status, _ = OWN[name]
+        super().__init__(message, hint=hint)
+        self.name = name
 
 
 class Interrupted(KeyboardInterrupt):
@@ -193,18 +142,28 @@ class Failure:
 def failure_of(error: BaseException) -> Failure:
     """What an exception means."""
     if isinstance(error, CliError):
-        return Failure(error.name, str(error), error.hint, error.status)
-    lineage = tuple(_qualified(kind) for kind in type(error).__mro__)
-    if "contracts.kernel.rules.Rejected" in lineage:
-        return _refusal(error)
-    status = next((STATUSES[name] for name in lineage if name in STATUSES), Exit.BUG)
-    hint = _hint(error, lineage)
-    if status is Exit.USAGE and "typer.exceptions.TyperException" in lineage:
-        return Failure("USAGE", _usage_message(error), _usage_hint(error), status)
-    if status is Exit.INTERRUPTED:
-        return Failure("INTERRUPTED", "interrupted", hint, status)
-    shown = hint or (BUG_HINT if status is Exit.BUG else OTHER_HINT)
-    return Failure(error_code(type(error)), _message(error), shown, status, facts=getattr(error, "facts", {}))
+        kind, _ = OWN[error.name]
+        return Failure(error.name, str(error), error.hint, STATUSES[kind])
+    if isinstance(error, KeyboardInterrupt):
+        return Failure("INTERRUPTED", "interrupted", getattr(error, "hint", _INTERRUPTED_HINT), Exit.INTERRUPTED)
+    if isinstance(error, TyperException):
+        return Failure("USAGE", error.format_message(), _usage_hint(error), Exit.USAGE)
+    status, name = status_of(type(error)), error_code(type(error))
+    if status is None:
+        return _of_python(error, name)
+    hint = getattr(error, "hint", "") or (BUG_HINT if status is Exit.BUG else OTHER_HINT)
+    facts = getattr(error, "facts", {})
+    if hasattr(error, "meaning"):  # A refusal of the ledger, told without importing the ledger's rules.
+        return Failure(getattr(error, "name", name), error.meaning(), hint, status, getattr(error, "code", None), facts)
+    return Failure(name, str(error) or type(error).__name__, hint, status, facts=facts)
+
+
+def status_of(kind: type[BaseException]) -> Exit | None:
+    """The exit status that a class of errors states, as its own or by its kind; None for a class that states none."""
+    own, stated = getattr(kind, "exit_status", None), getattr(kind, "kind", None)
+    if stated not in tuple(Kind):  # Of another package, whose word ``kind`` means something else.
+        return None
+    return STATUSES[Kind(stated)] if own is None else Exit(own)
 
 
 @contextmanager
@@ -225,29 +184,14 @@ def error_code(kind: type[BaseException]) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", kind.__name__).upper()
 
 
-def _refusal(error: Any) -> Failure:
-    return Failure(error.name, error.meaning(), error.hint, Exit.REFUSED, error.code, error.facts)
-
-
-def _hint(error: BaseException, lineage: tuple[str, ...]) -> str:
-    """The row of the class itself, else the exception's own hint, else an ancestor's row."""
-    own = HINTS.get(lineage[0]) or getattr(error, "hint", "")
-    return own or next((HINTS[name] for name in lineage if name in HINTS), "")
-
-
-def _qualified(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _message(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error) or type(error).__name__
-
-
-def _usage_message(error: Any) -> str:
-    message: str = error.format_message()
-    return message
+def _of_python(error: BaseException, name: str) -> Failure:
+    """An exception that states no kind: of Python, or of a package that we use."""
+    if isinstance(error, TimeoutError):
+        return Failure(name, str(error) or "no answer in time", _LATE_HINT, Exit.TIMEOUT)
+    cause = environment.cause_of(error)
+    if cause is not None:
+        return Failure(name, cause.message, cause.hint, STATUSES[Kind.ENVIRONMENT])
+    return Failure(name, str(error) or type(error).__name__, BUG_HINT, Exit.BUG)
 
 
 def _usage_hint(error: Any) -> str:

@@ -47,8 +47,7 @@ async def recomputed(gatherer: "Gatherer", number: int) -> "Recomputed":
     try:
         return await gatherer.recompute(number)
     except NothingToPropose as error:
-        hint = "The round passes without a version; the next one starts anew."
-        raise CliError("NOTHING_TO_PROPOSE", f"round {number}: {error}", hint) from error
+        raise CliError("NOTHING_TO_PROPOSE", f"round {number}: {error}", error.hint) from error
 
 
 def blocks_of(made: "Recomputed", digest: bytes) -> tuple[Fields, Rows]:

@@ -23,7 +23,7 @@ Everything else goes to standard error. Exit status:
 |---|---|
 | 0 | done |
 | 1 | refused by the ledger, or failed |
-| 2 | not connected or not let in: node down, wrong passphrase, exposed key file |
+| 2 | not connected or not let in (node down, wrong passphrase, exposed key file), or this machine cannot (full disk) |
 | 3 | no answer in time |
 | 4 | wrong arguments, or a wrong file named by them |
 | 5 | a bug |

@@ -1,16 +1,22 @@
 """``fedledger explain``: what an error means, and what to do."""
 
+from contextlib import suppress
 from difflib import get_close_matches
 from importlib import import_module
 from inspect import getdoc
-from typing import Annotated, Any
+from pkgutil import walk_packages
+from typing import Annotated, Any, Final
 
 import typer
 
 from ..commands import solo
-from ..errors import HINTS, OWN, STATUSES, CliError, Exit, error_code
+from ..errors import OWN, STATUSES, CliError, Exit, error_code, status_of
 from ..options import Output
 from ..output import Fields, Format, Rows, emit
+
+_HERE: Final = "this command line"
+_SLOW: Final = "learning.torch_model"  # It imports torch, which takes seconds, for one class that says it all itself.
+_INTERRUPTED: Final = "Ctrl-C. The message says what was left behind."
 
 
 def explain(
@@ -82,19 +88,33 @@ def _ships(kind: type) -> bool:
 
 
 def _failures() -> list[dict[str, Any]]:
-    """What can fail on this side: the classes that have an exit status, and what descends from them."""
-    listed = [_row(None, name, meaning, "", "this command line", status) for name, (status, meaning) in OWN.items()]
-    seen: set[str] = set()
-    for qualified in STATUSES:
-        module, _, name = qualified.rpartition(".")
-        if not module.startswith(("client_sdk.", "learning.")):
-            continue
-        named = getattr(import_module(module), name)
-        for kind in _leaves(named) if module.startswith("client_sdk.") else [named]:
-            if kind.__qualname__ not in seen:
-                seen.add(kind.__qualname__)
-                listed.append(_described(kind))
-    return sorted(listed, key=lambda row: str(row["name"]))
+    """What can fail on this side: what this command line names itself, and every class that states its kind."""
+    listed = [_row(None, name, meaning, "", _HERE, STATUSES[kind]) for name, (kind, meaning) in OWN.items()]
+    listed.append(_row(None, "INTERRUPTED", _INTERRUPTED, "", _HERE, Exit.INTERRUPTED))
+    listed += [_described(kind, status) for kind in _kinds() if (status := status_of(kind)) is not None]
+    return sorted(listed, key=lambda row: (str(row["name"]), str(row["contract"])))
+
+
+def _kinds() -> list[type[BaseException]]:
+    """The public classes of errors of the client, the devnet, the learning and the encoding, each once."""
+    from client_sdk.errors import SdkError
+    from client_sdk.reads.refusals import NODE_REFUSALS
+    from contracts.kernel.codec import Malformed
+    from learning.errors import LearningError
+
+    for package in ("client_sdk", "devnet", "learning"):
+        _load(package)
+    leaves: list[type[BaseException]] = [*_leaves(SdkError), Malformed, LearningError, *_leaves(LearningError)]
+    elsewhere: tuple[type[BaseException], ...] = (*NODE_REFUSALS.values(), CliError)
+    return [kind for kind in dict.fromkeys(leaves) if not issubclass(kind, elsewhere)]
+
+
+def _load(package: str) -> None:
+    """Import the modules of a package, so that their classes are there. One whose library is missing is left out."""
+    for module in walk_packages(import_module(package).__path__, f"{package}."):
+        if module.name != _SLOW and not module.name.endswith("__main__"):
+            with suppress(ImportError):
+                import_module(module.name)
 
 
 def _leaves(kind: type[BaseException]) -> list[type[BaseException]]:
@@ -104,12 +124,9 @@ def _leaves(kind: type[BaseException]) -> list[type[BaseException]]:
     return [*([] if is_root else [kind]), *(leaf for each in below for leaf in _leaves(each))]
 
 
-def _described(kind: type[BaseException]) -> dict[str, Any]:
-    lineage = [f"{each.__module__}.{each.__qualname__}" for each in kind.__mro__]
-    status = next(STATUSES[name] for name in lineage if name in STATUSES)
-    hint = str(HINTS.get(lineage[0]) or getattr(kind, "hint", ""))
+def _described(kind: type[BaseException], status: Exit) -> dict[str, Any]:
     meaning = (getdoc(kind) or "").splitlines()[0].replace("``", "")
-    return _row(None, error_code(kind), meaning, hint, kind.__module__, status)
+    return _row(None, error_code(kind), meaning, getattr(kind, "hint", ""), kind.__module__, status)
 
 
 def _row(code: int | None, name: str, meaning: str, hint: str, contract: str, status: Exit) -> dict[str, Any]:

@@ -144,13 +144,9 @@ async def _named(client: "LedgerClient", key: str) -> bytes:
 
 
 def _proved(opened: Access, operator: str, key_file: Path) -> "NewValidator":
-    from client_sdk.secrets.validator_keys import NoValidatorKey, admission, read_validator_key
+    from client_sdk.secrets.validator_keys import admission, read_validator_key
 
-    try:
-        seed = read_validator_key(key_file)
-    except NoValidatorKey as error:
-        raise CliError("NO_VALIDATOR_KEY", str(error), error.hint) from error
-    return admission(seed, operator, opened.profile().chain_id)
+    return admission(read_validator_key(key_file), operator, opened.profile().chain_id)
 
 
 def _stated(operator: str, public: str, proof: str) -> "NewValidator":

@@ -1,16 +1,22 @@
 """The one place where exceptions become names, hints and exit statuses."""
 
 import asyncio
-from importlib import import_module
+import re
+from pathlib import Path
 
 import pytest
 
-from cli import errors, units
-from cli.errors import HINTS, OWN, STATUSES, CliError, Exit, Interrupted, failure_of, leaving
+from abci_app.inspection.diff_state import NoCommonHeight
+from abci_app.store.interface import StoreLocked
+from abci_app.store.recovery import Damaged
+from cli import errors, reference, units
+from cli.errors import OWN, STATUSES, CliError, Exit, Interrupted, failure_of, leaving
 from cli.nouns import explain
 from client_sdk.client import NotDecided
+from client_sdk.errors import Kind
 from client_sdk.payloads.errors import PayloadNotFound
-from client_sdk.reads.refusals import LedgerBug
+from client_sdk.reads.refusals import LedgerBug, PoolShareFull
+from client_sdk.receipts.errors import Part, ReceiptNotTrusted
 from client_sdk.rpc import NodeUnavailable
 from client_sdk.secrets.keys import KeyNotFound, WrongPassphrase
 from client_sdk.secrets.passphrase import NoPassphrase
@@ -18,6 +24,7 @@ from client_sdk.secrets.private_files import ExposedFile
 from contracts.identity import KeyIsRevoked, UnknownOrganisation
 from contracts.kernel import Rejected
 from contracts.kernel.codec import Malformed
+from contracts.kernel.state import InvariantBroken
 from contracts.privacy_budget import BudgetExceeded
 from contracts.rounds import DeadlinePassed
 from devnet.errors import HomeDiffers, NoDevnet
@@ -26,10 +33,12 @@ from learning.local_training import InvalidRecords
 EXCEEDED = BudgetExceeded(account="dataset", spent=3_100_000_000, wanted=3_950_000_000, limit=3_800_000_000)
 
 
-@pytest.mark.parametrize("qualified", sorted(STATUSES.keys() | HINTS.keys()))
-def test_every_class_in_the_tables_exists(qualified):
-    module, _, name = qualified.rpartition(".")
-    assert issubclass(getattr(import_module(module), name), BaseException)
+def test_every_kind_has_its_status_and_no_status_is_without_a_meaning():
+    assert STATUSES.keys() == set(Kind)
+    told = re.findall(r"^(\d+)  ", errors.__doc__, re.MULTILINE)
+    assert sorted(map(int, told)) == sorted(Exit)
+    rows = re.findall(r"^\| (\d+) \|", reference.markdown(), re.MULTILINE)
+    assert rows == told
 
 
 @pytest.mark.parametrize(
@@ -39,17 +48,23 @@ def test_every_class_in_the_tables_exists(qualified):
         (HomeDiffers("x"), Exit.REFUSED),
         (PayloadNotFound("cid", "x"), Exit.REFUSED),
         (InvalidRecords("x"), Exit.REFUSED),
-        (PermissionError(13, "Permission denied", "f"), Exit.REFUSED),
+        (PermissionError(13, "Permission denied", "f"), Exit.NO_ACCESS),
         (NodeUnavailable(["http://h:1"], ["refused"]), Exit.NO_ACCESS),
         (WrongPassphrase("x"), Exit.NO_ACCESS),
         (KeyNotFound("x"), Exit.NO_ACCESS),
         (NoPassphrase(), Exit.NO_ACCESS),
-        (ExposedFile(import_module("pathlib").Path("x"), "others may use it", "chmod"), Exit.NO_ACCESS),
+        (ExposedFile(Path("x"), "others may use it", "chmod"), Exit.NO_ACCESS),
         (NoDevnet("x"), Exit.NO_ACCESS),
         (NotDecided("x"), Exit.TIMEOUT),
         (TimeoutError(), Exit.TIMEOUT),
         (Malformed("dataset", "too long"), Exit.USAGE),
         (CliError("UNKNOWN_CODE", "x", "y"), Exit.USAGE),
+        (PoolShareFull(organisation="x"), Exit.TIMEOUT),
+        (ReceiptNotTrusted(Part.TRUST, "x"), Exit.RECEIPT_NOT_TRUSTED),
+        (StoreLocked("x", "7"), Exit.NO_ACCESS),
+        (Damaged("x"), Exit.NO_ACCESS),
+        (NoCommonHeight("x"), Exit.REFUSED),
+        (InvariantBroken("x"), Exit.BUG),
         (LedgerBug("x"), Exit.BUG),
         (ZeroDivisionError("x"), Exit.BUG),
         (KeyboardInterrupt(), Exit.INTERRUPTED),
@@ -154,6 +169,7 @@ def test_a_wrong_argument_is_answered_with_the_commands_help(run):
 def test_every_name_that_is_shown_can_be_explained(run):
     known = {row["name"] for row in explain.catalogue()}
     assert {"BUDGET_EXCEEDED", "INTERNAL_ERROR", "NODE_UNAVAILABLE", "WRONG_PASSPHRASE", "VERIFICATION_FAILED"} <= known
+    assert {"NO_DEVNET", "INVALID_RECORDS", "MALFORMED", "RECEIPT_INVALID", "INTERRUPTED"} <= known
     assert OWN.keys() <= known
     for row in explain.catalogue():
         assert row["meaning"], row
