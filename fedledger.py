@@ -1,42 +1,282 @@
-"""The façade people import: ``import fedledger as fl``. Lazy, and without any logic of its own."""
+"""The façade people import: ``import fedledger as fl``. Lazy, and without any logic of its own.
 
+Here are what opens a ledger and trains on it, and every error that a program may want to catch: the client's own
+(``SdkError``), the ledger's refusals (``Rejected``) and those of records and models (``LearningError``).
+"""
+
+import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+# Twice, because a type checker reads imports, and a program is to load only what it uses: a test compares them.
+# fmt: off
 if TYPE_CHECKING:
-    from client_sdk.session.blocking import Ledger, Quote, Round, connect
-    from client_sdk.training.artefacts import TaskInputs
-    from client_sdk.training.participant import Contribution
-    from client_sdk.training.task import TaskView
-    from client_sdk.training.trainer import Trainer
-    from contracts.kernel import Rejected
+    from client_sdk.client.client import NoSigner as NoSigner, NotDecided as NotDecided
+    from client_sdk.documents.strict_json import AnswerMalformed as AnswerMalformed
+    from client_sdk.errors import Kind as Kind, SdkError as SdkError
+    from client_sdk.light.errors import (
+        CannotVerify as CannotVerify,
+        LightClientError as LightClientError,
+        OverlapTooSmall as OverlapTooSmall,
+        TrustExpired as TrustExpired,
+        VerificationFailed as VerificationFailed,
+    )
+    from client_sdk.payloads.car import MalformedCar as MalformedCar
+    from client_sdk.payloads.confidential import (
+        CiphertextCorrupt as CiphertextCorrupt,
+        InvalidRecipient as InvalidRecipient,
+        NotARecipient as NotARecipient,
+        PlaintextTooLarge as PlaintextTooLarge,
+    )
+    from client_sdk.payloads.errors import (
+        InvalidCid as InvalidCid,
+        PayloadCorrupt as PayloadCorrupt,
+        PayloadError as PayloadError,
+        PayloadMalformed as PayloadMalformed,
+        PayloadNotFound as PayloadNotFound,
+        PayloadOverLimit as PayloadOverLimit,
+        StoreUnavailable as StoreUnavailable,
+    )
+    from client_sdk.payloads.kubo_node import KuboNodeFailed as KuboNodeFailed
+    from client_sdk.payloads.kubo_rpc import Disconnected as Disconnected, RpcRefused as RpcRefused
+    from client_sdk.reads.checkpoints import CheckpointInvalid as CheckpointInvalid
+    from client_sdk.reads.queries import QueryRefused as QueryRefused
+    from client_sdk.reads.refusals import (
+        LedgerBug as LedgerBug,
+        PoolShareFull as PoolShareFull,
+        ResultMalformed as ResultMalformed,
+        UnknownRefusal as UnknownRefusal,
+    )
+    from client_sdk.receipts.errors import (
+        NoReceipt as NoReceipt,
+        ReceiptError as ReceiptError,
+        ReceiptInvalid as ReceiptInvalid,
+        ReceiptNotTrusted as ReceiptNotTrusted,
+        ReceiptUnreadable as ReceiptUnreadable,
+    )
+    from client_sdk.rpc.errors import (
+        HeightPruned as HeightPruned,
+        HeightUnavailable as HeightUnavailable,
+        NodeError as NodeError,
+        NodeUnavailable as NodeUnavailable,
+        RpcError as RpcError,
+        TxInCache as TxInCache,
+    )
+    from client_sdk.rpc.transport import AddressInvalid as AddressInvalid
+    from client_sdk.secrets.keys import (
+        InvalidKeyName as InvalidKeyName,
+        KeyFileCorrupt as KeyFileCorrupt,
+        KeyFileExists as KeyFileExists,
+        KeyFilePermissions as KeyFilePermissions,
+        KeyNotFound as KeyNotFound,
+        KeyringError as KeyringError,
+        WrongPassphrase as WrongPassphrase,
+    )
+    from client_sdk.secrets.passphrase import (
+        InvalidPassphrase as InvalidPassphrase,
+        NoPassphrase as NoPassphrase,
+        PassphraseError as PassphraseError,
+    )
+    from client_sdk.secrets.private_files import (
+        ExposedFile as ExposedFile,
+        FileTooLarge as FileTooLarge,
+        PrivateFileError as PrivateFileError,
+    )
+    from client_sdk.secrets.validator_keys import NoValidatorKey as NoValidatorKey
+    from client_sdk.session.blocking import Ledger as Ledger, Quote as Quote, Round as Round, connect as connect
+    from client_sdk.session.opening import WrongGenesis as WrongGenesis
+    from client_sdk.session.profile import ProfileInvalid as ProfileInvalid
+    from client_sdk.training.artefacts import ArtefactRefused as ArtefactRefused, TaskInputs as TaskInputs
+    from client_sdk.training.journal import JournalDamaged as JournalDamaged
+    from client_sdk.training.participant import Contribution as Contribution, PayloadLost as PayloadLost
+    from client_sdk.training.task import TaskView as TaskView, VersionUnfit as VersionUnfit
+    from client_sdk.training.terms_file import TermsFileInvalid as TermsFileInvalid
+    from client_sdk.training.trainer import ModelRefused as ModelRefused, Trainer as Trainer
+    from contracts.contributions import (
+        AlreadyCommitted as AlreadyCommitted,
+        AlreadyPublished as AlreadyPublished,
+        AlreadyReserved as AlreadyReserved,
+        NotCommitted as NotCommitted,
+        NotPrivate as NotPrivate,
+        NotReserved as NotReserved,
+        PayloadTooLarge as PayloadTooLarge,
+        WrongBase as WrongBase,
+        WrongMechanism as WrongMechanism,
+    )
+    from contracts.governance import (
+        NotInElectorate as NotInElectorate,
+        ProposalClosed as ProposalClosed,
+        UnknownProposal as UnknownProposal,
+        VotedAlready as VotedAlready,
+    )
+    from contracts.identity import (
+        DatasetExists as DatasetExists,
+        EnrolmentCap as EnrolmentCap,
+        FirstKeyNotHuman as FirstKeyNotHuman,
+        KeyExists as KeyExists,
+        KeyIsRevoked as KeyIsRevoked,
+        LastHumanKey as LastHumanKey,
+        LimitOverCap as LimitOverCap,
+        NotInPossession as NotInPossession,
+        NotYourKey as NotYourKey,
+        OrganisationExists as OrganisationExists,
+        RevocationMovesLater as RevocationMovesLater,
+        SameRecipient as SameRecipient,
+        UnknownDataset as UnknownDataset,
+        UnknownKey as UnknownKey,
+        UnknownOrganisation as UnknownOrganisation,
+        WeakKey as WeakKey,
+    )
+    from contracts.kernel.codec import Malformed as Malformed
+    from contracts.kernel.rules import Rejected as Rejected
+    from contracts.models import (
+        AlreadyProposed as AlreadyProposed,
+        AlreadyVoted as AlreadyVoted,
+        JudgementsIncomplete as JudgementsIncomplete,
+        ModelExists as ModelExists,
+        NoMoreVersions as NoMoreVersions,
+        NotAVerifier as NotAVerifier,
+        NotYourTurn as NotYourTurn,
+        NothingAccepted as NothingAccepted,
+        OwnProposal as OwnProposal,
+        RoundNotClosed as RoundNotClosed,
+        SinceInFuture as SinceInFuture,
+        Tainted as Tainted,
+        UnknownModel as UnknownModel,
+        UnknownVersion as UnknownVersion,
+        VersionNotOpen as VersionNotOpen,
+    )
+    from contracts.privacy_budget import BudgetExceeded as BudgetExceeded, TooManyHolds as TooManyHolds
+    from contracts.rounds import (
+        AlreadyJoined as AlreadyJoined,
+        DeadlinePassed as DeadlinePassed,
+        MissingMandate as MissingMandate,
+        NoMoreRounds as NoMoreRounds,
+        NotSelected as NotSelected,
+        NotYourTask as NotYourTask,
+        RoundNotOpen as RoundNotOpen,
+        RoundStillMoving as RoundStillMoving,
+        RoundUnderway as RoundUnderway,
+        TaskExists as TaskExists,
+        TaskFull as TaskFull,
+        TermsDiffer as TermsDiffer,
+        TooFewEligible as TooFewEligible,
+        UnknownRound as UnknownRound,
+        UnknownTask as UnknownTask,
+        WrongDataClass as WrongDataClass,
+    )
+    from contracts.terms import BreakdownPoint as BreakdownPoint, TermsInconsistent as TermsInconsistent
+    from contracts.transition import (
+        BadSignature as BadSignature,
+        Expired as Expired,
+        MalformedTransaction as MalformedTransaction,
+        MissingRole as MissingRole,
+        Replayed as Replayed,
+        UnknownMessage as UnknownMessage,
+        ValidTooLong as ValidTooLong,
+        WrongChain as WrongChain,
+        WrongPurpose as WrongPurpose,
+    )
+    from contracts.validators import (
+        LastValidator as LastValidator,
+        NotAnOperator as NotAnOperator,
+        PowerConcentrated as PowerConcentrated,
+        SigningKey as SigningKey,
+        TooManyValidators as TooManyValidators,
+        UnknownValidator as UnknownValidator,
+        ValidatorExists as ValidatorExists,
+    )
+    from learning.errors import LearningError as LearningError
+    from learning.inputs import InvalidInputs as InvalidInputs
 
-_HOMES = {
-    "Contribution": "client_sdk.training.participant",
-    "Ledger": "client_sdk.session.blocking",
-    "Quote": "client_sdk.session.blocking",
-    "Rejected": "contracts.kernel",
-    "Round": "client_sdk.session.blocking",
-    "TaskInputs": "client_sdk.training.artefacts",
-    "TaskView": "client_sdk.training.task",
-    "Trainer": "client_sdk.training.trainer",
-    "connect": "client_sdk.session.blocking",
+# Where each name lives.
+_HOMES: Final = {
+    "client_sdk.client.client": ("NoSigner", "NotDecided"),
+    "client_sdk.documents.strict_json": ("AnswerMalformed",),
+    "client_sdk.errors": ("Kind", "SdkError"),
+    "client_sdk.light.errors": (
+        "CannotVerify", "LightClientError", "OverlapTooSmall", "TrustExpired", "VerificationFailed",
+    ),
+    "client_sdk.payloads.car": ("MalformedCar",),
+    "client_sdk.payloads.confidential": ("CiphertextCorrupt", "InvalidRecipient", "NotARecipient", "PlaintextTooLarge"),
+    "client_sdk.payloads.errors": (
+        "InvalidCid", "PayloadCorrupt", "PayloadError", "PayloadMalformed", "PayloadNotFound", "PayloadOverLimit",
+        "StoreUnavailable",
+    ),
+    "client_sdk.payloads.kubo_node": ("KuboNodeFailed",),
+    "client_sdk.payloads.kubo_rpc": ("Disconnected", "RpcRefused"),
+    "client_sdk.reads.checkpoints": ("CheckpointInvalid",),
+    "client_sdk.reads.queries": ("QueryRefused",),
+    "client_sdk.reads.refusals": ("LedgerBug", "PoolShareFull", "ResultMalformed", "UnknownRefusal"),
+    "client_sdk.receipts.errors": (
+        "NoReceipt", "ReceiptError", "ReceiptInvalid", "ReceiptNotTrusted", "ReceiptUnreadable",
+    ),
+    "client_sdk.rpc.errors": (
+        "HeightPruned", "HeightUnavailable", "NodeError", "NodeUnavailable", "RpcError", "TxInCache",
+    ),
+    "client_sdk.rpc.transport": ("AddressInvalid",),
+    "client_sdk.secrets.keys": (
+        "InvalidKeyName", "KeyFileCorrupt", "KeyFileExists", "KeyFilePermissions", "KeyNotFound", "KeyringError",
+        "WrongPassphrase",
+    ),
+    "client_sdk.secrets.passphrase": ("InvalidPassphrase", "NoPassphrase", "PassphraseError"),
+    "client_sdk.secrets.private_files": ("ExposedFile", "FileTooLarge", "PrivateFileError"),
+    "client_sdk.secrets.validator_keys": ("NoValidatorKey",),
+    "client_sdk.session.blocking": ("Ledger", "Quote", "Round", "connect"),
+    "client_sdk.session.opening": ("WrongGenesis",),
+    "client_sdk.session.profile": ("ProfileInvalid",),
+    "client_sdk.training.artefacts": ("ArtefactRefused", "TaskInputs"),
+    "client_sdk.training.journal": ("JournalDamaged",),
+    "client_sdk.training.participant": ("Contribution", "PayloadLost"),
+    "client_sdk.training.task": ("TaskView", "VersionUnfit"),
+    "client_sdk.training.terms_file": ("TermsFileInvalid",),
+    "client_sdk.training.trainer": ("ModelRefused", "Trainer"),
+    "contracts.contributions": (
+        "AlreadyCommitted", "AlreadyPublished", "AlreadyReserved", "NotCommitted", "NotPrivate", "NotReserved",
+        "PayloadTooLarge", "WrongBase", "WrongMechanism",
+    ),
+    "contracts.governance": ("NotInElectorate", "ProposalClosed", "UnknownProposal", "VotedAlready"),
+    "contracts.identity": (
+        "DatasetExists", "EnrolmentCap", "FirstKeyNotHuman", "KeyExists", "KeyIsRevoked", "LastHumanKey",
+        "LimitOverCap", "NotInPossession", "NotYourKey", "OrganisationExists", "RevocationMovesLater", "SameRecipient",
+        "UnknownDataset", "UnknownKey", "UnknownOrganisation", "WeakKey",
+    ),
+    "contracts.kernel.codec": ("Malformed",),
+    "contracts.kernel.rules": ("Rejected",),
+    "contracts.models": (
+        "AlreadyProposed", "AlreadyVoted", "JudgementsIncomplete", "ModelExists", "NoMoreVersions", "NotAVerifier",
+        "NotYourTurn", "NothingAccepted", "OwnProposal", "RoundNotClosed", "SinceInFuture", "Tainted", "UnknownModel",
+        "UnknownVersion", "VersionNotOpen",
+    ),
+    "contracts.privacy_budget": ("BudgetExceeded", "TooManyHolds"),
+    "contracts.rounds": (
+        "AlreadyJoined", "DeadlinePassed", "MissingMandate", "NoMoreRounds", "NotSelected", "NotYourTask",
+        "RoundNotOpen", "RoundStillMoving", "RoundUnderway", "TaskExists", "TaskFull", "TermsDiffer", "TooFewEligible",
+        "UnknownRound", "UnknownTask", "WrongDataClass",
+    ),
+    "contracts.terms": ("BreakdownPoint", "TermsInconsistent"),
+    "contracts.transition": (
+        "BadSignature", "Expired", "MalformedTransaction", "MissingRole", "Replayed", "UnknownMessage", "ValidTooLong",
+        "WrongChain", "WrongPurpose",
+    ),
+    "contracts.validators": (
+        "LastValidator", "NotAnOperator", "PowerConcentrated", "SigningKey", "TooManyValidators", "UnknownValidator",
+        "ValidatorExists",
+    ),
+    "learning.errors": ("LearningError",),
+    "learning.inputs": ("InvalidInputs",),
 }
+# fmt: on
+_MODULES: Final = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = [
-    "Contribution",
-    "Ledger",
-    "Quote",
-    "Rejected",
-    "Round",
-    "TaskInputs",
-    "TaskView",
-    "Trainer",
-    "connect",
-]
+__all__ = [*_MODULES]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"fedledger has no {name!r}; it has {', '.join(__all__)}")
-    return getattr(import_module(_HOMES[name]), name)
+    if name not in _MODULES:  # With name and module, Python says what was meant.
+        raise AttributeError(f"fedledger has no {name!r}", name=name, obj=sys.modules[__name__])
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
