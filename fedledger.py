@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from client_sdk.payloads.kubo_node import KuboNodeFailed as KuboNodeFailed
     from client_sdk.payloads.kubo_rpc import Disconnected as Disconnected, RpcRefused as RpcRefused
     from client_sdk.reads.checkpoints import CheckpointInvalid as CheckpointInvalid
-    from client_sdk.reads.queries import QueryRefused as QueryRefused
+    from client_sdk.reads.queries import NotKept as NotKept, NotYet as NotYet, QueryRefused as QueryRefused
     from client_sdk.reads.refusals import (
         LedgerBug as LedgerBug,
         PoolShareFull as PoolShareFull,
@@ -206,7 +206,7 @@ _HOMES: Final = {
     "client_sdk.payloads.kubo_node": ("KuboNodeFailed",),
     "client_sdk.payloads.kubo_rpc": ("Disconnected", "RpcRefused"),
     "client_sdk.reads.checkpoints": ("CheckpointInvalid",),
-    "client_sdk.reads.queries": ("QueryRefused",),
+    "client_sdk.reads.queries": ("NotKept", "NotYet", "QueryRefused"),
     "client_sdk.reads.refusals": ("LedgerBug", "PoolShareFull", "ResultMalformed", "UnknownRefusal"),
     "client_sdk.receipts.errors": (
         "NoReceipt", "ReceiptError", "ReceiptInvalid", "ReceiptNotTrusted", "ReceiptUnreadable",

@@ -31,7 +31,6 @@ from tests import tidy
 PACKAGES = ("abci_app", "cli", "client_sdk", "contracts", "devnet", "learning", "services")
 # Errors without a kind of their own, each with the reason. Private ones need none.
 SIGNALS = {
-    "abci_app.cli.NodeExtraMissing": "is raised from the ImportError, which is the machine's doing",
     "abci_app.store.pages.Overtaken": "makes a reader read again",
     "cli.errors.Interrupted": "is Ctrl-C, whose exit status is no kind's",
     "client_sdk.documents.strict_toml.TomlInvalid": "becomes the caller's, who knows the file's name",

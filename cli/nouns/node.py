@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from client_sdk.errors import Kind, SdkError
+
 from .. import node_reports, options
 from ..access import Access
 from ..commands import noun, verb
@@ -24,10 +26,10 @@ if TYPE_CHECKING:
 app = noun()
 
 
-class NodeExtraMissing(RuntimeError):
+class NodeExtraMissing(SdkError):
     """The packages that a node needs are not installed."""
 
-    kind = "access"
+    kind = Kind.ENVIRONMENT
     hint = "Install them: the extra [node] of this distribution."
 
 

@@ -99,12 +99,10 @@ class Transport:
 
         address = next(self._attempts(1))
         try:
-            socket = await asyncio.wait_for(
-                self._opened().ws_connect(
+            async with asyncio.timeout(self._call_seconds):  # wait_for may swallow a cancellation (before Python 3.12).
+                socket = await self._opened().ws_connect(
                     f"{address}/websocket", heartbeat=_PING_SECONDS, max_msg_size=EVENT_BYTES_MAX
-                ),
-                self._call_seconds,
-            )
+                )
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             self._avoid(address)
             raise NodeUnavailable([address], [why(error)]) from error

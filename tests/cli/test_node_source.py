@@ -123,7 +123,7 @@ def test_what_a_node_says_instead_of_an_answer_is_a_failure_in_its_words():
 
 def test_a_node_that_is_not_there_is_a_failure():
     with (
-        pytest.raises(SourceFailed, match=r"^http://127\.0\.0\.1:1: Connection refused$"),
+        pytest.raises(SourceFailed, match=r"^http://127\.0\.0\.1:1: connection refused: nothing listens there$"),
         opened_node("http://127.0.0.1:1"),
     ):
         pass
