@@ -15,9 +15,11 @@ from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError, Message
 
+from contracts.kernel.varint import uvarint
+
 from . import messages as m
 from .application import Application, Halt
-from .framing import ProtocolError, frame, uvarint
+from .framing import ProtocolError, frame
 
 _log = logging.getLogger(__name__)
 

@@ -7,6 +7,8 @@ zig-zag varint: such a client is refused at its first frame, since what follows 
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from contracts.kernel.varint import uvarint
+
 _PREFIX_BYTES_MAX = 5  # Enough for the 2 GiB that CometBFT itself allows.
 
 
@@ -36,18 +38,6 @@ class PrefixTooLong(ProtocolError):
 
     def __init__(self) -> None:
         super().__init__(f"a length prefix exceeds {_PREFIX_BYTES_MAX} bytes")
-
-
-def uvarint(value: int) -> bytes:
-    """The shortest unsigned varint of a value in [0, 2**64)."""
-    if value < 0x80:
-        return bytes((value,))
-    out = bytearray()
-    while value >= 0x80:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
 
 
 def frame(body: bytes) -> bytes:

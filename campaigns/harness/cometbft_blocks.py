@@ -16,7 +16,8 @@ from nacl.signing import SigningKey
 
 from abci_app.protocol import blocks as b
 from abci_app.protocol import messages as m
-from abci_app.protocol.framing import frame, uvarint
+from abci_app.protocol.framing import frame
+from contracts.kernel.varint import uvarint
 
 SECOND = 10**9  # Times are integer nanoseconds since the epoch.
 NO_TIME = b.Timestamp(seconds=-62_135_596_800)

@@ -9,19 +9,11 @@ Sources, CometBFT v0.39.4: ``types/block.go`` (Header.Hash), ``types/encoding_he
 
 from typing import Final
 
+from contracts.kernel.varint import uvarint
+
 _SECOND: Final = 10**9
 _PRECOMMIT: Final = 2  # SIGNED_MSG_TYPE_PRECOMMIT
 _VARINT, _FIXED64, _DELIMITED = 0, 1, 2  # Protobuf's wire types.
-
-
-def uvarint(number: int) -> bytes:
-    """A number from 0 to 2^64 - 1 in base 128, lowest digits first."""
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
 
 
 def integers(*fields: tuple[int, int]) -> bytes:

@@ -24,6 +24,7 @@ from typing import ClassVar, Final, NamedTuple
 
 from . import limits
 from .crypto import sha256
+from .varint import BadVarint, read_uvarint, uvarint
 
 DIGEST_BYTES: Final = 32
 BUCKET_BITS: Final = 16
@@ -56,7 +57,7 @@ def leaf_hash(key: bytes, value: bytes) -> bytes:
 
 def hashed_leaf(key: bytes, value_hash: bytes) -> bytes:
     """The leaf of a key and the SHA-256 of its value: no other key and hash have the same one."""
-    return sha256(b"\x00" + _uvarint(len(key)) + key + b"\x20" + value_hash)
+    return sha256(b"\x00" + uvarint(len(key)) + key + b"\x20" + value_hash)
 
 
 def inner_hash(children: bytes | bytearray) -> bytes:
@@ -273,8 +274,8 @@ def _require_place(name: str, step: Step, total: int, index: int) -> None:
 def _encode_step(step: Step) -> bytes:
     proof = b"".join(
         (
-            b"\x08" + _uvarint(step.total) if step.total else b"",
-            b"\x10" + _uvarint(step.index) if step.index else b"",
+            b"\x08" + uvarint(step.total) if step.total else b"",
+            b"\x10" + uvarint(step.index) if step.index else b"",
             b"\x1a" + _delimited(step.leaf) if step.leaf else b"",
             *(b"\x22" + _delimited(aunt) for aunt in step.aunts),
         )
@@ -311,7 +312,10 @@ def _fields(message: bytes) -> list[tuple[int, bytes, int]]:
     found, at = [], 0
     while at < len(message):
         tag = message[at]
-        number, at = _read_uvarint(message, at + 1)
+        try:
+            number, at = read_uvarint(message, at + 1)
+        except BadVarint as error:
+            raise ProofInvalid("operator", f"in its data {error}") from error
         content = b""
         if tag & 7 == 2:
             content = message[at : at + number]
@@ -321,26 +325,4 @@ def _fields(message: bytes) -> list[tuple[int, bytes, int]]:
 
 
 def _delimited(content: bytes) -> bytes:
-    return _uvarint(len(content)) + content
-
-
-def _uvarint(number: int) -> bytes:
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
-
-
-def _read_uvarint(message: bytes, at: int) -> tuple[int, int]:
-    number = shift = 0
-    while True:
-        if at >= len(message) or shift > 63:
-            raise ProofInvalid("operator", "its data ends inside a number, or a number exceeds 64 bits")
-        byte = message[at]
-        number |= (byte & 0x7F) << shift
-        at += 1
-        shift += 7
-        if byte < 0x80:
-            return number, at
+    return uvarint(len(content)) + content

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from abci_app.protocol import blocks
-from abci_app.protocol.framing import FrameEmpty, FrameReader, FrameTooLarge, PrefixTooLong, field_size, frame, uvarint
+from abci_app.protocol.framing import FrameEmpty, FrameReader, FrameTooLarge, PrefixTooLong, field_size, frame
+from contracts.kernel.varint import uvarint
 
 
 def read_all(reader: FrameReader) -> list[bytes]:
@@ -27,12 +28,6 @@ def test_frames_survive_any_cut_of_the_stream(bodies, pieces):
         found += read_all(reader)
     assert found == bodies
     assert reader.held == 0
-
-
-@given(st.integers(0, 2**64 - 1))
-def test_a_uvarint_is_what_protobuf_writes(value):
-    version = blocks.Consensus(block=value).SerializeToString()
-    assert version == (b"\x08" + uvarint(value) if value else b"")
 
 
 @given(st.binary(max_size=300))

@@ -17,11 +17,12 @@ from abci_app.protocol import server as server_module
 from abci_app.protocol.address import AddressInUse, AddressRefused
 from abci_app.protocol.application import Halt
 from abci_app.protocol.dispatch import Dispatcher
-from abci_app.protocol.framing import frame, uvarint
+from abci_app.protocol.framing import frame
 from abci_app.protocol.server import Limits, Server
 from abci_app.store.memory_store import MemoryStore
 from campaigns.harness.abci_client import AbciConnection, NodeHalted
 from campaigns.harness.kvstore import KeyValueApplication
+from contracts.kernel.varint import uvarint
 
 ROOT = Path(__file__).resolve().parents[3]
 CALLS = [field.name for field in m.Request.DESCRIPTOR.fields]
