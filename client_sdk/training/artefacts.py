@@ -25,6 +25,7 @@ from ..payloads.unixfs import payload_cid
 
 INPUTS_BYTES_MAX = 4 * 1024 * 1024
 CANARY_BYTES_MAX = 256 * 1024 * 1024
+_DIGEST_BYTES = 32
 Constant = Annotated[int, Range(-(2**63), 2**63 - 1)]
 Width = Annotated[int, Range(1, 2**20)]
 
@@ -134,6 +135,14 @@ def model_manifest(task: str, number: int, parent: bytes | None, scale_bits: int
 def update_manifest(task: str, number: int, base: bytes, scale_bits: int) -> Manifest:
     """The manifest of an update for a round, trained from the version with digest ``base``."""
     return Manifest(Kind.UPDATE, task, number, base.hex(), scale_bits)
+
+
+def update_size(task: str, number: int, scale_bits: int, layout: Layout) -> int:
+    """The size in bytes of every update for a round: which version it starts from does not matter to it.
+
+    The manifest names the base by its digest, and all digests are equally long.
+    """
+    return encoded_size(update_manifest(task, number, bytes(_DIGEST_BYTES), scale_bits), layout)
 
 
 def encode_model(units: Int32, manifest: Manifest, layout: Layout) -> bytes:

@@ -23,7 +23,6 @@ from contracts.identity import Key
 from contracts.kernel import View, crypto
 from contracts.reputation import Verdict
 from contracts.rounds import Progress, Round
-from learning.payload import encoded_size
 
 from . import recompute
 from .recompute import Base, Fetched, Recomputed, SeatKey
@@ -102,9 +101,9 @@ class Gatherer:
         if len(ciphertext) != commitment.size:
             return Fetched(None, Verdict.REFUSED, "another size than committed")
         terms, layout = self.task.terms, self.task.inputs.layout
-        manifest = artefacts.update_manifest(terms.task, number, b"\0" * 32, terms.update.scale_bits)
+        most = artefacts.update_size(terms.task, number, terms.update.scale_bits, layout)
         try:
-            plaintext = confidential.decrypt(ciphertext, *self.identities, max_bytes=encoded_size(manifest, layout))
+            plaintext = confidential.decrypt(ciphertext, *self.identities, max_bytes=most)
         except NotARecipient:
             return Fetched(None, Verdict.REFUSED, "not encrypted to the recipients")
         except (CiphertextCorrupt, PayloadOverLimit):

@@ -12,10 +12,12 @@ from client_sdk.training import artefacts
 from client_sdk.training.artefacts import ArtefactRefused, decode_canary, decode_inputs, describe, require_as_named
 from contracts.kernel import crypto
 from learning.inputs import Standardisation
+from learning.payload import encode_payload
 from tests.local_task import prepared, records
 
 GOOD = prepared().data
 INPUTS = decode_inputs(GOOD["inputs"])
+GOOD_DIGEST = crypto.sha256(GOOD["initial"])
 
 
 def test_an_artefact_is_described_by_cid_digest_and_size() -> None:
@@ -123,3 +125,14 @@ def test_a_canary_set_larger_than_anybody_needs_is_refused_unread(monkeypatch: p
     monkeypatch.setattr(artefacts, "CANARY_BYTES_MAX", len(GOOD["canary"]) - 1)
     with pytest.raises(ArtefactRefused, match="at most"):
         decode_canary(GOOD["canary"], INPUTS)
+
+
+# Updates ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [1, 9, 10, 1_000_000])
+@pytest.mark.parametrize("base", [bytes(32), b"\xff" * 32, GOOD_DIGEST])
+def test_the_size_of_an_update_is_known_before_its_base_is(number: int, base: bytes) -> None:
+    manifest = artefacts.update_manifest("breast-cancer", number, base, 16)
+    raw = encode_payload(np.zeros(INPUTS.layout.size, np.int32), manifest, INPUTS.layout)
+    assert len(raw) == artefacts.update_size("breast-cancer", number, 16, INPUTS.layout)
