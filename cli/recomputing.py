@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from .errors import CliError
-from .output import Fields, Rows
+from .output import Fields, Line, Rows
 
 if TYPE_CHECKING:
     from client_sdk.session import Session
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from contracts.lineage import Version
     from contracts.rounds import Round
     from services.rounds.gather import Gatherer
-    from services.rounds.recompute import Recomputed
+    from services.rounds.recompute import Finding, Recomputed
 
 
 async def closed_round(session: "Session", task: str) -> int:
@@ -48,6 +48,13 @@ async def recomputed(gatherer: "Gatherer", number: int) -> "Recomputed":
         return await gatherer.recompute(number)
     except NothingToPropose as error:
         raise CliError("NOTHING_TO_PROPOSE", f"round {number}: {error}", error.hint) from error
+
+
+def finding_blocks(found: "Finding") -> tuple[Fields | Rows | Line, ...]:
+    """What a verifier arrived at, for people: its candidate, or why there is none."""
+    if found.made is None:
+        return (Line(f"No version follows from the payloads as you got them: {found.why_none}."),)
+    return blocks_of(found.made, found.digest)
 
 
 def blocks_of(made: "Recomputed", digest: bytes) -> tuple[Fields, Rows]:

@@ -14,7 +14,7 @@ never current again.
 
 from dataclasses import replace
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 from . import contributions, identity, rounds
 from .kernel import Event, InvariantBroken, Item, Map, Outcome, Record, View, crypto, limits
@@ -111,6 +111,13 @@ class Register(Record):
 MODELS = Map("models/models", Model, "model")
 VERSIONS = Map("models/versions", Version, "model", "version")
 REGISTER = Item("models/register", Register)
+
+
+NO_CANDIDATE: Final = crypto.sha256(b"fedledger: no candidate follows from the committed payloads")
+"""What a verifier votes with when it finds nothing to propose, whatever its reason: so two of them agree.
+
+No candidate has this digest: the encoding of a record begins with another byte than this text.
+"""
 
 
 class VersionDecided(Event):

@@ -11,7 +11,7 @@ from ..commands import noun, verb
 from ..errors import CliError
 from ..output import Fields, Format, Line, Rows, emit, plain
 from ..reading import Listing, whole
-from ..recomputing import blocks_of, closed_round, proposed_version, recomputed
+from ..recomputing import blocks_of, closed_round, finding_blocks, proposed_version, recomputed
 from ..serving import gatherer_of
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from client_sdk.session import Session
     from contracts.kernel import View
     from contracts.lineage import Model, Version
-    from services.rounds.recompute import Recomputed
+    from services.rounds.recompute import Finding, Recomputed
 
 app = noun()
 _Task = Annotated[str, typer.Argument(metavar="TASK", help="A task whose terms name your organisation for this.")]
@@ -69,12 +69,12 @@ def show(
     output: options.Output = Format.TXT,
 ) -> None:
     """Show one version: its bytes' address, its lineage, every judgement and every vote."""
+    from contracts.lineage import NO_CANDIDATE
+
     number, one = Access(ledger, who, output=output).ask(lambda view: _version(view, name, version))
     judged = [(f"{j.organisation}/{j.dataset}", j.verdict, j.reason) for j in one.judgements]
-    ballots = [
-        (ballot.organisation, "confirms" if ballot.digest == one.digest else "contradicts", ballot.digest)
-        for ballot in one.ballots
-    ]
+    votes = {one.digest: "confirms", NO_CANDIDATE: "found no candidate"}
+    ballots = [(each.organisation, votes.get(each.digest, "contradicts"), each.digest) for each in one.ballots]
     emit(
         output,
         {"model": name, "version": number, **plain(one)},
@@ -194,21 +194,23 @@ def vote(
     passphrase_file: options.PassphraseFile = None,
     output: options.Output = Format.TXT,
 ) -> None:
-    """Recompute a proposed version yourself, and vote with the digest you arrive at, whether it agrees or not."""
-    from contracts.lineage import VersionDecided, candidate_digest
+    """Recompute a proposed version yourself, and vote with the digest you arrive at, whether it agrees or not.
+
+    When no version follows from the payloads, the vote says so, with the one digest that stands for it.
+    """
+    from contracts.lineage import VersionDecided
     from contracts.models import VoteVersion
 
-    async def work(session: "Session") -> tuple["Version", "Recomputed", "AcceptedTx"]:
+    async def work(session: "Session") -> tuple["Version", "Finding", "AcceptedTx"]:
         proposed, task = await session.client.ask(lambda view: proposed_version(view, name, version))
-        made = await recomputed(await gatherer_of(session, task), proposed.round)
-        await session.store.put(made.model)  # A version has as many sources as it has verifiers.
-        digest = candidate_digest(made.candidate)
-        return proposed, made, await access.submit(session.client, VoteVersion(name, version, digest))
+        mine = await (await gatherer_of(session, task)).verify(proposed.round)
+        if mine.made is not None:
+            await session.store.put(mine.made.model)  # A version has as many sources as it has verifiers.
+        return proposed, mine, await access.submit(session.client, VoteVersion(name, version, mine.digest))
 
     opened = Access(ledger, who, passphrase_file, output)
-    proposed, made, accepted = opened.session(access.WORKER, work, "recomputing the candidate")
-    mine = candidate_digest(made.candidate)
-    agrees = mine == proposed.digest
+    proposed, mine, accepted = opened.session(access.WORKER, work, "recomputing the candidate")
+    agrees = mine.digest == proposed.digest
     decided = [event for event in accepted.events if isinstance(event, VersionDecided)]
     verdict = "confirms" if agrees else f"contradicts {proposed.proposer}'s {proposed.digest.hex()} of"
     emit(
@@ -216,12 +218,12 @@ def vote(
         {
             "model": name,
             "version": version,
-            "digest": mine,
+            "digest": mine.digest,
             "agrees": agrees,
             "decided": decided,
             "height": accepted.height,
         },
-        *blocks_of(made, mine),
+        *finding_blocks(mine),
         Line(f"This {verdict} version {version}."),
         *(Line(f"Version {event.version} is now {event.status}: {event.reason}.") for event in decided),
     )

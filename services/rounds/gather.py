@@ -17,7 +17,7 @@ from client_sdk.payloads.store import PayloadStore
 from client_sdk.training import artefacts
 from client_sdk.training.artefacts import CanarySet
 from client_sdk.training.task import TaskView, load_canary, load_version
-from contracts import contributions, identity, rounds
+from contracts import contributions, identity, lineage, rounds
 from contracts.contributions import Commitment
 from contracts.identity import Key
 from contracts.kernel import View, crypto
@@ -25,7 +25,7 @@ from contracts.reputation import Verdict
 from contracts.rounds import Progress, Round
 
 from . import recompute
-from .recompute import Base, Fetched, Recomputed, SeatKey
+from .recompute import Base, Fetched, Finding, NothingToPropose, Recomputed, SeatKey
 
 _ATTEMPTS = 3
 
@@ -44,7 +44,7 @@ class Gatherer:
         """The candidate that follows from a closed round.
 
         The round is read with its proof, no older than now: its seats and weights decide the aggregate, and a node
-        that could choose them could make verifiers confirm another one. Raises recompute.NothingToPropose, the
+        that could choose them could make verifiers confirm another one. Raises NothingToPropose, the
         ledger's UnknownRound; StoreUnavailable and what ``load_version`` and proved reads raise.
         """
         now = (await self.client.rpc.status()).height
@@ -58,6 +58,14 @@ class Gatherer:
         return await asyncio.to_thread(
             recompute.candidate, self.task.terms, number, current, fetched, base, self.task.inputs, canary
         )
+
+    async def verify(self, number: int) -> Finding:
+        """What to vote with on a version proposed for a round. Raises what ``recompute`` does, but NothingToPropose."""
+        try:
+            made = await self.recompute(number)
+        except NothingToPropose as error:
+            return Finding(lineage.NO_CANDIDATE, None, str(error))
+        return Finding(lineage.candidate_digest(made.candidate), made)
 
     async def canary(self) -> CanarySet:
         """The task's canary set, fetched once."""

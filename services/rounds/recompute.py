@@ -60,6 +60,15 @@ class Recomputed:
     model: bytes
 
 
+@dataclass(frozen=True)
+class Finding:
+    """What a verifier arrives at: the digest it votes with, and the candidate, or why there is none."""
+
+    digest: Digest
+    made: Recomputed | None
+    why_none: str = ""
+
+
 def candidate(
     terms: Terms,
     number: int,

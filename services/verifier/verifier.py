@@ -22,7 +22,6 @@ from learning.feed_forward import FeedForward
 from ..rounds import recompute
 from ..rounds.gather import Gatherer
 from ..rounds.observe import PASSING, on_blocks
-from ..rounds.recompute import NothingToPropose
 from ..rounds.round import Observation, to_vote_on
 
 _log = logging.getLogger(__name__)
@@ -63,15 +62,11 @@ class Verifier:
         proposed = seen.versions[number]
         if seen.last is None:
             return
-        try:
-            made = await self._gatherer.recompute(seen.task.rounds)
-            digest = lineage.candidate_digest(made.candidate)
-        except NothingToPropose as error:
-            digest = hashlib.sha256(b"nothing to propose: " + str(error).encode()).digest()
-        else:
-            await self._gatherer.store.put(made.model)  # A version has as many sources as it has verifiers.
-        await self._client.submit(VoteVersion(self._task.model, number, digest))
-        verdict = "confirmed" if digest == proposed.digest else "contradicted"
+        found = await self._gatherer.verify(seen.task.rounds)
+        if found.made is not None:
+            await self._gatherer.store.put(found.made.model)  # A version has as many sources as it has verifiers.
+        await self._client.submit(VoteVersion(self._task.model, number, found.digest))
+        verdict = "confirmed" if found.digest == proposed.digest else "contradicted"
         self._say(f"{verdict} version {number} proposed by {proposed.proposer}")
 
     async def probe_promoted(self) -> None:

@@ -160,6 +160,20 @@ def test_a_vote_on_a_false_proposal_contradicts_it(run, members, world):
     assert f"contradicts {LAB.name}'s" in ran.out
 
 
+def test_a_vote_when_no_version_follows_says_so_on_the_ledger_and_to_the_voter(run, members, world):
+    closed(world)
+    who = members(world=world)
+    assert run("model", "propose", TASK, *who.of(LAB)).status == 0
+    lose_payloads(world)
+    ran = run("model", "vote", MODEL, "--version", 1, *who.of(HOSPITAL_A))
+    assert ran.status == 0, ran.err
+    assert "No version follows from the payloads as you got them: 0 usable updates" in ran.out
+    assert f"contradicts {LAB.name}'s" in ran.out
+    (ballot,) = lineage.VERSIONS.at(world.chain.view, (MODEL, 1)).ballots
+    assert ballot.digest == lineage.NO_CANDIDATE
+    assert "found no candidate" in run("model", "show", MODEL, "--version", 1, *who.of(HOSPITAL_B)).out
+
+
 def test_there_is_nothing_to_propose_while_a_round_is_open(run, members, world):
     who = members(world=world)
     before = run("model", "propose", TASK, *who.of(LAB))
@@ -176,13 +190,18 @@ def test_too_few_good_contributions_are_told_with_what_happens_next(run, members
     asyncio.run(world.contribute(number, HOSPITALS[:3]))
     world.chain.advance(3 * consortium.PHASE_MS)
     world.chain.submit(LAB, CloseRound(TASK, number))
-    for name in (folder for folder in (world.folder / "store").rglob("*") if folder.is_file()):
-        name.unlink()
-    asyncio.run(put_artefacts(world))
+    lose_payloads(world)
     ran = run("model", "propose", TASK, *members(world=world).of(LAB))
     assert ran.status == 1
     assert "NOTHING_TO_PROPOSE" in ran.err
     assert "the next one starts anew" in ran.err
+
+
+def lose_payloads(world):
+    """The store holds the task's public bytes only."""
+    for name in (folder for folder in (world.folder / "store").rglob("*") if folder.is_file()):
+        name.unlink()
+    asyncio.run(put_artefacts(world))
 
 
 async def put_artefacts(world):

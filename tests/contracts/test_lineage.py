@@ -1,6 +1,8 @@
 """Lineage: going back along the promoted line, by alarm, by a stolen key, by vote."""
 
+import hashlib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -32,7 +34,7 @@ from contracts import identity, rounds
 from contracts.governance import Propose, RollBackModel, Vote
 from contracts.identity import AddKey, KeyIsRevoked, LastHumanKey, NotYourKey, RevokeKey, UnknownKey
 from contracts.kernel.types import Purpose
-from contracts.lineage import VersionDecided, VersionStatus
+from contracts.lineage import NO_CANDIDATE, VersionDecided, VersionStatus
 from contracts.models import (
     ALARMS,
     AlreadyVoted,
@@ -52,6 +54,15 @@ from tests.vectors_io import VectorWriter
 PROMOTED, SUPERSEDED, QUARANTINED = VersionStatus.PROMOTED, VersionStatus.SUPERSEDED, VersionStatus.QUARANTINED
 VERIFIERS = (*HOSPITALS, LAB, STAND_BY)
 STOLEN = "signed with a stolen key"
+
+
+def test_the_digest_of_no_candidate_is_the_documented_one_and_that_of_no_record():
+    text = b"fedledger: no candidate follows from the committed payloads"
+    written = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
+    assert hashlib.sha256(text).digest() == NO_CANDIDATE
+    assert NO_CANDIDATE.hex() in written
+    assert text.decode("ascii") in written
+    assert TERMS.encode()[:1] != text[:1]
 
 
 def alarm(version: int) -> RaiseAlarm:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,20 @@ from campaigns.harness import consortium
 from campaigns.harness.chain import BlockStep, Member
 from campaigns.harness.consortium import HOSPITAL_A, HOSPITAL_B, HOSPITALS, LAB, MODEL, STAND_BY, TASK
 from client_sdk.client import LedgerClient, NotDecided
+from client_sdk.payloads.block_folder import BlockFolder
+from client_sdk.payloads.cid import Cid
 from client_sdk.payloads.errors import StoreUnavailable
 from client_sdk.rpc import NodeUnavailable
-from contracts import lineage, rounds
+from contracts import contributions, lineage, rounds
 from contracts.lineage import Candidate, VersionStatus
-from contracts.models import RaiseAlarm
+from contracts.models import ProposeVersion, RaiseAlarm
 from contracts.reputation import CHANGES, Verdict
-from contracts.rounds import NotYourTask, Progress
+from contracts.rounds import CloseRound, NotYourTask, Progress
 from learning.feed_forward import FeedForward
 from services.aggregator.aggregator import Aggregator
 from services.rounds.gather import Gatherer
+from services.rounds.observe import observe
+from services.rounds.recompute import NothingToPropose
 from services.verifier.verifier import Verifier
 from tests import local_task
 from tests.local_task import World
@@ -140,6 +144,35 @@ def test_a_lie_is_contradicted_the_stand_by_proposes_the_truth_and_the_first_one
     assert stage.versions() == [(LAB.name, VersionStatus.REFUSED), (STAND_BY.name, VersionStatus.PROMOTED)]
     assert "contradicted version 1 proposed by lab" in stage.said
     assert consortium.deviation_of(world.chain, LAB) <= CHANGES[Verdict.FALSE_PROPOSAL] + 2 * CHANGES[Verdict.CONFIRMED]
+
+
+def test_verifiers_that_find_nothing_to_propose_for_different_reasons_vote_the_same_digest(world: World) -> None:
+    number = world.open_round()
+    asyncio.run(world.contribute(number))
+    world.chain.submit(LAB, CloseRound(TASK, number))
+    world.chain.submit(LAB, ProposeVersion(asyncio.run(world.gatherer(LAB).recompute(number)).candidate))
+    kept = {HOSPITAL_A: HOSPITALS[:1], HOSPITAL_B: ()}  # Whose payloads each of the two gets.
+    for verifier, served in kept.items():
+        gatherer = world.gatherer(verifier, asyncio.run(store_with(world, number, served)))
+        with pytest.raises(NothingToPropose, match=f"{len(served)} usable updates"):
+            asyncio.run(gatherer.recompute(number))
+        seen = asyncio.run(observe(gatherer.client, world.task, verifier.name))
+        asyncio.run(Verifier(gatherer, verifier.name).vote(1, seen))
+    ballots = lineage.VERSIONS.at(world.chain.view, (MODEL, 1)).ballots
+    assert {ballot.organisation: ballot.digest for ballot in ballots} == {
+        member.name: lineage.NO_CANDIDATE for member in kept
+    }
+
+
+async def store_with(world: World, number: int, members: Iterable[Member]) -> BlockFolder:
+    """A store that holds the task's public bytes and the payloads of some members only."""
+    some = BlockFolder(world.folder / f"store-of-{len(tuple(members))}")
+    for content in local_task.prepared().data.values():
+        await some.put(content)
+    for member in members:
+        commitment = contributions.commitment_of(world.chain.view, TASK, number, member.name, consortium.DATASET)
+        await some.put(await world.store.get(Cid.parse(commitment.cid), commitment.size))
+    return some
 
 
 def test_a_stand_by_runs_the_task_alone_when_the_first_aggregator_never_comes(world: World) -> None:
