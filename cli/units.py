@@ -1,8 +1,12 @@
 """Ledger values as people read them: ε, times, sizes, keys, and the facts of refusals with their units."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from contracts.kernel import Event
 
 NANO: Final = 10**9
 MILLION: Final = 1_000_000
@@ -78,6 +82,12 @@ def event_fact(name: str, value: object) -> str:
         if name == "deviation":
             return millionths(value)
     return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def event_facts(event: "Event") -> str:
+    """An event's declared fields, each with its unit, on one line."""
+    names = (field.name for field in fields(event))
+    return ", ".join(f"{name} {event_fact(name, getattr(event, name))}" for name in names)
 
 
 def _epsilon_fact(value: int) -> str:

@@ -114,8 +114,7 @@ async def _follow(
 
 
 def _line(height: int, event: "Event") -> str:
-    facts = ", ".join(f"{name} {units.event_fact(name, value)}" for name, value in vars(event).items())
-    return f"{height:>8}  {event.tag:<29} {facts}"
+    return f"{height:>8}  {event.tag:<29} {units.event_facts(event)}"
 
 
 async def _over(client: "LedgerClient", task: str) -> int:

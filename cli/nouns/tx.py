@@ -105,7 +105,7 @@ def digest_of(text: str) -> bytes:
 
 def event_rows(events: "Iterable[Event]") -> list[tuple[str, str]]:
     """Each event, and its facts in their units."""
-    return [(event.tag, ", ".join(f"{k} {units.event_fact(k, v)}" for k, v in vars(event).items())) for event in events]
+    return [(event.tag, units.event_facts(event)) for event in events]
 
 
 def flat(fields: dict[str, Any], within: str = "") -> list[tuple[str, str]]:
