@@ -40,6 +40,14 @@ def proposed_version(view: "View", name: str, number: int) -> tuple["Version", s
     return models.require_version(view, name, number), models.require_model(view, name).task
 
 
+def require_recipient(gatherer: "Gatherer", organisation: str) -> None:
+    """The terms name the organisation among those who can open the payloads. Raises CliError."""
+    terms = gatherer.task.terms
+    if organisation not in terms.recipients:
+        hint = f"The terms name as recipients: {', '.join(terms.recipients)}."
+        raise CliError("NOTHING_TO_DO", f"payloads of {terms.task} are not encrypted to {organisation}", hint)
+
+
 async def recomputed(gatherer: "Gatherer", number: int) -> "Recomputed":
     """A round's candidate, recomputed from its payloads. Raises CliError when there is none."""
     from services.rounds.recompute import NothingToPropose

@@ -11,7 +11,7 @@ from ..commands import noun, verb
 from ..errors import CliError
 from ..output import Fields, Format, Line, Rows, emit, plain
 from ..reading import Listing, whole
-from ..recomputing import blocks_of, closed_round, finding_blocks, proposed_version, recomputed
+from ..recomputing import blocks_of, closed_round, finding_blocks, proposed_version, recomputed, require_recipient
 from ..serving import gatherer_of
 
 if TYPE_CHECKING:
@@ -153,19 +153,23 @@ def rollback(
 def propose(
     task: _Task,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only recompute and show: for auditors and operators.")
+        bool, typer.Option("--dry-run", help="Only recompute and show: for any recipient of the payloads.")
     ] = False,
     who: options.Who = "",
     ledger: options.Ledger = options.DEVNET,
     passphrase_file: options.PassphraseFile = None,
     output: options.Output = Format.TXT,
 ) -> None:
-    """Recompute the candidate of the task's last closed round from its payloads, and propose it."""
+    """Recompute the candidate of the task's last closed round from its payloads, and propose it.
+
+    Only an organisation that the terms name among the recipients can open the payloads.
+    """
     from contracts.lineage import candidate_digest
     from contracts.models import ProposeVersion, VersionProposed
 
     async def work(session: "Session") -> tuple["Recomputed", "AcceptedTx | None"]:
         gatherer = await gatherer_of(session, task)
+        require_recipient(gatherer, session.organisation)
         number = await closed_round(session, task)
         made = await recomputed(gatherer, number)
         if dry_run:

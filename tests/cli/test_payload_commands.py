@@ -174,6 +174,14 @@ def test_a_vote_when_no_version_follows_says_so_on_the_ledger_and_to_the_voter(r
     assert "found no candidate" in run("model", "show", MODEL, "--version", 1, *who.of(HOSPITAL_B)).out
 
 
+def test_who_cannot_open_the_payloads_is_told_so_instead_of_blaming_them(run, members, world):
+    closed(world)
+    ran = run("model", "propose", TASK, "--dry-run", *members(world=world).of(consortium.AUDITOR))
+    assert ran.status == 1
+    assert f"payloads of {TASK} are not encrypted to {consortium.AUDITOR.name}" in ran.err
+    assert LAB.name in ran.err
+
+
 def test_there_is_nothing_to_propose_while_a_round_is_open(run, members, world):
     who = members(world=world)
     before = run("model", "propose", TASK, *who.of(LAB))
