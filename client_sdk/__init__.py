@@ -1,1 +1,1 @@
-"""What a data owner imports, and the command line: keys, payloads, ledger client, local training."""
+"""What a data owner imports: keys, payloads, ledger client, verified reads, receipts, local training."""
