@@ -38,6 +38,7 @@ SIGNALS = {
     "client_sdk.payloads.dag_pb.MalformedNode": "becomes PayloadMalformed, with the CID",
     "client_sdk.payloads.varint.BadVarint": "becomes InvalidCid, MalformedNode or MalformedCar",
     "client_sdk.payloads.varint.Truncated": "as BadVarint",
+    "contracts.kernel.varint.BadVarint": "becomes ProofInvalid, or the framing's own",
     "client_sdk.secrets.age_passphrase.CannotOpen": "becomes the keyring's own, with the file's name",
     "client_sdk.secrets.age_passphrase.Damaged": "as CannotOpen",
     "client_sdk.secrets.age_passphrase.WrongPassphrase": "as CannotOpen",
