@@ -21,9 +21,9 @@ import numpy as np
 from campaigns.harness import consortium
 from campaigns.harness.chain import Chain, Member
 from campaigns.harness.consortium import DATASET, HOSPITALS, LAB, LIMIT, MEMBERS, ROLES, TASK
-from client_sdk.payloads import confidential
 from client_sdk.payloads.block_folder import BlockFolder
 from client_sdk.payloads.store import PayloadStore
+from client_sdk.secrets import age_identity
 from client_sdk.training import artefacts
 from client_sdk.training.journal import Journal
 from client_sdk.training.participant import Participant
@@ -61,7 +61,7 @@ class Artefacts:
 @cache
 def identities() -> dict[str, str]:
     """Every organisation's age identity, new in each test session."""
-    return {member.name: confidential.new_identity() for member in MEMBERS}
+    return {member.name: age_identity.new_identity() for member in MEMBERS}
 
 
 def records(seed: int, count: int = 40) -> tuple[Any, Any]:
@@ -92,7 +92,7 @@ def prepared() -> Artefacts:
 def _opened() -> Chain:
     terms = prepared().terms
     founders = tuple(
-        Founder(member.name, ROLES[member], confidential.recipient_of(identities()[member.name]), LIMIT, key)
+        Founder(member.name, ROLES[member], age_identity.recipient_of(identities()[member.name]), LIMIT, key)
         for member in MEMBERS
         for key in [member.human.enrolment()]
     )

@@ -1,4 +1,7 @@
-"""The ledger as a member's program sees it: submit and know what became of it, read and know that it is true."""
+"""The ledger as a member's program sees it: submit and know what became of it, read and know that it is true.
+
+``client`` is all of that; ``budgets`` are answers made of several reads.
+"""
 
 from contracts.kernel.envelope import Signer
 

@@ -15,6 +15,7 @@ from typing import Final
 import pyrage
 from pyrage import x25519
 
+from ..secrets.age_identity import NotAnIdentity, read_identity
 from .errors import PayloadError, PayloadMalformed, PayloadOverLimit
 
 RECIPIENTS_MAX: Final = 64
@@ -55,16 +56,6 @@ class PlaintextTooLarge(PayloadOverLimit):
 
     def __init__(self, size: int, max_bytes: int) -> None:
         super().__init__("(plaintext)", size, max_bytes)
-
-
-def new_identity() -> str:
-    """A fresh age X25519 identity, ``AGE-SECRET-KEY-1…``, from the operating system's entropy."""
-    return str(x25519.Identity.generate())
-
-
-def recipient_of(identity: str) -> str:
-    """The public recipient, ``age1…``, of an identity. Raises InvalidRecipient."""
-    return str(_identity(identity).to_public())
 
 
 def encrypt(payload: bytes, recipients: Sequence[str]) -> bytes:
@@ -113,9 +104,9 @@ def plaintext_bytes(ciphertext: bytes) -> int:
 
 def _identity(text: str) -> x25519.Identity:
     try:
-        return x25519.Identity.from_str(text)
-    except pyrage.IdentityError:
-        raise InvalidRecipient("not an age X25519 identity") from None  # Never with the text: it is a secret.
+        return read_identity(text)
+    except NotAnIdentity as error:
+        raise InvalidRecipient(str(error)) from None
 
 
 def _recipient(text: str) -> x25519.Recipient:

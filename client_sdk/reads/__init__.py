@@ -1,6 +1,6 @@
 """Everything that reads the ledger: what a node is asked, and how much of its answer is proved.
 
 ``verified`` holds every answer against a header that the validators signed, ``trusting`` takes a node's word; both are
-a ``queries.Reader``. ``trusted_headers`` keeps the headers, ``checkpoints`` remembers how far it came. ``budgets`` and
-``contract_roots`` are answers made of several reads; ``refusals`` reads what became of a transaction.
+a ``queries.Reader``. ``trusted_headers`` keeps the headers, ``checkpoints`` remembers how far it came.
+``contract_roots`` is an answer made of several reads; ``refusals`` reads what became of a transaction.
 """

@@ -26,8 +26,7 @@ from contracts.kernel import codec, crypto
 from contracts.kernel.types import Items, Length, Purpose, Range, Slug, Text
 
 from ..errors import Kind, SdkError
-from ..payloads import confidential
-from . import age_passphrase
+from . import age_identity, age_passphrase
 from .passphrase import check_passphrase
 from .private_files import (
     ExposedFile,
@@ -120,7 +119,7 @@ class EncryptionKey:
     @property
     def recipient(self) -> str:
         """What others encrypt to, ``age1…``."""
-        return confidential.recipient_of(self.identity)
+        return age_identity.recipient_of(self.identity)
 
 
 Key = SigningKey | EncryptionKey
@@ -176,7 +175,7 @@ def new_signing_key(name: str, purpose: Purpose) -> SigningKey:
 
 def new_encryption_key(name: str) -> EncryptionKey:
     """A fresh age identity from the operating system's entropy. Raises InvalidKeyName."""
-    return EncryptionKey(_checked_name(name), confidential.new_identity())
+    return EncryptionKey(_checked_name(name), age_identity.new_identity())
 
 
 def split_reference(reference: str) -> tuple[str, str]:

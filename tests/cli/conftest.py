@@ -13,9 +13,9 @@ import cli
 from campaigns.harness import consortium
 from campaigns.harness.chain import CHAIN_ID, Chain, Member
 from client_sdk import session
-from client_sdk.payloads import confidential
 from client_sdk.payloads.store import StoreKind
 from client_sdk.secrets import age_passphrase, keys
+from client_sdk.secrets.age_identity import new_identity
 from client_sdk.secrets.private_files import create_private
 from client_sdk.session import Session
 from client_sdk.session.profile import Profile, write_profile
@@ -105,7 +105,7 @@ class Members:
     def _make(self, member: Member, path: Path) -> None:
         folder = path.parent
         create_private(folder / "passphrase", f"{PASSPHRASE}\n".encode())
-        identity = local_task.identities().get(member.name) or confidential.new_identity()
+        identity = local_task.identities().get(member.name) or new_identity()
         ring = keys.create_keyring(
             folder / f"{member.name}.age",
             [

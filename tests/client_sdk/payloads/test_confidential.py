@@ -14,11 +14,10 @@ from client_sdk.payloads.confidential import (
     PlaintextTooLarge,
     decrypt,
     encrypt,
-    new_identity,
     plaintext_bytes,
-    recipient_of,
 )
 from client_sdk.payloads.errors import PayloadCorrupt, PayloadOverLimit
+from client_sdk.secrets.age_identity import new_identity, recipient_of
 from client_sdk.secrets.age_passphrase import seal
 
 ALICE, BOB, EVE = new_identity(), new_identity(), new_identity()

@@ -9,9 +9,9 @@ import pytest
 
 from campaigns.harness import consortium
 from campaigns.harness.consortium import LAB, MODEL, TASK
-from client_sdk.payloads.confidential import recipient_of
 from client_sdk.payloads.errors import PayloadNotFound, PayloadOverLimit
 from client_sdk.payloads.store import payload_cid
+from client_sdk.secrets.age_identity import recipient_of
 from client_sdk.training import artefacts
 from client_sdk.training.artefacts import ArtefactRefused
 from client_sdk.training.task import VersionUnfit, load_canary, load_version, open_task, recipients

@@ -15,6 +15,7 @@ from client_sdk.payloads import confidential
 from client_sdk.payloads.cid import Cid
 from client_sdk.payloads.errors import PayloadCorrupt, PayloadError, PayloadNotFound, StoreUnavailable
 from client_sdk.payloads.store import PayloadStore, payload_cid
+from client_sdk.secrets.age_identity import recipient_of
 from client_sdk.training import artefacts
 from client_sdk.training.task import VersionUnfit
 from contracts import lineage, rounds
@@ -130,7 +131,7 @@ def plaintext(member: Member, number: int) -> bytes:
 def sealed(data: bytes, *readers: Member) -> bytes:
     """Encrypted to organisations; to all recipients of the terms by default."""
     names = [member.name for member in readers] or list(local_task.prepared().terms.recipients)
-    return confidential.encrypt(data, [confidential.recipient_of(identities()[name]) for name in names])
+    return confidential.encrypt(data, [recipient_of(identities()[name]) for name in names])
 
 
 def flipped(ciphertext: bytes) -> bytes:
