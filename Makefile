@@ -21,7 +21,7 @@ REAL_TESTS := e2e
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo devnet test simulate reliability fuzz hostile e2e lint format types vectors docs bench setup train-deps lock clean
+.PHONY: help demo devnet test simulate reliability fuzz hostile e2e lint format types vectors docs map bench setup train-deps lock clean
 
 help: ## Show this menu
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,6 +82,10 @@ vectors: ## Write the test vectors under tests/vectors anew
 docs: ## Write the generated parts of docs/ anew
 	@$(SETUP) --python-only
 	$(PY) scripts/gen_docs.py $(ARGS)
+
+map: ## Draw the structure: packages, arrows, circles; ARGS="--json", "--root DIR", "--svg FILE" (docs/images/map.svg)
+	@$(SETUP) --python-only
+	@$(PY) -m scripts.map $(ARGS)
 
 bench: ## Measure the ledger and the learning core on this machine
 	@$(TEST_SETUP)

@@ -2,7 +2,7 @@
 
 ``docs/cli.md`` is the help of every command, which needs the project to be installed. The tables of
 ``docs/benchmarks.md`` come from ``benchmarks/results``, those of ``docs/reliability.md`` and ``docs/hostile-input.md``
-from ``docs/data``.
+from ``docs/data``, the table and the picture of the packages from the syntax trees (``scripts.structure``).
 
     python -m scripts.gen_docs            rewrite what has changed
     python -m scripts.gen_docs --check    exit 1 when a committed file differs from what would be written
@@ -35,11 +35,16 @@ from contracts.kernel import Contract, Message, Record, Rejected, codec, limits,
 from contracts.kernel.rules import name_of
 from contracts.registry import CONTRACTS, STORES, kernel_refusals
 from scripts import docs_examples, docs_hostile, docs_reliability
+from scripts.structure import picture, report
+from scripts.structure.shape import Shape
+from scripts.structure.sources import read
 
 ROOT = Path(__file__).resolve().parents[1]
-PROTOCOL, CODES, CLI, BENCHMARKS, RELIABILITY, HOSTILE = (
-    ROOT / "docs" / f"{name}.md" for name in ("protocol", "codes", "cli", "benchmarks", "reliability", "hostile-input")
+PROTOCOL, CODES, CLI, BENCHMARKS, RELIABILITY, HOSTILE, ARCHITECTURE = (
+    ROOT / "docs" / f"{name}.md"
+    for name in ("protocol", "codes", "cli", "benchmarks", "reliability", "hostile-input", "architecture")
 )
+MAP = ROOT / "docs" / "images" / "map.svg"
 VECTORS = ROOT / "tests" / "vectors"
 _BLOCK = re.compile(r"<!-- generated: ([a-z_ ]+) -->\n.*?<!-- end -->", re.DOTALL)
 _REFUSALS = {refusal.__name__: refusal for refusal in Rejected.by_code.values()}
@@ -73,7 +78,10 @@ def _wanted() -> dict[Path, str]:
     measured = render(BENCHMARKS.read_text(encoding="utf-8"), tables.blocks())
     withstood = render(HOSTILE.read_text(encoding="utf-8"), docs_hostile.blocks())
     survived = render(RELIABILITY.read_text(encoding="utf-8"), docs_reliability.blocks())
+    shape = Shape(read(ROOT))
     return {
+        ARCHITECTURE: render(ARCHITECTURE.read_text(encoding="utf-8"), report.blocks(shape)),
+        MAP: picture.svg(shape),
         PROTOCOL: protocol,
         CODES: codes(),
         CLI: reference.markdown(),

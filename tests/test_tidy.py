@@ -10,11 +10,15 @@ import pytest
 from contracts import registry
 from contracts.kernel import Rejected
 from scripts import gen_docs
+from scripts.structure import arrows, sources
+from scripts.structure.shape import Shape
 from tests import tidy
 from tests.tidy import ROOT, Violation
 
 SOURCES = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in tidy.files(".py")}
+PACKAGES = (*arrows.OURS, "fedledger.py")
 TREES = {path: ast.parse(source) for path, source in SOURCES.items()}
+MODULES = sources.modules_of({path: text for path, text in SOURCES.items() if path.split("/")[0] in PACKAGES})
 CORE = [path for path in TREES if path.startswith("contracts/")]
 VECTORS = sorted((ROOT / "tests" / "vectors").glob("*/*.json"))
 
@@ -29,6 +33,24 @@ def none(violations: Iterable[Violation]) -> None:
 
 def test_packages_import_only_in_the_direction_of_the_arrows() -> None:
     none(found for path, tree in TREES.items() for found in tidy.broken_arrows(tree, path))
+
+
+def test_every_arrow_that_is_allowed_is_drawn() -> None:
+    assert Shape(MODULES).unused() == [], "take it out of scripts/structure/arrows.py"
+
+
+def test_a_row_of_the_arrows_names_only_rows_above_it() -> None:
+    rows = list(arrows.ARROWS)
+    for place, targets in enumerate(arrows.ARROWS.values()):
+        assert set(targets) <= set(rows[:place])
+
+
+def test_imports_are_relative_inside_a_package_and_absolute_across() -> None:
+    none(found for path, tree in TREES.items() for found in tidy.crooked_imports(tree, path))
+
+
+def test_nothing_imports_itself_in_a_circle() -> None:
+    none(tidy.circular_imports(MODULES))
 
 
 def test_the_core_imports_nothing_that_could_differ_between_machines() -> None:
@@ -113,6 +135,12 @@ def planted(check: Callable[..., Iterable[Violation]], source: str, path: str) -
         ("abci_app/inspection/fsck.py", "def f():\n    from cli import output", "abci_app imports cli"),
         ("devnet/layout.py", "from cli.output import Format", "devnet imports cli"),
         ("abci_app/protocol/server.py", "from tests import chain", "abci_app imports tests"),
+        ("campaigns/flood.py", "from tests import real_ledger", "campaigns imports tests"),
+        ("campaigns/flood.py", "from cli import main", "campaigns imports cli"),
+        ("examples/demo/run.py", "import tests.local_ledger", "examples imports tests"),
+        ("examples/demo/run.py", "from campaigns.harness import chain", "examples imports campaigns"),
+        ("benchmarks/stages.py", "from tests.real_ledger import Ledger", "benchmarks imports tests"),
+        ("scripts/gen_docs.py", "def f():\n    from tests import tidy", "scripts imports tests"),
         ("contracts/identity.py", "from . import governance", "identity imports governance"),
         ("contracts/rounds.py", "from .models import VERSIONS", "rounds imports models"),
         ("contracts/rounds.py", "from contracts.lineage import VERSIONS", "rounds imports lineage"),
@@ -135,11 +163,70 @@ def test_an_import_against_the_arrows_is_found(path: str, source: str, rule: str
         ),
         ("contracts/kernel/state.py", "from . import codec\nfrom .rules import Record"),
         ("services/main.py", "import client_sdk\nfrom contracts import identity\nimport numpy"),
-        ("campaigns/harness/chain.py", "import contracts, abci_app, client_sdk, services"),
+        ("campaigns/harness/chain.py", "import contracts, abci_app, client_sdk, devnet"),
     ],
 )
 def test_an_import_along_the_arrows_is_fine(path: str, source: str) -> None:
     assert planted(tidy.broken_arrows, source, path) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "rule"),
+    [
+        ("learning/robust.py", "import learning.fixed", "learning imports learning.fixed by its whole name"),
+        ("cli/app.py", "from cli import output", "cli imports cli by its whole name"),
+        ("cli/app.py", "def f():\n    from cli.output import note", "cli imports cli.output by its whole name"),
+        (
+            "campaigns/fuzz/engine.py",
+            "from campaigns.harness import chain",
+            "campaigns imports campaigns.harness by its",
+        ),
+        ("devnet/state.py", "from ..client_sdk import session", "..client_sdk leads out of devnet"),
+        ("client_sdk/rpc/client.py", "from ... import contracts", "... leads out of client_sdk"),
+    ],
+)
+def test_an_import_in_the_wrong_form_is_found(path: str, source: str, rule: str) -> None:
+    (found,) = planted(tidy.crooked_imports, source, path)
+    assert found.startswith(rule)
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("client_sdk/rpc/client.py", "from ..light import headers\nfrom contracts.kernel import codec"),
+        ("tests/cli/test_help.py", "from tests import local_ledger"),
+        ("scripts/setup/plan.py", "from scripts.setup import machine"),
+        ("fedledger.py", "import fedledger"),
+    ],
+)
+def test_an_import_in_the_right_form_is_fine(path: str, source: str) -> None:
+    assert planted(tidy.crooked_imports, source, path) == []
+
+
+@pytest.mark.parametrize(
+    ("texts", "rule"),
+    [
+        (
+            {"cli/a.py": "import devnet.b", "devnet/b.py": "def f():\n    import cli.a"},
+            "packages in a circle: cli, devnet",
+        ),
+        (
+            {"cli/x/a.py": "from ..y import b", "cli/y/b.py": "pass", "cli/y/c.py": "def f():\n    from ..x import a"},
+            "rooms in a circle: cli/x, cli/y",
+        ),
+        (
+            {"cli/x/a.py": "from . import b", "cli/x/b.py": "from .c import C", "cli/x/c.py": "from .a import A"},
+            "modules in a circle: cli.x.a, cli.x.b, cli.x.c",
+        ),
+    ],
+)
+def test_a_circle_is_found(texts: dict[str, str], rule: str) -> None:
+    assert [found.rule for found in tidy.circular_imports(sources.modules_of(texts))] == [rule]
+
+
+def test_two_modules_of_a_room_may_know_each_other_when_one_waits() -> None:
+    texts = {"cli/x/a.py": "from . import b", "cli/x/b.py": "def f():\n    from . import a"}
+    assert list(tidy.circular_imports(sources.modules_of(texts))) == []
 
 
 @pytest.mark.parametrize(

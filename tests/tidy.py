@@ -1,7 +1,8 @@
 """The house rules as checks over source text; each names what to write instead.
 
 ``tests/test_tidy.py`` runs them over the repository, and over planted violations, so that a rule that has stopped
-biting is noticed. Everything here reads syntax trees and text; nothing is imported from the code it judges.
+biting is noticed. Everything here reads syntax trees and text; nothing is imported from the code it judges, but for
+what reads its structure (``scripts.structure``, which has the table of allowed arrows).
 """
 
 import ast
@@ -10,6 +11,10 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from scripts.structure.arrows import ARROWS, OURS
+from scripts.structure.shape import Shape
+from scripts.structure.sources import Module
 
 ROOT = Path(__file__).resolve().parents[1]
 IGNORED = (".git", ".venv", ".toolchain", ".fedledger", "build", "dist")
@@ -35,18 +40,8 @@ FUNCTION_LINES = 60  # Without its docstring.
 LINE_CHARS = 120
 _PRAGMA = re.compile(r"\s+# (noqa|type):.*$")  # An excuse does not make a line long.
 
-# Who may import whom: a package sees itself and these, and no other package of ours.
-ARROWS = {
-    "contracts": (),
-    "learning": (),
-    "abci_app": ("contracts",),
-    "client_sdk": ("contracts", "learning"),
-    "services": ("client_sdk", "contracts", "learning"),
-    "devnet": ("client_sdk", "contracts"),
-    "cli": ("devnet", "services", "client_sdk", "abci_app", "contracts", "learning"),
-    "fedledger": ("client_sdk", "contracts", "learning"),
-}
-OURS = (*ARROWS, "benchmarks", "campaigns", "examples", "scripts", "tests")
+# Inside these a package imports itself relatively. Elsewhere modules are run as files, too, or are found by pytest.
+RELATIVE = ("contracts", "learning", "abci_app", "client_sdk", "devnet", "services", "cli", "campaigns")
 
 # Within the core: each module may import those before it, and the kernel. The kernel imports no contract.
 CONTRACT_ORDER = (
@@ -192,6 +187,40 @@ def _broken_core_order(tree: ast.AST, path: str) -> Iterator[Violation]:
             yield Violation(path, line, f"the kernel imports {name}", "the kernel knows no contract")
         elif target[1] in CONTRACT_ORDER and CONTRACT_ORDER.index(target[1]) >= place:
             yield Violation(path, line, f"{parts[1]} imports {target[1]}", "lower never imports higher: pass a value")
+
+
+def crooked_imports(tree: ast.AST, path: str) -> Iterator[Violation]:
+    """Absolute imports within a package, and relative ones that lead out of it."""
+    *folders, _ = Path(path).parts
+    if not folders or folders[0] not in RELATIVE:
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level > len(folders):
+            rule = f"{'.' * node.level}{node.module or ''} leads out of {folders[0]}"
+            yield Violation(path, node.lineno, rule, "absolute across packages")
+        elif isinstance(node, ast.Import | ast.ImportFrom) and not getattr(node, "level", 0):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [each.name for each in node.names]
+            for name in names:
+                if name.split(".")[0] == folders[0]:
+                    yield Violation(path, node.lineno, f"{folders[0]} imports {name} by its whole name", "from .")
+
+
+def circular_imports(modules: list[Module]) -> Iterator[Violation]:
+    """Packages and rooms that import each other in the end, by any import; modules that do so when they are loaded."""
+    shape = Shape(modules)
+    paths = {module.name: module.path for module in modules}
+    kinds = {
+        "packages": shape.package_circles(),
+        "rooms": shape.room_circles(),
+        "modules": shape.loading_circles(),
+    }
+    for kind, found in kinds.items():
+        for circle in found:
+            first = circle.imports[0]
+            rule = f"{kind} in a circle: {', '.join(circle.names)}"
+            yield Violation(
+                paths[first.source], first.line, rule, "move what both need below both (`make map` lists all)"
+            )
 
 
 def foreign_imports(tree: ast.AST, path: str) -> Iterator[Violation]:
