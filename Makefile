@@ -103,8 +103,8 @@ LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-ha
 
 lock: ## Write requirements/*.txt anew from pyproject.toml and requirements/*.in
 	@$(SETUP) --python-only
-	$(LOCK) pyproject.toml --extra node --extra demo requirements/dev.in -o requirements/dev.txt
-	$(LOCK) pyproject.toml --extra node -c requirements/dev.txt -o requirements/node.txt
+	$(LOCK) pyproject.toml --extra cli --extra node --extra demo requirements/dev.in -o requirements/dev.txt
+	$(LOCK) pyproject.toml --extra cli --extra node -c requirements/dev.txt -o requirements/node.txt
 	$(LOCK) pyproject.toml -c requirements/dev.txt -o requirements/base.txt
 	$(LOCK) requirements/fuzz.in -o requirements/fuzz.txt
 	$(LOCK) requirements/uv.in -o requirements/uv.txt

@@ -36,7 +36,7 @@ def main() -> int:
     options = _parser().parse_args()
     with tempfile.TemporaryDirectory(prefix="fedledger-bench-") as folder:
         starts = asyncio.run(_with_a_node(Path(folder), options.repeats))
-    sizes = {extra or "bare": size_of(PROGRAM, extra) for extra in ("", "node")}
+    sizes = {extra or "bare": size_of(PROGRAM, extra) for extra in ("", "cli", "node")}
     for name, row in (*starts.items(), *sizes.items()):
         print(name, row)
     record.save(options.output, {"at": record.now(), "revision": record.revision(), "starts": starts, "sizes": sizes})

@@ -2,7 +2,8 @@
 
 ``app`` holds the tree of commands, one module a noun; ``output`` prints results, ``errors`` maps exceptions to hints
 and exit statuses, ``access`` opens the ledger. The rule for every module here: import at the top only what is cheap;
-whatever opens sockets or computes is imported inside the command.
+whatever opens sockets or computes is imported inside the command. This file imports neither Typer nor Rich: they come
+with the extra ``[cli]``, and who has only the client is told so.
 """
 
 import errno
@@ -10,14 +11,21 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from importlib.util import find_spec
+from typing import Any, Final
 
 __all__ = ["main"]
 
+_NEEDED: Final = ("typer", "rich")
+_NO_ACCESS: Final = 2  # As `errors.Exit` has it for a missing extra; that module is not loaded for this.
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status. Entry point of the console script."""
+    """Run one command and return its exit status. Entry point of the console script: 2 when the extra is missing."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if missing := [name for name in _NEEDED if find_spec(name) is None]:
+        sys.stderr.write(f"fedledger: {missing[0]} is not installed: the command line needs the extra fedledger[cli]\n")
+        return _NO_ACCESS
     debug, believe = _take_debug(given), _take(given, "--trust-node", "FEDLEDGER_TRUST_NODE")
     from .app import PROGRAM, app, command
     from .trust import chosen

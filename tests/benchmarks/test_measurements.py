@@ -63,8 +63,9 @@ def test_growth_measures_the_state_that_it_filled(tmp_path, monkeypatch) -> None
 
 
 def test_an_installation_counts_what_it_needs_and_no_more() -> None:
-    bare, node = start.needs("fedledger"), start.needs("fedledger", "node")
-    assert {"fedledger", "pynacl", "cffi", "typer"} <= bare
+    bare, cli, node = (start.needs("fedledger", extra) for extra in ("", "cli", "node"))
+    assert {"fedledger", "pynacl", "cffi"} <= bare
+    assert {"typer", "rich"} <= cli - bare
     assert node - bare == {"lmdb", "protobuf"}
     assert "pytest" not in node
     size = start.size_of("fedledger", "")

@@ -104,6 +104,18 @@ def test_help_loads_nothing_heavy(arguments):
     assert "Usage: fedledger" in ran.stdout
 
 
+@pytest.mark.parametrize("missing", ["typer", "rich"])
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["key", "show", "--format", "json"], ["--debug"]])
+def test_without_its_extra_the_command_line_says_so_in_one_line(missing, arguments):
+    code = f"import sys\nsys.modules[{missing!r}] = None\nfrom cli import main\nsys.exit(main({arguments!r}))"
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False, timeout=30
+    )
+    assert ran.returncode == 2
+    assert ran.stdout == ""
+    assert ran.stderr == f"fedledger: {missing} is not installed: the command line needs the extra fedledger[cli]\n"
+
+
 def test_ls_is_understood_and_not_shown(run, members):
     assert "ls" not in run("round", "--help").out.split()
     assert "UNKNOWN_TASK" in run("round", "ls", "nothing", *members().of(LAB)).err

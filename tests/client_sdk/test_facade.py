@@ -28,6 +28,13 @@ def test_connecting_needs_no_torch_and_opens_no_socket_library_before_the_first_
     assert not modules & {"torch", "aiohttp"}
 
 
+def test_no_name_of_the_facade_needs_the_command_line_or_the_devnet() -> None:
+    modules = loaded_by("import fedledger as fl\nfor name in fl.__all__: getattr(fl, name)")
+    packages = {name.partition(".")[0] for name in modules}
+    assert "client_sdk" in packages
+    assert not packages & {"cli", "devnet", "services", "abci_app", "typer", "rich", "click"}
+
+
 @pytest.mark.parametrize("name", fl.__all__)
 def test_every_name_it_promises_is_there_and_always_the_same(name: str) -> None:
     assert getattr(fl, name) is getattr(fl, name)

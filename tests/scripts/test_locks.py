@@ -28,8 +28,9 @@ def declared(name: str) -> list[Requirement]:
     extras = PROJECT["optional-dependencies"]
     lines = {
         "base.txt": PROJECT["dependencies"],
-        "node.txt": PROJECT["dependencies"] + extras["node"],
+        "node.txt": PROJECT["dependencies"] + extras["cli"] + extras["node"],
         "dev.txt": PROJECT["dependencies"]
+        + extras["cli"]
         + extras["node"]
         + extras["demo"]
         + [line for raw in (FOLDER / "dev.in").read_text().splitlines() if (line := raw.split("#")[0].strip())],
@@ -76,6 +77,11 @@ def test_one_package_has_one_version_in_every_lock(smaller: str, larger: str) ->
 def test_what_decides_the_verdict_on_bytes_is_pinned_in_the_project_itself(package: str) -> None:
     [requirement] = [entry for entry in declared("base.txt") if entry.name == package]
     assert [specifier.operator for specifier in requirement.specifier] == ["=="]
+
+
+def test_the_bare_install_has_no_command_line() -> None:
+    assert not {"typer", "rich"} & locked("base.txt").keys()
+    assert {"typer", "rich"} <= locked("node.txt").keys()
 
 
 @pytest.mark.parametrize("name", LOCKS)
