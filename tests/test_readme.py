@@ -1,4 +1,4 @@
-"""What the README says is run: its commands, its Python names, and the files it links to."""
+"""What the README says is run: its commands, its Python names; and the files that the documents name exist."""
 
 import re
 import subprocess
@@ -48,3 +48,18 @@ def test_the_files_that_the_documents_link_to_exist() -> None:
         if not (document.parent / target).exists()
     ]
     assert not missing
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/architecture.md"])
+def test_the_paths_that_a_document_names_exist(name: str) -> None:
+    """Between backticks: what begins with a folder of this repository, or is a file at its root. ``<name>`` is open."""
+    folders = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")}
+    text = re.sub(r"```.*?```", "", (ROOT / name).read_text(encoding="utf-8"), flags=re.DOTALL)
+    named = re.findall(r"`([\w.*/-]+)`", text)
+    paths = [
+        path
+        for path in named
+        if (path.split("/")[0] in folders and "/" in path) or re.fullmatch(r"[A-Za-z]\w*\.\w{2,4}", path)
+    ]
+    assert len(paths) > 3
+    assert not [path for path in paths if not list(ROOT.glob(path.rstrip("/")))]
