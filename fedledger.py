@@ -63,6 +63,7 @@ if TYPE_CHECKING:
         TxInCache as TxInCache,
     )
     from client_sdk.rpc.transport import AddressInvalid as AddressInvalid
+    from client_sdk.secrets.age_identity import NotAnIdentity as NotAnIdentity
     from client_sdk.secrets.keys import (
         InvalidKeyName as InvalidKeyName,
         KeyFileCorrupt as KeyFileCorrupt,
@@ -215,6 +216,7 @@ _HOMES: Final = {
         "HeightPruned", "HeightUnavailable", "NodeError", "NodeUnavailable", "RpcError", "TxInCache",
     ),
     "client_sdk.rpc.transport": ("AddressInvalid",),
+    "client_sdk.secrets.age_identity": ("NotAnIdentity",),
     "client_sdk.secrets.keys": (
         "InvalidKeyName", "KeyFileCorrupt", "KeyFileExists", "KeyFilePermissions", "KeyNotFound", "KeyringError",
         "WrongPassphrase",

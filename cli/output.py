@@ -2,8 +2,9 @@
 
 Standard output holds the result and nothing else; progress, warnings and refusals for people go to standard error. The
 envelope is ``{"schema_version": 1, "status": "ok", "data": …}``; a failure's is in ``errors``. What was read on a
-node's word (``trust``) has ``"verified": false`` there, or on each line. Records appear in JSON
-as they are on the ledger: bytes in hexadecimal, ε in 10⁻⁹, times in milliseconds (``docs/protocol.md``).
+node's word (``trust``) has ``"verified": false`` there, or on each line. A list has ``"listed": {"shown": …,
+"counted": …}``: how many the ledger counts, null where it keeps no count. Records appear in JSON as they are on the
+ledger: bytes in hexadecimal, ε in 10⁻⁹, times in milliseconds (``docs/protocol.md``).
 
 Rich is loaded only when something is drawn.
 """
@@ -11,20 +12,19 @@ Rich is loaded only when something is drawn.
 import dataclasses
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Generic, TextIO, TypeVar
 
 from .trust import unverified
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from .reading import Listing
-
+T = TypeVar("T")
 SCHEMA_VERSION = 1
 _PIPE_COLUMNS = 10_000  # A table in a pipe is never cut or wrapped.
 
@@ -63,7 +63,37 @@ class Line:
 Block = Fields | Rows | Line
 
 
-def emit(output: Format, data: Any, *blocks: Block, listed: "Listing[Any] | None" = None) -> None:
+@dataclass(frozen=True)
+class Listing(Generic[T]):
+    """What was found, and how many the ledger counts: None where its rules keep no count."""
+
+    entries: tuple[T, ...]
+    counted: int | None
+
+    @property
+    def mark(self) -> dict[str, int | None]:
+        """For programs."""
+        return {"shown": len(self.entries), "counted": self.counted}
+
+    def lines(self) -> tuple[Line, ...]:
+        """For people: nothing where nothing can be missing."""
+        if self.counted is None:
+            return (Line("The ledger keeps no count of these: the node that was asked may have left some out."),)
+        short = self.counted - len(self.entries)
+        if short:
+            return (
+                Line(f"INCOMPLETE: the ledger counts {self.counted}, the node left out {short}. Ask another node."),
+            )
+        return ()
+
+
+def whole(entries: Iterable[T]) -> Listing[T]:
+    """A list of what the rules number or list themselves."""
+    found = tuple(entries)
+    return Listing(found, len(found))
+
+
+def emit(output: Format, data: Any, *blocks: Block, listed: Listing[Any] | None = None) -> None:
     """Print a command's whole result. In jsonl a list has one line for each item. ``listed``: how whole a list is."""
     if output is Format.TXT:
         _print((*blocks, *(listed.lines() if listed is not None else ())))
@@ -165,7 +195,7 @@ def _mark() -> dict[str, bool]:
     return {"verified": False} if unverified() else {}
 
 
-def _whole(listed: "Listing[Any] | None") -> dict[str, Any]:
+def _whole(listed: Listing[Any] | None) -> dict[str, Any]:
     return {} if listed is None else {"listed": listed.mark}
 
 

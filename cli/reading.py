@@ -7,11 +7,10 @@ rules number (rounds, versions, proposals) or list themselves (models) needs no 
 Left to others: what is shown of it (the nouns).
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from .output import Line
+from .output import Listing
 
 if TYPE_CHECKING:
     from client_sdk.client import LedgerClient
@@ -21,36 +20,6 @@ R = TypeVar("R")
 T = TypeVar("T")
 Name = tuple[str, ...]
 _RETRIES: Final = 2  # Something may be added between the scan and the proofs.
-
-
-@dataclass(frozen=True)
-class Listing(Generic[T]):
-    """What was found, and how many the ledger counts: None where its rules keep no count."""
-
-    entries: tuple[T, ...]
-    counted: int | None
-
-    @property
-    def mark(self) -> dict[str, int | None]:
-        """For programs."""
-        return {"shown": len(self.entries), "counted": self.counted}
-
-    def lines(self) -> tuple[Line, ...]:
-        """For people: nothing where nothing can be missing."""
-        if self.counted is None:
-            return (Line("The ledger keeps no count of these: the node that was asked may have left some out."),)
-        short = self.counted - len(self.entries)
-        if short:
-            return (
-                Line(f"INCOMPLETE: the ledger counts {self.counted}, the node left out {short}. Ask another node."),
-            )
-        return ()
-
-
-def whole(entries: Iterable[T]) -> Listing[T]:
-    """A list of what the rules number or list themselves."""
-    found = tuple(entries)
-    return Listing(found, len(found))
 
 
 async def listing(

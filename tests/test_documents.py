@@ -295,7 +295,9 @@ def test_the_packages_and_versions_of_the_dependencies_are_the_locked_ones() -> 
     named = [each for row in rows for each in re.findall(r"(?<![A-Za-z])([a-z][\w-]*) (?:==)?(\d+\.\d[\w.]*)", row)]
     assert [each for each in named if each[1] not in lock.get(each[0], ())] == []
     assert {"torch", "lmdb", "aiohttp", "ruff"} <= {package for package, _ in named}
-    counted = re.search(r"(\d+) packages for the client, (\d+) for a node, (\d+) for developing", text)
+    counted = re.search(
+        r"(\d+) packages for the client, (\d+) for a node with the command line,\s(\d+) for developing", text
+    )
     assert counted
     assert [int(each) for each in counted.groups()] == [count["base"], count["node"], count["dev"]]
 

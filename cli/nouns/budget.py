@@ -8,8 +8,8 @@ import typer
 from .. import access, options, units
 from ..access import Access
 from ..commands import noun, verb
-from ..output import Fields, Format, Line, Rows, emit, plain
-from ..reading import Listing, Name, listing, present
+from ..output import Fields, Format, Line, Listing, Rows, emit, plain
+from ..reading import Name, listing, present
 
 if TYPE_CHECKING:
     from client_sdk.client import LedgerClient

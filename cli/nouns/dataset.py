@@ -9,8 +9,8 @@ from .. import access, options, units
 from ..access import Access
 from ..commands import noun, verb
 from ..errors import CliError
-from ..output import Format, Line, Rows, emit, plain
-from ..reading import Listing, Name, listing, present
+from ..output import Format, Line, Listing, Rows, emit, plain
+from ..reading import Name, listing, present
 
 if TYPE_CHECKING:
     from client_sdk.client import AcceptedTx, LedgerClient

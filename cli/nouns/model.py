@@ -9,8 +9,7 @@ from .. import access, options
 from ..access import Access
 from ..commands import noun, verb
 from ..errors import CliError
-from ..output import Fields, Format, Line, Rows, emit, plain
-from ..reading import Listing, whole
+from ..output import Fields, Format, Line, Listing, Rows, emit, plain, whole
 from ..recomputing import blocks_of, closed_round, finding_blocks, proposed_version, recomputed, require_recipient
 from ..serving import gatherer_of
 

@@ -8,8 +8,7 @@ from .. import access, options
 from ..access import Access
 from ..commands import noun, verb
 from ..errors import CliError
-from ..output import Fields, Format, Line, Rows, emit, plain
-from ..reading import Listing, whole
+from ..output import Fields, Format, Line, Listing, Rows, emit, plain, whole
 
 if TYPE_CHECKING:
     from client_sdk.client import AcceptedTx, LedgerClient

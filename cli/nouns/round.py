@@ -8,8 +8,7 @@ from .. import options, units
 from ..access import Access
 from ..commands import noun, verb
 from ..errors import leaving
-from ..output import Format, Line, Rows, Stream, emit, plain
-from ..reading import Listing, whole
+from ..output import Format, Line, Listing, Rows, Stream, emit, plain, whole
 
 if TYPE_CHECKING:
     from client_sdk.client import LedgerClient

@@ -10,8 +10,7 @@ from .. import access, options, units
 from ..access import Access
 from ..commands import noun, verb
 from ..errors import CliError
-from ..output import Fields, Format, Line, Rows, emit, note, plain
-from ..reading import Listing, whole
+from ..output import Fields, Format, Line, Listing, Rows, emit, note, plain, whole
 
 if TYPE_CHECKING:
     from client_sdk.client import AcceptedTx, LedgerClient

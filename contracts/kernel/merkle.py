@@ -304,6 +304,8 @@ def _decode_step(kind: str, key: bytes, data: bytes) -> Step:
     step = Step(key, total, index, leaf, tuple(aunts))
     if _encode_step(step) != data:
         raise ProofInvalid("operator", "its data is not the canonical encoding of a ValueOp with this key")
+    if not 0 <= index < total:
+        raise ProofInvalid("operator", f"there is no place {index} among {total}")
     return step
 
 

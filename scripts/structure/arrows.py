@@ -12,7 +12,7 @@ ARROWS: Final[Mapping[str, tuple[str, ...]]] = {
     "learning": (),
     "abci_app": ("contracts",),
     "client_sdk": ("contracts", "learning"),
-    "fedledger": ("contracts", "client_sdk"),
+    "fedledger": ("contracts", "learning", "client_sdk"),
     "services": ("contracts", "learning", "client_sdk"),
     "devnet": ("contracts", "client_sdk"),
     "cli": ("contracts", "learning", "abci_app", "client_sdk", "services", "devnet"),

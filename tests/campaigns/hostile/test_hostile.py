@@ -16,8 +16,10 @@ from campaigns.hostile.in_process import Besieged, besiege
 from campaigns.hostile.kinds import EXPECTED, Attack, Kind
 from campaigns.hostile.siege import Tally
 from campaigns.simulation.members import CHAIN_ID, genesis
+from client_sdk.secrets.keys import SigningKey
 from contracts import identity, transition
 from contracts.kernel import Rejected, crypto, envelope
+from contracts.kernel.types import Purpose
 from contracts.transition import Transaction
 
 ATTACKS = 5_000
@@ -119,7 +121,14 @@ def test_one_statement_has_many_valid_signatures_and_one_identity() -> None:
 def test_what_is_forged_of_the_right_parts_is_what_a_client_seals() -> None:
     seed = crypto.sha256(b"seed")
     body, nonce = {"approve": True, "proposal": 1}, bytes(16)
-    sealed = envelope.seal(seed, CHAIN_ID, tag="governance/vote", body=body, nonce=nonce, valid_until=9)
+    sealed = envelope.seal(
+        SigningKey("worker", Purpose.WORKLOAD, seed),
+        CHAIN_ID,
+        tag="governance/vote",
+        body=body,
+        nonce=nonce,
+        valid_until=9,
+    )
     payload = forgery.plain(forgery.content("governance/vote", body, nonce, 9))
     assert forgery.signed(seed, forgery.header(seed, CHAIN_ID), payload) == sealed
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from contracts.kernel.merkle import (
@@ -376,13 +376,15 @@ def protobuf_value_op():
 
 
 VALUE_OP = protobuf_value_op()
-steps = st.builds(
-    Step,
-    key=st.binary(max_size=255),
-    total=st.integers(0, 2**63 - 1),
-    index=st.integers(0, 2**63 - 1),
-    leaf=hashes,
-    aunts=st.lists(hashes, max_size=32).map(tuple),
+steps = st.integers(1, 2**63 - 1).flatmap(
+    lambda total: st.builds(
+        Step,
+        key=st.binary(max_size=255),
+        total=st.just(total),
+        index=st.integers(0, total - 1),
+        leaf=hashes,
+        aunts=st.lists(hashes, max_size=32).map(tuple),
+    )
 )
 
 
@@ -398,8 +400,16 @@ def test_encoding_is_protobufs_own_and_decodes_to_the_same_proof(three: tuple[St
     assert Proof.decode(operators) == Proof(three)
 
 
+@pytest.mark.parametrize(("total", "index"), [(0, 0), (1, 1), (5, 7)])
+def test_a_place_outside_of_its_tree_is_refused_before_it_is_climbed(total: int, index: int) -> None:
+    outside = Proof((Step(b"", total, index, b"", ()),) * 3).encode()
+    with pytest.raises(ProofInvalid, match="no place"):
+        Proof.decode(outside)
+
+
 @unhurried
 @given(st.binary(max_size=200))
+@example(b"\x12\x00")  # The one canonical operator that short, of a tree without leaves.
 def test_arbitrary_bytes_are_refused_as_an_operator_never_with_another_error(data: bytes) -> None:
     with pytest.raises(ProofInvalid, match="operator"):
         Proof.decode([ProofOp(OPERATOR, b"", data)] * 3)

@@ -1,0 +1,79 @@
+"""Lists say how whole they are: by the ledger's own count where it keeps one, and that it keeps none elsewhere."""
+
+import json
+
+import pytest
+
+from campaigns.harness import consortium
+from campaigns.harness.consortium import HOSPITAL_A, LAB, MEMBERS, MODEL, TASK
+from tests.local_ledger import LocalReader
+
+
+@pytest.fixture
+def hiding(monkeypatch):
+    """``hiding(b"identity/organisations/lab")``: the node leaves a path out of every scan."""
+
+    def leave_out(path: bytes) -> None:
+        scan = LocalReader.scan
+
+        async def shortened(self, prefix, after, limit):
+            return [entry for entry in await scan(self, prefix, after, limit) if entry[0] != path]
+
+        monkeypatch.setattr(LocalReader, "scan", shortened)
+
+    return leave_out
+
+
+def listed(ran) -> dict:
+    return json.loads(ran.out)["listed"]
+
+
+def test_a_member_that_a_node_hides_is_missed_by_the_ledgers_count(run, members, hiding):
+    who = members(consortium.joined())
+    assert listed(run("org", "show", *who.of(LAB), "--format", "json")) == {"shown": len(MEMBERS), "counted": 7}
+    assert "INCOMPLETE" not in run("org", "show", *who.of(LAB)).out
+    hiding(f"identity/organisations/{HOSPITAL_A.name}".encode())
+    assert "INCOMPLETE: the ledger counts 7, the node left out 1" in run("org", "show", *who.of(LAB)).out
+    assert listed(run("org", "show", *who.of(LAB), "--format", "json")) == {"shown": 6, "counted": 7}
+
+
+def test_a_key_or_a_dataset_that_a_node_hides_is_missed_too(run, members, hiding):
+    who = members(consortium.joined())
+    hiding(f"identity/keys/{HOSPITAL_A.worker.public.hex()}".encode())
+    hiding(f"identity/datasets/{HOSPITAL_A.name}/{consortium.DATASET}".encode())
+    shown = run("org", "show", HOSPITAL_A.name, *who.of(LAB)).out
+    assert shown.count("INCOMPLETE") == 2
+    for command in (("dataset", "show"), ("budget", "show")):
+        assert "INCOMPLETE" in run(*command, HOSPITAL_A.name, *who.of(LAB)).out
+
+
+def test_where_the_rules_keep_no_count_the_list_says_so(run, members):
+    who = members(consortium.joined())
+    for command in (("dataset", "show"), ("budget", "show")):
+        assert "keeps no count" in run(*command, *who.of(LAB)).out
+        assert listed(run(*command, *who.of(LAB), "--format", "json"))["counted"] is None
+        assert "keeps no count" not in run(*command, HOSPITAL_A.name, *who.of(LAB)).out
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("task", "show"),
+        ("model", "history"),
+        ("model", "history", MODEL),
+        ("proposal", "show"),
+        ("round", "list", TASK),
+    ],
+    ids=" ".join,
+)
+def test_what_the_rules_number_themselves_is_whole_without_any_scan(run, members, monkeypatch, command):
+    async def none(*_):
+        raise AssertionError("a scan")
+
+    who = members(consortium.promoted())
+    monkeypatch.setattr(LocalReader, "scan", none)
+    ran = run(*command, *who.of(LAB), "--format", "json")
+    assert ran.status == 0, ran.err
+    if command != ("model", "history", MODEL):
+        mark = listed(ran)
+        assert mark["shown"] == mark["counted"] > 0
