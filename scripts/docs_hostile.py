@@ -61,7 +61,9 @@ def _network(report: dict[str, Any]) -> str:
         f" {report['blocks']:,} blocks and {report['seconds']:.0f} s. Accepted: {_accepted(report)}. Held against the"
         f" ledger: {len(report['faults'])}.\n"
         f"- In between, {honest['accepted']:,} of {honest['sent']:,} honest transactions were accepted."
-        f" Refused in their blocks: {_outcomes(honest['refused in blocks, by code'])}.\n"
+        f" Refused in their blocks: {_outcomes(honest['refused in blocks, by code']) or 'none'}; without a block, as"
+        f" the rules foresee: {_outcomes(honest['refused before a block, by code']) or 'none'};"
+        f" expired: {honest['expired']}.\n"
         f"- All {report['processes that lived']} processes are the same ones as before, and make blocks."
     )
 

@@ -1,28 +1,28 @@
 """A siege of real nodes: attacks by broadcast_tx_sync, the consortium's business in between, and a judgement.
 
-A ``Follower`` decides every committed block again in this process, with nothing but ``contracts.transition``, and
-holds the nodes to it: the same results, the same application hash in the next header. What is in a block and was not
-honestly meant is a fault; so is a process that died, a node that stopped, and one in another state than its peers.
+``follower`` decides every committed block again and holds the nodes to it; ``fates`` sends what is honestly meant until
+its sender knows what became of it. What is in a block and was not honestly meant is a fault; so is a process that died,
+a node that stopped, and one in another state than its peers.
 """
 
 import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from client_sdk.rpc import NodeError, RpcClient, TxInCache
 from contracts import transition
-from contracts.transition import Genesis, Transaction
+from contracts.transition import Transaction
 from devnet.supervisor import Devnet
 
-from ..harness.chain import Chain
 from ..harness.comet import height_of
 from ..simulation.incidents import incident
 from ..simulation.lifecycle import Lifecycle, choose_limits
 from ..simulation.members import PLAIN_TERMS, Clerk, stream
+from .fates import End, Fate, Senders
+from .follower import Follower
 from .forger import PATIENCE, Forger
 from .kinds import Attack, Kind
 from .network import network, pids
@@ -34,63 +34,7 @@ PEACEFUL_ROUNDS = 25  # At first.
 AT_ONCE = 8  # Connections.
 DECIDED_MAX = 60
 HONEST_MAX = 14
-WAIT_SECONDS = 60.0
-_POLL_SECONDS = 0.02
-_NANOSECONDS = 1_000_000  # In a millisecond.
-
-
-@dataclass
-class Follower:
-    """The chain as it must be: every block decided here, by the rules alone."""
-
-    genesis: Genesis
-    rpc: RpcClient
-    tally: Tally
-    chain: Chain = field(init=False)
-    accepted: set[bytes] = field(default_factory=set)
-    refused: Counter[int] = field(default_factory=Counter)
-    included: set[bytes] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        self.chain = Chain(self.genesis)
-
-    @property
-    def height(self) -> int:
-        """Of the newest block that was decided again."""
-        return self.chain.height
-
-    async def follow(self) -> None:
-        """Decide what has been committed since."""
-        newest = (await self.rpc.abci_info()).height
-        for height in range(self.height + 1, newest + 1):
-            block, results = await asyncio.gather(self.rpc.block(height), self.rpc.block_results(height))
-            if block.header.app_hash != self.chain.root:
-                self.tally.fault(f"block {height} names another application hash than the rules lead to")
-            self.chain.advance(block.header.time_ns // _NANOSECONDS - self.chain.next_block().time_ms)
-            decided = self.chain.block(*block.txs)
-            for raw, ours, theirs in zip(block.txs, decided, results, strict=True):
-                if (ours.code, ours.data) != (theirs.code, theirs.data):
-                    self.tally.fault(f"block {height}: code {theirs.code}, by the rules {ours.code} {ours.log}")
-                self.included.add(raw)
-                if ours.code == 0:
-                    self.accepted.add(raw)
-                else:
-                    self.refused[ours.code] += 1
-
-    async def beyond(self, height: int) -> None:
-        """Wait for a block after this height. Raises TimeoutError."""
-        async with asyncio.timeout(WAIT_SECONDS):
-            while self.height <= height:
-                await asyncio.sleep(_POLL_SECONDS)
-                await self.follow()
-
-    async def decided(self, sent: Iterable[bytes]) -> None:
-        """Wait until these are in blocks. Raises TimeoutError."""
-        waiting = set(sent)
-        async with asyncio.timeout(WAIT_SECONDS):
-            while not waiting <= self.included:
-                await asyncio.sleep(_POLL_SECONDS)
-                await self.follow()
+LIVELY = 0.5  # Of the honest transactions, how many are accepted at least: some come too late, by their own incidents.
 
 
 @dataclass
@@ -102,11 +46,12 @@ class Siege:
     follower: Follower
     nodes: list[RpcClient]
     tally: Tally
-    honest: set[bytes] = field(default_factory=set)
+    honest: dict[bytes, Fate] = field(default_factory=dict)
     _decided: list[bytes] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._rng = stream(self.seed, "siege")
+        self._senders = Senders(self.nodes[0], self.follower, self.tally)
         self._clerk = Clerk(self.seed)
         self._life = Lifecycle(stream(self.seed, "life"), (PLAIN_TERMS,), choose_limits(stream(self.seed, "limits")))
 
@@ -135,7 +80,7 @@ class Siege:
         await asyncio.gather(*(strike(place, attack) for place, attack in enumerate(attacks)))
 
     async def peace(self) -> None:
-        """What the members do next: each thing that the rules accept must be accepted, and be in a block."""
+        """What the members do next, all of it that the rules accept, until each knows what became of its own."""
         follower = self.follower
         await follower.follow()
         view, height, now = follower.chain.view, follower.height, follower.chain.time_ms
@@ -146,16 +91,14 @@ class Siege:
         good = [raw for raw in offered if transition.apply_tx(view, Transaction(raw), following).code == 0]
         results, _ = transition.apply_block(view, map(Transaction, good), following)
         good = [raw for raw, result in zip(good, results, strict=True) if result.code == 0]
-        self.honest.update(good)
-        answers = await asyncio.gather(*(self.nodes[0].broadcast_tx_sync(raw) for raw in good))
-        for answer in answers:
-            if answer.code:
-                self.tally.fault(f"height {height}: an honest transaction is refused with {answer.code} {answer.log}")
-        passed = [raw for raw, answer in zip(good, answers, strict=True) if answer.code == 0]
-        await follower.decided(passed)
-        if not passed:
-            await follower.beyond(follower.height)
-        self._decided = [*self._decided, *(raw for raw in passed if raw in follower.accepted)][-DECIDED_MAX:]
+        self.honest |= await self._senders.send(good)
+        if not good:
+            await follower.beyond(height)
+        self._decided = [*self._decided, *(raw for raw in good if raw in follower.accepted)][-DECIDED_MAX:]
+
+    def ended(self, end: End) -> Counter[int]:
+        """How many honest transactions ended so, by their codes."""
+        return Counter(fate.code for fate in self.honest.values() if fate.end is end)
 
     async def _send(self, node: RpcClient, attack: Attack) -> None:
         try:
@@ -194,8 +137,10 @@ async def besiege(seed: int, attacks: int) -> dict[str, Any]:
             "blocks": follower.height,
             "honest": {
                 "sent": len(siege.honest),
-                "accepted": len(siege.honest & follower.accepted),
-                "refused in blocks, by code": {str(code): count for code, count in sorted(follower.refused.items())},
+                "accepted": len(siege.honest.keys() & follower.accepted),
+                "refused in blocks, by code": _by_code(follower.refused),
+                "refused before a block, by code": _by_code(siege.ended(End.REFUSED)),
+                "expired": siege.ended(End.EXPIRED).total(),
             },
             "processes that lived": len(before),
             "application hash": agreed,
@@ -206,11 +151,15 @@ async def _judge(siege: Siege, before: dict[str, int | None]) -> None:
     follower, tally = siege.follower, siege.tally
     if pids(siege.net) != before or None in before.values():
         tally.fault(f"processes are not what they were: {before} and {pids(siege.net)}")
-    strangers = follower.included - siege.honest
+    strangers = follower.included.keys() - siege.honest.keys()
     if strangers:
         tally.fault(f"{len(strangers)} attacks are in blocks, one is {min(strangers).hex()[:400]}")
-    if len(follower.accepted) < 0.9 * len(siege.honest):
+    if len(follower.accepted) < LIVELY * len(siege.honest):
         tally.fault(f"of {len(siege.honest)} honest transactions {len(follower.accepted)} were accepted")
+
+
+def _by_code(counts: Counter[int]) -> dict[str, int]:
+    return {str(code): count for code, count in sorted(counts.items())}
 
 
 async def _agreement(siege: Siege) -> str:
