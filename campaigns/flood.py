@@ -29,10 +29,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from abci_app.pool.door import ACCEPTED_AT
-from client_sdk.client import LedgerClient
+from abci_app.pool.shares import POOL_SHARE_FULL
+from client_sdk.client import LedgerClient, Signed
 from client_sdk.payloads.store import StoreKind
 from client_sdk.reads import queries
-from client_sdk.rpc import RpcClient, RpcError
+from client_sdk.rpc import FoundTx, RpcClient, RpcError, TxInCache
 from client_sdk.secrets.keys import SigningKey, new_signing_key
 from client_sdk.session import open_client, unlock
 from client_sdk.session.profile import find_profile
@@ -43,6 +44,7 @@ from contracts.kernel import Message, codec, crypto, envelope, limits
 from contracts.kernel.types import Purpose, Role
 from contracts.rounds import CloseRound, JoinTask, OpenRound
 from contracts.terms import Deadlines, Estimator, EstimatorKind, Terms
+from contracts.transition import Replayed
 from devnet import lifecycle
 from devnet.manifest import Application, Manifest, Organisation, Timeouts
 
@@ -55,6 +57,7 @@ DATA, DOCS = (Path(__file__).resolve().parents[1] / "docs" / name for name in ("
 CONNECTIONS_PER_NODE = 12
 TASKS = 8
 AFTER_MS = limits.PHASE_MS_MIN
+HANG_SECONDS = 240.0  # It catches a flood that hangs, nothing else.
 
 
 def manifest(timeouts: Timeouts) -> Manifest:
@@ -172,16 +175,16 @@ class Order:
     tasks: int
 
 
-def flood(order: Order, stop, report) -> None:
-    """The flooding process: until told to stop, then says what it was answered."""
-    report.put(asyncio.run(Flood(order, stop).run()))
+def flood(order: Order, full, stop, report) -> None:
+    """The flooding process: says when a share is full; goes on until told to stop, then says what it was answered."""
+    report.put(asyncio.run(Flood(order, full, stop).run()))
 
 
 class Flood:
     """Sends what is accepted: a task's round is opened until the rules say that it is open, then closed, and so on."""
 
-    def __init__(self, order: Order, stop) -> None:
-        self.order, self.stop = order, stop
+    def __init__(self, order: Order, full, stop) -> None:
+        self.order, self.full, self.stop = order, full, stop
         self.codes: Counter[str] = Counter()
         self.height = 1
         self.rounds = [0] * order.tasks
@@ -241,6 +244,8 @@ class Flood:
             self.codes[type(error).__name__] += 1
             return -1
         self.codes[str(code)] += 1
+        if code == POOL_SHARE_FULL:
+            self.full.set()
         return code
 
 
@@ -293,14 +298,35 @@ async def _revoke(stage: Stage, name: str, place: int, public: bytes) -> Wait:
     checked = await node.broadcast_tx_sync(signed.raw)
     if checked.code:
         raise AssertionError(f"a revocation was refused with code {checked.code}: {checked.log}")
-    found = await node.tx(crypto.sha256(signed.raw))
-    while found is None:
-        await asyncio.sleep(0.02)
-        found = await node.tx(crypto.sha256(signed.raw))
+    found = await _decided(node, signed)
     if found.code:
         raise AssertionError(f"a revocation was decided with code {found.code}")
     accepted = max(int(checked.log.removeprefix(ACCEPTED_AT)), *(each.height for each in known))
     return Wait(name, place, accepted, found.height, time.monotonic() - began)
+
+
+async def _decided(node: RpcClient, signed: Signed) -> FoundTx:
+    """What became of a transaction that was accepted. Offered again after each block: a pool may have dropped it.
+
+    Raises AssertionError with the reason when it was dropped, or has expired.
+    """
+    digest, asked_at = crypto.sha256(signed.raw), 0
+    while (found := await node.tx(digest)) is None:
+        height = (await node.abci_info()).height
+        if height > asked_at:
+            asked_at = height
+            code = await _offered_again(node, signed.raw)
+            if code not in (0, Replayed.code) and await node.tx(digest) is None:
+                raise AssertionError(f"a revocation was dropped while it waited, with code {code}")
+        await asyncio.sleep(0.02)
+    return found
+
+
+async def _offered_again(node: RpcClient, raw: bytes) -> int:
+    try:
+        return (await node.broadcast_tx_sync(raw)).code
+    except TxInCache:
+        return 0
 
 
 async def measure(home: Path, plan: Plan) -> dict[str, object]:
@@ -308,21 +334,23 @@ async def measure(home: Path, plan: Plan) -> dict[str, object]:
     async with Stage(home, plan) as stage:
         quiet = await revocations(stage, plan.quiet_seconds) if plan.quiet_seconds else None
         spawn = multiprocessing.get_context("spawn")
-        stop, report = spawn.Event(), spawn.Queue()
+        full, stop, report = spawn.Event(), spawn.Event(), spawn.Queue()
         ring = stage.rings[FLOODER]
         signers = ring.signing("human"), ring.signing("worker")
         order = Order(stage.chain_id, tuple(stage.addresses), *signers, plan.tasks)
-        process = spawn.Process(target=flood, args=(order, stop, report), daemon=True)
+        process = spawn.Process(target=flood, args=(order, full, stop, report), daemon=True)
         process.start()
+        started = time.monotonic()
         try:
-            await asyncio.sleep(2.0)  # It starts, and fills its shares.
+            if not await asyncio.to_thread(full.wait, HANG_SECONDS):
+                raise AssertionError("the flood did not fill a share")
             began = time.monotonic()
             flooded = await revocations(stage, plan.flood_seconds)
-            lasted = time.monotonic() - began
+            lasted, offering = time.monotonic() - began, time.monotonic() - started
         finally:
             stop.set()
-            codes = await asyncio.to_thread(report.get, timeout=20.0)
-            process.join(10.0)
+            codes = await asyncio.to_thread(report.get, timeout=HANG_SECONDS)
+            process.join(HANG_SECONDS)
         failures = await asyncio.to_thread(_failures, home)
     return {
         "machine": {"processors": os.cpu_count(), "python": platform.python_version(), "system": platform.system()},
@@ -333,7 +361,7 @@ async def measure(home: Path, plan: Plan) -> dict[str, object]:
             **_summary(flooded, lasted),
             "connections": CONNECTIONS_PER_NODE * len(OPERATORS),
             "offered": sum(codes.values()),
-            "offered_per_second": round(sum(codes.values()) / (lasted + 2.0)),
+            "offered_per_second": round(sum(codes.values()) / offering),
             "answers": dict(sorted(codes.items())),
         },
         "failures_in_logs": failures,
