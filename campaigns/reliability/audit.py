@@ -15,13 +15,13 @@ from typing import TypeVar
 from client_sdk.light.headers import Header, TxResult
 from client_sdk.rpc import RpcClient
 
+from .network import HANG_SECONDS
 from .witness import Decided, Seen, Witness
 
 T = TypeVar("T")
 AT_ONCE = 8  # Questions to one node.
-CALL_SECONDS = 10.0
+CALL_SECONDS = 60.0
 NAMED_MAX = 3  # Of many differences, how many are named.
-_PATIENCE_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ async def disagreements(addresses: Mapping[str, str], witness: Witness) -> list[
     for name, address in addresses.items():
         async with asking(address) as rpc:
             info = await rpc.abci_info()
-        async with asyncio.timeout(_PATIENCE_SECONDS):
+        async with asyncio.timeout(HANG_SECONDS):
             await witness.beyond(info.height)
         agreed = witness.blocks[info.height + 1].header.app_hash
         if info.app_hash != agreed:
@@ -72,7 +72,7 @@ async def disagreements(addresses: Mapping[str, str], witness: Witness) -> list[
 
 async def audit(addresses: Mapping[str, str], witness: Witness) -> Audit:
     """Read every node's whole chain and hold it to the others and to what was acknowledged."""
-    async with asyncio.timeout(_PATIENCE_SECONDS):
+    async with asyncio.timeout(HANG_SECONDS):
         await witness.beyond(witness.height + 1)  # One more after the last that anybody cares for.
     top = min([await _height(address) for address in addresses.values()])
     result = Audit(heights=top, transactions=sum(1 for height in witness.included.values() if height <= top))

@@ -21,7 +21,8 @@ from devnet.supervisor import Devnet
 
 from .relay import Relay
 
-GONE_SECONDS = 10.0  # For a process that was killed, or whose application is gone, to end.
+HANG_SECONDS = 240.0  # It catches what hangs, on a machine that may be busy; nothing is claimed about speed.
+ALONE_SECONDS = 10.0  # For CometBFT to end by itself when its application is gone. Then it is ended.
 _POLL_SECONDS = 0.01
 
 
@@ -42,9 +43,9 @@ class RelayedDevnet(Devnet):
         """The processes of a validator, application and node, while they live."""
         return self._children[f"{validator}-app"].pid, self._children[f"{validator}-node"].pid
 
-    async def gone(self, names: Iterable[str]) -> bool:
-        """Wait for processes to end. False when one still lives after a while."""
-        ended = await asyncio.gather(*(self._children[name].ended_within(GONE_SECONDS) for name in names))
+    async def gone(self, names: Iterable[str], within: float = HANG_SECONDS) -> bool:
+        """Wait for processes to end. False when one still lives after so many seconds."""
+        ended = await asyncio.gather(*(self._children[name].ended_within(within) for name in names))
         return all(ended)
 
     async def stop(self) -> None:

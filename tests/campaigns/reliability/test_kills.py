@@ -9,11 +9,13 @@ import pytest
 
 from campaigns.reliability.__main__ import run
 from campaigns.reliability.plan import Death, Phase, Victim
+from contracts import rounds
 from devnet.errors import BinaryMissing
 from devnet.manifest import Timeouts
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
+LATE = (rounds.DeadlinePassed.code, rounds.RoundNotOpen.code)
 PLAN = (
     Death(1, Victim.APPLICATION, (0,), Phase.COMMITTING, 0.5, hold=0.0),
     Death(2, Victim.NODE, (1,), Phase.EXECUTED, 0.5, hold=0.0),
@@ -32,7 +34,9 @@ def test_killed_processes_come_back_in_the_agreed_state_and_nothing_acknowledged
     assert report["held"]
     # It was under load, and the moments aimed at were met.
     assert report["load"]["acknowledged"] > 50
-    assert set(report["load"]["results"]) == {"0"}
+    assert set(report["load"]["results"]) <= {"0", *map(str, LATE)}, (
+        "refused in a block is only what an outage made late"
+    )
     assert [row["died after"] for row in report["list"][:3]] == [
         "commit asked",
         "finalize_block answered",
