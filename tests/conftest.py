@@ -2,7 +2,9 @@
 
 import asyncio
 import inspect
+import logging
 import os
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
@@ -24,6 +26,16 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     arguments = {name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters}
     asyncio.run(pyfuncitem.obj(**arguments))
     return True
+
+
+@pytest.fixture(autouse=True)
+def _loggers_as_before() -> Iterator[None]:
+    """Campaigns and commands quieten our loggers, which are the process's: the next test finds them as they were."""
+    loggers = [logging.getLogger(name) for name in ("abci_app", "client_sdk")]
+    levels = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -193,8 +193,13 @@ class Besieged:
 
 def besiege(seed: int, attacks: int) -> tuple[Tally, Counter[str]]:
     """A siege from its seed. Raises Halt when an attack would stop a node."""
-    logging.getLogger("abci_app").setLevel(logging.CRITICAL)
-    besieged = Besieged(seed)
-    besieged.run(attacks)
-    besieged.finish()
+    logger = logging.getLogger("abci_app")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        besieged = Besieged(seed)
+        besieged.run(attacks)
+        besieged.finish()
+    finally:
+        logger.setLevel(before)
     return besieged.tally, besieged.counts

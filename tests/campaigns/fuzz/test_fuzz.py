@@ -27,8 +27,8 @@ ATHERIS_SECONDS = 3
 
 
 @pytest.fixture(autouse=True)
-def _quiet() -> None:
-    logging.getLogger("abci_app").setLevel(logging.CRITICAL)
+def _quiet(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL, logger="abci_app")
 
 
 @pytest.mark.parametrize("name", TARGETS)
