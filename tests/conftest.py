@@ -12,9 +12,15 @@ import pytest
 from tests import vectors_io
 from tests.vectors_io import VectorWriter
 
-# A shared machine makes any deadline a coin toss; what matters is bounded by the number of examples. CI repeats the
-# same examples, so that what lands does not depend on luck; everybody else draws new ones.
-hypothesis.settings.register_profile("fedledger", deadline=None, derandomize="CI" in os.environ)
+# A shared machine makes any deadline a coin toss, and also the check that examples are drawn fast enough; what matters
+# is bounded by the number of examples. CI repeats the same examples, so that what lands does not depend on luck;
+# everybody else draws new ones.
+hypothesis.settings.register_profile(
+    "fedledger",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("fedledger")
 
 

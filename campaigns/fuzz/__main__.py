@@ -49,7 +49,9 @@ def _report(name: str, options: argparse.Namespace) -> engine.Report:
         report = engine.replay(TARGETS[name], options.seed, options.case)
     else:
         seconds = options.seconds if options.cases is None else None
-        report = engine.run(TARGETS[name], options.seed, cases=options.cases, seconds=seconds, memory=options.memory)
+        report = engine.run(
+            TARGETS[name], options.seed, cases=options.cases, seconds=seconds, measured=options.measured
+        )
     outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in report.outcomes.most_common(4))
     print(f"{name:17} {report.cases:>10,} cases in {time.monotonic() - began:6.1f} s: {outcomes}", flush=True)
     for finding in report.findings:
@@ -95,7 +97,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--input", type=Path, help="only the bytes of this file")
     parser.add_argument("--engine", choices=("mutator", "atheris"), default="mutator", help="default %(default)s")
     parser.add_argument(
-        "--memory", action="store_true", help="hold each case to its memory too, at a third of the speed"
+        "--measured",
+        action="store_true",
+        help="hold each case to its memory and its lines too, at a tenth of the speed",
     )
     parser.add_argument("--report", type=Path, help="also write a summary to this file")
     parser.add_argument(

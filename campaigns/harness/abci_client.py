@@ -13,7 +13,7 @@ from typing import Any
 from abci_app.protocol import messages as m
 from abci_app.protocol.framing import FrameReader, frame
 
-ANSWER_SECONDS = 20.0  # A test hangs no longer than this.
+ANSWER_SECONDS = 240.0  # A test hangs no longer than this.
 _ANSWER_BYTES_MAX = 2**31 - 1
 _READ_BYTES = 2**16
 

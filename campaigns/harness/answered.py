@@ -77,7 +77,7 @@ class Ledger:
             async with self.client() as client:
                 return await work(client)
 
-        return asyncio.run(asyncio.wait_for(run(), 20))
+        return asyncio.run(run())
 
 
 def ledger(after: int = 2, changes: dict[int, Members] | None = None, first: Members = FOUR) -> Ledger:

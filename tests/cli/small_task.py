@@ -78,5 +78,5 @@ def _terms(aggregators: tuple[str, ...], verifiers: tuple[str, ...], rounds: int
         },
         "estimator": {"kind": "mean", "byzantine": 0, "minimum": minimum},
         "update": {"scale_bits": SCALE_BITS, "max_norm_milli": 20_000, "max_bytes": 20_000},
-        "deadlines": {"reserve_ms": 20_000, "commit_ms": 20_000, "publish_ms": 20_000, "propose_ms": 30_000},
+        "deadlines": dict.fromkeys(("reserve_ms", "commit_ms", "publish_ms", "propose_ms"), 600_000),
     }

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from client_sdk.receipts import GenesisTrust, ReceiptError, decode, verify
 from tests.cli import small_task
 from tests.cli.small_task import DATA_CLASS, MODEL, TASK
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parents[2]
 VERIFIERS = ("hospital-a", "hospital-b", "lab-2")
 
@@ -29,9 +28,7 @@ class Shell:
         self.environment = {**os.environ, "FEDLEDGER_HOME": str(folder), "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
 
     def __call__(self, line, status=0):
-        ran = subprocess.run(
-            self.command(line), env=self.environment, capture_output=True, text=True, timeout=120, check=False
-        )
+        ran = subprocess.run(self.command(line), env=self.environment, capture_output=True, text=True, check=False)
         assert ran.returncode == status, f"{line}: {ran.returncode}\n{ran.stdout}\n{ran.stderr}"
         return ran
 
@@ -106,7 +103,7 @@ def test_ctrl_c_ends_a_watch_and_says_how_to_go_on(shell):
     following = shell.start("devnet logs validator-1-node --follow")
     assert following.stdout.readline()
     following.send_signal(signal.SIGINT)
-    _, said = following.communicate(timeout=20)
+    _, said = following.communicate()
     assert following.returncode == 130
     assert "The devnet goes on." in said
     assert "Traceback" not in said
@@ -135,8 +132,8 @@ def test_a_whole_round_needs_nothing_but_the_command_line(shell, tmp_path):
         for owner in ("hospital-a", "hospital-b")
     ]
     shell(f"aggregator run {TASK} --as lab-1")
-    spent = [json.loads(each.communicate(timeout=60)[0])["data"][0]["spent"] for each in trained]
-    events = [json.loads(line) for line in watching.communicate(timeout=60)[0].splitlines()]
+    spent = [json.loads(each.communicate()[0])["data"][0]["spent"] for each in trained]
+    events = [json.loads(line) for line in watching.communicate()[0].splitlines()]
     stop(running)
     assert [each.returncode for each in (*running, *trained, watching)] == [0] * 6
     assert {each["event"] for each in events} >= {"rounds/round-opened", "lineage/version-decided"}
@@ -165,9 +162,8 @@ def stop(running):
     """As an operator's service manager would: SIGTERM, and an orderly end."""
     for process in running:
         process.send_signal(signal.SIGTERM)
-    deadline = time.monotonic() + 20
     for process in running:
-        process.communicate(timeout=max(1.0, deadline - time.monotonic()))
+        process.communicate()
 
 
 def test_a_receipt_outlives_the_network(shell, tmp_path):

@@ -24,7 +24,7 @@ AT_ONCE = Patience(poll=0.05, header=0.0, state=0.0)
 
 
 def run(coroutine):
-    asyncio.run(asyncio.wait_for(coroutine, 20))
+    asyncio.run(coroutine)
 
 
 def small_ledger() -> ChainNode:

@@ -32,7 +32,7 @@ from devnet.state import Phase, living, read_state
 from devnet.supervisor import Devnet
 from tests.devnet.networks import one_validator, standard
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.e2e
 
 
 async def hash_at(rpc, height):
@@ -42,7 +42,7 @@ async def hash_at(rpc, height):
 
 
 async def until(condition):
-    """Look again until it holds; each test has a deadline of its own."""
+    """Look again until it holds; what hangs is for the limit on the whole test."""
     while not (found := condition()):  # noqa: ASYNC110 - other processes set no event
         await asyncio.sleep(0.02)
     return found
@@ -59,33 +59,30 @@ def statuses(state, prefix):
 
 
 def gone(pids):
-    deadline = time.monotonic() + 10
     while any(began_of(pid) for pid in pids):
-        assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
 def test_four_validators_go_on_without_one_and_it_catches_up_to_the_same_state(tmp_path):
     async def run():
-        async with asyncio.timeout(100):
-            async with Devnet(standard(store=StoreKind.KUBO), tmp_path / "net") as net:
-                assert set(statuses(net.state, "").values()) == {ProcessStatus.RUNNING}
-                assert len(net.state.processes) == 10
-                assert all([await kubo_answers(url) for url in net.state.kubo])
-                await net.kill("validator-3")
-                assert set(statuses(net.state, "validator-3").values()) == {ProcessStatus.ENDED}
-                assert await net.health("validator-3") is None
-                before = (await net.health("validator-1")).height
-                ahead = await reached(net, "validator-1", before + 2)
-                await net.restart("validator-3")
-                await reached(net, "validator-3", ahead.height)
-                hashes = {await hash_at(validator.rpc, ahead.height) for validator in net.validators}
-                assert len(hashes) == 1
-                await net.kill("kubo-1")
-                await net.restart("kubo-1")
-                assert await kubo_answers(net.kubo[0].rpc_url)
-                pids = [record.pid for record in net.state.processes]
-            gone(pids)
+        async with Devnet(standard(store=StoreKind.KUBO), tmp_path / "net") as net:
+            assert set(statuses(net.state, "").values()) == {ProcessStatus.RUNNING}
+            assert len(net.state.processes) == 10
+            assert all([await kubo_answers(url) for url in net.state.kubo])
+            await net.kill("validator-3")
+            assert set(statuses(net.state, "validator-3").values()) == {ProcessStatus.ENDED}
+            assert await net.health("validator-3") is None
+            before = (await net.health("validator-1")).height
+            ahead = await reached(net, "validator-1", before + 2)
+            await net.restart("validator-3")
+            await reached(net, "validator-3", ahead.height)
+            hashes = {await hash_at(validator.rpc, ahead.height) for validator in net.validators}
+            assert len(hashes) == 1
+            await net.kill("kubo-1")
+            await net.restart("kubo-1")
+            assert await kubo_answers(net.kubo[0].rpc_url)
+            pids = [record.pid for record in net.state.processes]
+        gone(pids)
         assert read_state(net.layout.state).phase is Phase.STOPPED
         assert set(statuses(net.state, "").values()) == {ProcessStatus.STOPPED}
 
@@ -94,7 +91,7 @@ def test_four_validators_go_on_without_one_and_it_catches_up_to_the_same_state(t
 
 def test_a_node_goes_down_with_its_application_and_comes_back_with_it(tmp_path):
     async def run():
-        async with asyncio.timeout(60), Devnet(one_validator(), tmp_path / "net") as net:
+        async with Devnet(one_validator(), tmp_path / "net") as net:
             before = (await reached(net, "validator-1", 2)).height
             await net.kill("validator-1-app")
             await until(lambda: statuses(net.state, "validator-1-node")["validator-1-node"] is ProcessStatus.ENDED)
@@ -109,13 +106,12 @@ def test_a_chain_goes_on_where_it_stopped_and_at_new_ports(tmp_path):
     manifest = one_validator(Application.KVSTORE)
 
     async def run():
-        async with asyncio.timeout(60):
-            async with Devnet(manifest, tmp_path / "net") as net:
-                chain = net.chain_id
-                height = (await reached(net, "validator-1", 3)).height
-            async with Devnet(manifest, tmp_path / "net") as net:
-                assert net.chain_id == chain
-                await reached(net, "validator-1", height + 1)
+        async with Devnet(manifest, tmp_path / "net") as net:
+            chain = net.chain_id
+            height = (await reached(net, "validator-1", 3)).height
+        async with Devnet(manifest, tmp_path / "net") as net:
+            assert net.chain_id == chain
+            await reached(net, "validator-1", height + 1)
         with pytest.raises(HomeDiffers):
             await Devnet(one_validator(), tmp_path / "net").start()
 
@@ -128,9 +124,8 @@ def test_a_node_that_cannot_start_is_reported_with_its_log_and_nothing_is_left(t
         net = Devnet(manifest, tmp_path / "net", seen.append)
         prepare(net.layout, manifest)
         (net.layout.node("validator-1") / "config" / "genesis.json").write_text("{}")
-        async with asyncio.timeout(60):
-            with pytest.raises(ProcessFailed, match="validator-1-node ended with exit code 1") as failure:
-                await net.start()
+        with pytest.raises(ProcessFailed, match="validator-1-node ended with exit code 1") as failure:
+            await net.start()
         assert "genesis" in str(failure.value)
         pids = {record.pid for state in seen for record in state.processes if record.pid}
         assert len(pids) == 2
@@ -145,13 +140,12 @@ def test_a_node_that_cannot_start_is_reported_with_its_log_and_nothing_is_left(t
 def test_a_network_that_is_stopped_while_it_starts_leaves_nothing(tmp_path):
     async def run():
         net = Devnet(standard(), tmp_path / "net")
-        async with asyncio.timeout(60):
-            starting = asyncio.create_task(net.start())
-            await until(lambda: len(living(net.state)) >= 6)
-            pids = [pid for pid, _ in living(net.state)]
-            await net.stop()
-            with pytest.raises(NotRunning, match="was stopped while it was started"):
-                await starting
+        starting = asyncio.create_task(net.start())
+        await until(lambda: len(living(net.state)) >= 6)
+        pids = [pid for pid, _ in living(net.state)]
+        await net.stop()
+        with pytest.raises(NotRunning, match="was stopped while it was started"):
+            await starting
         gone(pids)
 
     asyncio.run(run())

@@ -15,8 +15,11 @@ from devnet.ownership import began_of, end_leftovers, is_same_process
 from devnet.process import Child, Command, ProcessKind, ProcessStatus, exit_text, log_tail
 from devnet.readiness import until_ready
 
-SLEEPS = "import time; print('up', flush=True); time.sleep(60)"
-STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+PATIENCE_SECONDS = 240.0  # It catches a process that hangs, nothing else.
+SLEEPS = "import time; print('up', flush=True); time.sleep(600)"
+STUBBORN = (
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
+)
 
 
 def command(tmp_path, *argv):
@@ -31,13 +34,12 @@ async def said_up(child):
     async def probe():
         return "up" in log_tail(child.command.log)
 
-    await until_ready(child, probe, 20)
+    await until_ready(child, probe, PATIENCE_SECONDS)
 
 
-def until(condition, seconds=10):
-    deadline = time.monotonic() + seconds
+def until(condition):
+    """Look again until it holds; what hangs is for the limit on the whole test."""
     while not condition():
-        assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
@@ -77,7 +79,7 @@ def test_a_process_that_dies_unasked_is_told_from_one_that_was_stopped(tmp_path)
         child = Child(python(tmp_path, SLEEPS), lambda: None)
         await child.start()
         child.send(signal.SIGKILL)
-        assert await child.ended_within(10)
+        assert await child.ended_within(PATIENCE_SECONDS)
         assert (child.status, child.exit_code) == (ProcessStatus.ENDED, -signal.SIGKILL)
 
     asyncio.run(run())
@@ -99,11 +101,10 @@ def test_a_process_that_dies_at_the_start_is_reported_with_the_end_of_its_log(tm
 
 def test_a_process_that_never_answers_is_reported(tmp_path):
     async def run():
-        child = Child(python(tmp_path, "import time; time.sleep(60)"), lambda: None)
+        child = Child(python(tmp_path, "import time; time.sleep(600)"), lambda: None)
         await child.start()
         try:
-            async with asyncio.timeout(20):
-                await until_ready(child, lambda: asyncio.sleep(0, False), 0.2)
+            await until_ready(child, lambda: asyncio.sleep(0, False), 0.2)
         finally:
             await child.stop()
 
@@ -115,7 +116,7 @@ def test_a_program_that_cannot_be_run_says_which(tmp_path):
     async def run():
         child = Child(command(tmp_path, tmp_path / "nothing"), lambda: None)
         await child.start()
-        assert await child.ended_within(10)
+        assert await child.ended_within(PATIENCE_SECONDS)
         assert child.exit_code == 126
 
     asyncio.run(run())
@@ -125,12 +126,12 @@ def test_a_program_that_cannot_be_run_says_which(tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can tether a process to its parent")
 def test_a_tethered_process_dies_with_its_parent_however_the_parent_dies(tmp_path):
     pid_file = tmp_path / "pid"
-    sleeper = f"import os, time; open({str(pid_file)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    sleeper = f"import os, time; open({str(pid_file)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
     parent = (
         "import os, subprocess, sys, time\n"
         f"subprocess.Popen([sys.executable, '-I', '-S', {str(Path(tether.__file__))!r}, str(os.getpid()), "
         f"sys.executable, '-c', {sleeper!r}])\n"
-        "time.sleep(60)"
+        "time.sleep(600)"
     )
     process = subprocess.Popen([sys.executable, "-c", parent])
     try:
@@ -147,7 +148,7 @@ def test_a_tethered_process_dies_with_its_parent_however_the_parent_dies(tmp_pat
 def test_a_process_whose_parent_died_before_the_tether_held_does_not_run(tmp_path):
     witness = tmp_path / "witness"
     argv = [sys.executable, "-I", "-S", str(tether.__file__), "1", "/usr/bin/env", "touch", str(witness)]
-    assert subprocess.run(argv, check=False, timeout=20).returncode == 0
+    assert subprocess.run(argv, check=False).returncode == 0
     assert not witness.exists()
 
 
@@ -158,7 +159,7 @@ def test_a_leftover_is_ended_and_a_process_that_took_over_its_id_is_not():
         end_leftovers([(process.pid, "an earlier boot/1"), (process.pid, None)])
         assert process.poll() is None
         end_leftovers([(process.pid, began)])
-        assert process.wait(10) == -signal.SIGTERM
+        assert process.wait() == -signal.SIGTERM
     assert not is_same_process(process.pid, began)
 
 
@@ -166,7 +167,7 @@ def test_a_leftover_is_ended_and_a_process_that_took_over_its_id_is_not():
 def test_a_zombie_counts_as_gone():
     process = subprocess.Popen([sys.executable, "-c", ""])
     until(lambda: began_of(process.pid) is None)
-    assert process.wait(10) == 0
+    assert process.wait() == 0
 
 
 def test_exit_codes_are_put_in_words():

@@ -47,7 +47,7 @@ def key_of(path: bytes) -> bytes:
 
 
 def run(coroutine):
-    asyncio.run(asyncio.wait_for(coroutine, 55))
+    asyncio.run(coroutine)
 
 
 # Lies about values ------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ def test_the_plain_script_trains_on_one_hospital_s_records(tmp_path: Path) -> No
 
 @pytest.mark.e2e
 @pytest.mark.train
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(600)
 def test_the_governed_script_takes_part_in_every_round(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     try:

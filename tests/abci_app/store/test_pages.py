@@ -27,7 +27,9 @@ values = st.integers(0, 400) | st.sampled_from((2_030, 2_040, 4_000, 4_080, 9_00
 blocks = st.lists(st.dictionaries(st.integers(0, 200), st.none() | values, max_size=40), max_size=12)
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(blocks=blocks, kept=st.integers(1, 20), notes=st.integers(0, 9_000))
 def test_whatever_is_committed_leaves_no_fault_and_no_lost_page(tmp_path_factory, blocks, kept, notes):
     folder = tmp_path_factory.mktemp("store")

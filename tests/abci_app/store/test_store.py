@@ -197,7 +197,9 @@ paths = st.binary(min_size=1, max_size=3)
 blocks = st.lists(st.dictionaries(paths, st.none() | st.binary(max_size=40), max_size=8), max_size=8)
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(blocks=blocks, start=st.integers(1, 10**6), prefix=st.binary(max_size=2))
 def test_any_sequence_of_blocks_leaves_what_a_dictionary_would(tmp_path_factory, blocks, start, prefix):
     folder = tmp_path_factory.mktemp("store")

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import time
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -52,12 +51,9 @@ def test_what_only_looks_like_an_integer_is_refused(written):
     refused("height", lambda: Answer(written, "height").integer(-9, 99))
 
 
-def test_hexadecimal_of_any_length_is_bounded_and_read_at_once():
-    """The bound is megabytes: it was once counted through, at 200 ms for every transaction sent."""
-    began = time.process_time()
-    for _ in range(20):
-        assert Answer("AbFF", "data").any_hexadecimal(4 << 20) == b"\xab\xff"
-    assert time.process_time() - began < 0.5
+def test_hexadecimal_of_any_length_is_bounded_and_no_bound_is_counted_through():
+    """The bound was once, megabytes of it, for every transaction sent. This one nobody would live to see the end of."""
+    assert Answer("AbFF", "data").any_hexadecimal(1 << 60) == b"\xab\xff"
     assert Answer("", "data").any_hexadecimal(0) == b""
     for wrong in ("AbFF00", "A", "xy", 7):
         refused("data", lambda wrong=wrong: Answer(wrong, "data").any_hexadecimal(2))

@@ -64,7 +64,7 @@ def serving(blocks: dict[str, bytes]) -> Handler:
 
 
 async def got(url: str, cid, max_bytes: int) -> bytes:
-    async with KuboStore(url, fetch_seconds=2) as store:
+    async with KuboStore(url, fetch_seconds=120) as store:
         return await store.get(cid, max_bytes)
 
 
