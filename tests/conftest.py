@@ -9,8 +9,11 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
-from tests import vectors_io
+from tests import effort, vectors_io
 from tests.vectors_io import VectorWriter
+
+# Tests run beside each other, a process for each core: torch's threads in each would only get in each other's way.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A shared machine makes any deadline a coin toss, and also the check that examples are drawn fast enough; what matters
 # is bounded by the number of examples. CI repeats the same examples, so that what lands does not depend on luck;
@@ -19,6 +22,7 @@ hypothesis.settings.register_profile(
     "fedledger",
     deadline=None,
     derandomize="CI" in os.environ,
+    max_examples=effort.examples(100),
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("fedledger")

@@ -11,6 +11,8 @@ import pytest
 from abci_app import __main__ as program
 from campaigns import damage
 
+MET = (124, 230, 178, 395)  # Seeds that met what the check is for. Where the store's layout changes, others do.
+
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory):
@@ -28,13 +30,8 @@ def test_whatever_was_damaged_the_start_and_fsck_say_so_or_nothing_has_changed(o
 def test_the_trials_would_notice_a_store_that_is_not_checked(original, tmp_path, monkeypatch):
     """What the check of the pages is for: without it LMDB crashes, or another state is read."""
     monkeypatch.setattr(damage.lmdb_store, "_pages", lambda *_: damage.lmdb_store.pages.Pages(()))
-    found = set()
-    for seed in range(400):
-        one = damage.trial(original, seed, tmp_path)
-        if not one.safe:
-            found.add(one.start.kind)
-            break
-    assert found
+    seeds = (*MET, *range(400))
+    assert any(not damage.trial(original, seed, tmp_path).safe for seed in seeds)
 
 
 def test_a_node_that_is_started_on_damaged_data_exits_with_a_message(original, tmp_path, caplog):

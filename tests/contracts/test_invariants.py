@@ -44,6 +44,7 @@ from contracts.reputation import LOWEST, SCORES, Verdict
 from contracts.rounds import CloseRound, OpenRound, Progress
 from contracts.terms import price_of
 from contracts.transition import BlockContext, Transaction
+from tests import effort
 
 ROOT = Path(__file__).parents[2]
 PRICE = price_of(MECHANISM)
@@ -279,7 +280,7 @@ def replayed(origin: Chain, steps: tuple[Step, ...]) -> tuple[bytes, dict[bytes,
 
 
 TestConsortium = Consortium.TestCase
-TestConsortium.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)
+TestConsortium.settings = settings(max_examples=effort.examples(20), stateful_step_count=25, deadline=None)
 
 
 def test_a_history_replayed_from_genesis_leads_to_the_live_root() -> None:

@@ -17,6 +17,7 @@ from contracts.models import NotYourTurn, ReportStolenKey
 from contracts.reputation import Verdict
 from contracts.rounds import CloseRound, OpenRound, Progress
 from services.rounds.round import Command, Observation, Phase, next_command, phase_of
+from tests import effort
 
 labs = st.sampled_from((LAB, STAND_BY))
 FAR_MS = 200_000  # Every deadline and turn of a round, and then some.
@@ -153,4 +154,4 @@ class Aggregators(RuleBasedStateMachine):
 
 
 TestAggregators = Aggregators.TestCase
-TestAggregators.settings = settings(max_examples=25, stateful_step_count=15)
+TestAggregators.settings = settings(max_examples=effort.examples(25), stateful_step_count=15)

@@ -19,6 +19,7 @@ from contracts.kernel import codec, limits
 from contracts.models import RaiseAlarm, ReportStolenKey
 from contracts.transition import Transaction
 from devnet import cometbft_config, cometbft_home
+from tests import effort
 
 REVOKE, VOTE = RevokeKey(HOSPITAL_A.worker.public), Vote(1, approve=True)
 ALARM = RaiseAlarm("classifier", 1, digest("evidence"), "reason")
@@ -198,7 +199,7 @@ class AgainstCometBFT(RuleBasedStateMachine):
 
 
 TestAgainstCometBFT = AgainstCometBFT.TestCase
-TestAgainstCometBFT.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
+TestAgainstCometBFT.settings = settings(max_examples=effort.examples(40), stateful_step_count=20, deadline=None)
 
 
 # ---- the relation to CometBFT's own bounds

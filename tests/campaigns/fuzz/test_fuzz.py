@@ -19,9 +19,10 @@ from client_sdk.documents.strict_json import Answer
 from client_sdk.payloads import dag_pb
 from contracts.kernel import Event, Message, codec, merkle, replay
 from contracts.registry import CONTRACTS
+from tests import effort
 
-CASES = 2_000
-MEASURED_CASES = 300
+CASES = effort.examples(2_000)
+MEASURED_CASES = effort.examples(300)
 SEED = 1
 ATHERIS_SECONDS = 3
 

@@ -21,8 +21,9 @@ from contracts import identity, transition
 from contracts.kernel import Rejected, crypto, envelope
 from contracts.kernel.types import Purpose
 from contracts.transition import Transaction
+from tests import effort
 
-ATTACKS = 5_000
+ATTACKS = effort.examples(2_000)
 SEED = 1
 
 

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from contracts.kernel.merkle import bucket_of, climb, verify
 from contracts.kernel.state_tree import PathAbsent, StaleStage, StateTree, VersionNotKept
+from tests import effort
 
 STORES = ("identity", "rounds", "models")
 
@@ -131,7 +132,7 @@ class StagedAndAdopted(RuleBasedStateMachine):
 
 
 TestStagedAndAdopted = StagedAndAdopted.TestCase
-TestStagedAndAdopted.settings = settings(max_examples=60, stateful_step_count=15, deadline=None)
+TestStagedAndAdopted.settings = settings(max_examples=effort.examples(60), stateful_step_count=15, deadline=None)
 
 
 # Single claims ----------------------------------------------------------------------------------
