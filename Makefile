@@ -9,7 +9,7 @@ PY     := .venv/bin/python
 SETUP  := $(PYTHON) -m scripts.setup
 PYTEST := $(PY) -m pytest
 
-# What `make test` sets up and runs: TRAIN=no leaves out PyTorch (4.6 GB) and the tests that need it.
+# What the tests set up and run: TRAIN=no leaves out PyTorch (4.6 GB) and the tests that need it.
 ifeq ($(TRAIN),no)
 TEST_SETUP := $(SETUP)
 UNIT_TESTS := not e2e and not train
@@ -21,7 +21,7 @@ REAL_TESTS := e2e
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo devnet test simulate reliability fuzz hostile e2e lint format types vectors docs map bench setup train-deps lock clean
+.PHONY: help demo devnet test unit simulate reliability fuzz hostile e2e lint format types vectors docs map bench setup train-deps lock clean
 
 help: ## Show this menu
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,10 +36,13 @@ devnet: ## Start four validators and leave them running; `.venv/bin/fedledger de
 	@$(SETUP)
 	@.venv/bin/fedledger devnet up $(ARGS)
 
+# The end-to-end run is made also when a unit test has failed: one failure must not hide another.
 test: ## All tests, then the short end-to-end run on real nodes (TRAIN=no: without PyTorch)
-	@$(TEST_SETUP)
-	$(PYTEST) -m "$(UNIT_TESTS)" -n $(WORKERS) $(ARGS)
-	$(PYTEST) -m "$(REAL_TESTS)"
+	@failed=; \
+	$(MAKE) --no-print-directory unit || failed=unit; \
+	$(MAKE) --no-print-directory e2e ARGS= || failed="$$failed e2e"; \
+	if [ -n "$$failed" ]; then echo "make test: FAILED in:" $$failed; exit 1; fi; \
+	echo "make test: passed, unit and e2e"
 
 simulate: ## Replicas under crashes and a Byzantine proposer: ARGS="--seeds 10000 --jobs 2 --report simulation.json"
 	@$(SETUP) --python-only
@@ -56,6 +59,10 @@ fuzz: ## Every decoder under mutated bytes: ARGS="--target all --seconds 60 --se
 hostile: ## Hostile transactions against real nodes (ARGS="--count 10000"), or ARGS="--in-process --count 1000000 --jobs 2"
 	@$(SETUP)
 	$(PY) -m campaigns.hostile $(ARGS)
+
+unit: ## Only the tests that start no real nodes
+	@$(TEST_SETUP)
+	$(PYTEST) -m "$(UNIT_TESTS)" -n $(WORKERS) $(ARGS)
 
 e2e: ## Only the end-to-end run: real CometBFT and Kubo nodes on loopback
 	@$(TEST_SETUP)

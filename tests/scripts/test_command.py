@@ -78,17 +78,41 @@ def run_with_make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return run
 
 
-@pytest.mark.parametrize("target", ["lint", "types", "train-deps", "test"])
-def test_the_run_fails_when_one_stage_fails_and_names_it(run_with_make: Run, target: str) -> None:
+@pytest.mark.parametrize(("target", "made"), [("lint", 1), ("types", 2), ("train-deps", 3), ("unit", 5), ("e2e", 5)])
+def test_the_run_fails_when_one_stage_fails_and_names_it(run_with_make: Run, target: str, made: int) -> None:
+    """The real nodes are run also when a unit test has failed; nothing else goes on after a failure."""
     ran = run_with_make(target)
     assert ran.returncode != 0
     stage = "setup" if target == "train-deps" else target
-    assert f"FAILED in stage {stage}" in ran.stdout
-    assert ran.stdout.count("making") == ["lint", "types", "train-deps", "test"].index(target) + 1
+    assert re.findall("FAILED in stage (.*)", ran.stdout) == [stage]
+    assert ran.stdout.count("making") == made
 
 
 def test_the_run_passes_when_every_stage_passes_and_shows_their_times(run_with_make: Run) -> None:
     ran = run_with_make("nothing")
     assert ran.returncode == 0
-    for stage in ("lint", "types", "setup", "test", "total"):
+    for stage in ("lint", "types", "setup", "unit", "e2e", "total"):
         assert re.search(rf"^{stage} +\d+ s$", ran.stdout, re.MULTILINE), stage
+
+
+@pytest.mark.parametrize(
+    ("failing", "last"),
+    [
+        ("", "make test: passed, unit and e2e"),
+        ("[not e2e]", "make test: FAILED in: unit"),
+        ("[e2e]", "make test: FAILED in: e2e"),
+        ("[not e2e] [e2e]", "make test: FAILED in: unit e2e"),
+    ],
+    ids=["neither", "unit", "e2e", "both"],
+)
+def test_make_test_runs_both_stages_and_its_last_line_says_which_failed(
+    tmp_path: Path, failing: str, last: str
+) -> None:
+    fake = tmp_path / "python"
+    fake.write_text(f'#!/bin/sh\necho "tested $4"\ncase "{failing}" in *"[$4]"*) exit 1 ;; esac\n')
+    fake.chmod(0o755)
+    command = ["make", "--no-print-directory", "test", f"PY={fake}", "PYTHON=true", "TRAIN=yes"]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert re.findall("^tested (.*)$", ran.stdout, re.MULTILINE) == ["not e2e", "e2e"]
+    assert ran.stdout.splitlines()[-1] == last
+    assert (ran.returncode == 0) is (not failing)
