@@ -23,7 +23,7 @@ from .faults import Disk, LmdbDisk, MemoryDisk
 from .members import stream
 from .replica import Replica
 
-CI_SEEDS = 100
+CI_SEEDS = 200
 REPLICAS = 4
 BLOCKS_MIN, BLOCKS_MAX = 18, 26
 REPLAY_EVERY = 4
