@@ -65,6 +65,12 @@ def test_files_functions_and_lines_stay_within_their_bounds() -> None:
     none(found for path, tree in TREES.items() for found in tidy.oversized(SOURCES[path], tree, path))
 
 
+def test_no_seed_is_seen_outside_the_keyring() -> None:
+    none(found for path, tree in TREES.items() for found in tidy.seeds_seen(tree, path))
+    assert planted(tidy.seeds_seen, "crypto.sign(key.seed, b'')", "cli/nouns/key.py") == ["a key's seed"]
+    assert planted(tidy.seeds_seen, "crypto.sign(self.seed, b'')", "client_sdk/secrets/keys.py") == []
+
+
 def test_nothing_has_a_name_that_says_nothing() -> None:
     none(found for path, tree in TREES.items() for found in tidy.vague(tree, path))
 

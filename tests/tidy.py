@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.structure.arrows import ARROWS, OURS
+from scripts.structure.arrows import ARROWS, OURS, SHIPPED
 from scripts.structure.shape import Shape
 from scripts.structure.sources import Module
 
@@ -187,6 +187,15 @@ def _broken_core_order(tree: ast.AST, path: str) -> Iterator[Violation]:
             yield Violation(path, line, f"the kernel imports {name}", "the kernel knows no contract")
         elif target[1] in CONTRACT_ORDER and CONTRACT_ORDER.index(target[1]) >= place:
             yield Violation(path, line, f"{parts[1]} imports {target[1]}", "lower never imports higher: pass a value")
+
+
+def seeds_seen(tree: ast.AST, path: str) -> Iterator[Violation]:
+    """Where a secret seed is touched in what ships: only where keys are kept, and where the core signs with one."""
+    if Path(path).parts[0] not in SHIPPED or path.startswith("client_sdk/secrets/"):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr == "seed":
+            yield Violation(path, node.lineno, "a key's seed", "a Signer, which has a public key and sign()")
 
 
 def crooked_imports(tree: ast.AST, path: str) -> Iterator[Violation]:

@@ -26,7 +26,7 @@ from ..light import CannotVerify, TrustExpired
 from ..reads.queries import DecidedTx, Reader
 from ..reads.refusals import PoolShareFull, events_of, refusal_of
 from ..reads.view import LedgerView
-from ..rpc import AnswerMalformed, HeightUnavailable, NodeError, NodeUnavailable, RpcClient
+from ..rpc import AnswerMalformed, HeightUnavailable, NodeError, NodeUnavailable, RpcClient, TxInCache
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -213,8 +213,10 @@ class LedgerClient:
         """
         try:
             checked = await self.rpc.broadcast_tx_sync(signed.raw)
-        except (NodeError, NodeUnavailable):
-            return ""  # "already in cache", "mempool is full", no answer: keep asking what became of it.
+        except (TxInCache, NodeUnavailable):
+            return ""  # It has it already, or there is no answer: keep asking what became of it.
+        except NodeError as error:
+            return f": {error}"  # Its pool is full, for example.
         if checked.code == 0:
             return ""
         refusal = refusal_of(checked.code, checked.data, checked.log)

@@ -155,8 +155,7 @@ class Incidents:
         await self.watcher.until(lambda: self.watcher.is_over(number))
         task = self.watcher.task
         await self.consortium.new_worker(name, "worker-2")
-        member = await self.consortium.members[name].client.get(identity.ORGANISATIONS, name)
-        assert member is not None
+        member = await self.consortium.members[name].client.ask(lambda view: identity.require_member(view, name))
         fresh = RegisterDataset("fresh-name", task.terms.data_class, member.epsilon_cap, DELTA_INVERSE)
         await self.consortium.act(name, fresh)
         await self.consortium.act(name, JoinTask(task.name, "fresh-name", task.digest))

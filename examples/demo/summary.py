@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from client_sdk.session.homes import default_home
-from contracts import contributions, identity, lineage, privacy_budget, reputation
+from contracts import contributions, identity, models, privacy_budget, reputation
+from contracts.kernel import View
 from examples.demo.consortium import DELTA_INVERSE, Consortium
 from examples.demo.view import RoundRow
 from examples.demo.watch import NANO, Watcher
@@ -70,51 +71,50 @@ class Summary:
 async def summarise(
     club: Consortium, watcher: Watcher, datasets: dict[str, str], pooled: float, *, keep: bool
 ) -> Summary:
-    """Gather the summary through the auditor's session."""
-    session = club.members["auditor"]
-    client, model = session.client, watcher.task.model
+    """Gather the summary through the auditor's session: what it says of the ledger is of one proved state."""
+    client = club.members["auditor"].client
     now = (await client.rpc.status()).height
-    current = await client.get(lineage.MODELS, model, at_least=now)
-    assert current is not None
-    versions = []
-    for number in range(current.latest + 1):
-        version = await client.get(lineage.VERSIONS, (model, number))
-        assert version is not None
-        accuracy = version.canary_correct / version.canary_total
-        versions.append(
-            VersionLine(number, version.parent, version.round, version.proposer, str(version.status), accuracy)
+    async with client.at(now) as view:
+        versions, privacy, reputations, update_bytes = await view.run(
+            lambda state: (
+                _versions(state, watcher.task.model),
+                [_privacy(state, hospital, dataset) for hospital, dataset in datasets.items()],
+                _reputations(state, club, view.time_ms),
+                _update_bytes(state, watcher, datasets),
+            )
         )
     return Summary(
         rounds=list(watcher.rows.values()),
         versions=versions,
-        privacy=[await _privacy(club, hospital, dataset) for hospital, dataset in datasets.items()],
-        reputations=await _reputations(club),
+        privacy=privacy,
+        reputations=reputations,
         timing=await _timing(club, now),
-        update_bytes=await _update_bytes(club, watcher, datasets),
+        update_bytes=update_bytes,
         pooled=pooled,
         home=str(club.home),
         commands=_commands(watcher, club, keep),
     )
 
 
-async def _privacy(club: Consortium, hospital: str, dataset: str) -> Privacy:
-    client = club.members["auditor"].client
-    registered = await client.get(identity.DATASETS, (hospital, dataset))
-    account = await client.get(privacy_budget.DATASET_ACCOUNTS, (hospital, dataset))
-    assert registered is not None
-    spent = privacy_budget.epsilon_of(account.spent, DELTA_INVERSE) if account else 0
+def _versions(view: View, model: str) -> list[VersionLine]:
+    found = []
+    for number in range(models.require_model(view, model).latest + 1):
+        one = models.require_version(view, model, number)
+        accuracy = one.canary_correct / one.canary_total
+        found.append(VersionLine(number, one.parent, one.round, one.proposer, str(one.status), accuracy))
+    return found
+
+
+def _privacy(view: View, hospital: str, dataset: str) -> Privacy:
+    registered = identity.require_dataset(view, hospital, dataset)
+    account = privacy_budget.dataset_account(view, hospital, dataset)
+    spent = privacy_budget.epsilon_of(account.spent, DELTA_INVERSE)
     return Privacy(hospital, dataset, spent / NANO, registered.epsilon_limit / NANO)
 
 
-async def _reputations(club: Consortium) -> dict[str, float]:
-    client = club.members["auditor"].client
-    time_ms = (await client.rpc.status()).time_ns // 1_000_000
-    found = {}
-    for name in club.members:
-        score = await client.get(reputation.SCORES, name)
-        if score is not None:
-            found[name] = reputation.decayed(score, time_ms).deviation / 1_000_000
-    return found
+def _reputations(view: View, club: Consortium, now: int) -> dict[str, float]:
+    scores = {name: reputation.SCORES.get(view, name) for name in club.members}
+    return {name: reputation.decayed(score, now).deviation / 1_000_000 for name, score in scores.items() if score}
 
 
 async def _timing(club: Consortium, now: int) -> Timing:
@@ -132,12 +132,11 @@ async def _timing(club: Consortium, now: int) -> Timing:
     )
 
 
-async def _update_bytes(club: Consortium, watcher: Watcher, datasets: dict[str, str]) -> int:
-    client, task = club.members["auditor"].client, watcher.task.name
+def _update_bytes(view: View, watcher: Watcher, datasets: dict[str, str]) -> int:
     for number, row in watcher.rows.items():
         for hospital in row.contributed:
-            key = (task, number, hospital, datasets[hospital])
-            commitment = await client.get(contributions.COMMITMENTS, key)
+            key = (watcher.task.name, number, hospital, datasets[hospital])
+            commitment = contributions.COMMITMENTS.get(view, key)
             if commitment is not None:
                 return commitment.size
     return 0

@@ -34,7 +34,6 @@ HOSPITALS = ("hospital-a", "hospital-b", "hospital-c")
 YOURS = HOSPITALS[0]
 # A round waits ten minutes for you to reserve; as soon as everybody has contributed it goes on.
 DEADLINES = Deadlines(reserve_ms=600_000, commit_ms=60_000, publish_ms=30_000, propose_ms=30_000)
-_LOOK_SECONDS = 0.5
 
 
 async def main() -> int:
@@ -98,12 +97,14 @@ async def _take_part(club: Consortium, home: Path, manifest: Manifest, terms: Te
 async def _until_decided(club: Consortium, terms: Terms) -> None:
     """Wait for the decision on the task's last round; say how each one ended."""
     client, number = club.members["auditor"].client, 1
-    while number <= terms.max_rounds:
-        last = await client.peek(rounds.ROUNDS, (TASK, number))
-        if last is not None and last.status in (rounds.RoundStatus.DECIDED, rounds.RoundStatus.VOID):
-            print(f"round {number} is {last.status}", flush=True)
-            number += 1
-        await asyncio.sleep(_LOOK_SECONDS)
+    async with contextlib.aclosing(client.rpc.heads.after()) as heights:
+        async for _ in heights:
+            last = await client.peek(rounds.ROUNDS, (TASK, number))
+            if last is not None and last.status in (rounds.RoundStatus.DECIDED, rounds.RoundStatus.VOID):
+                print(f"round {number} is {last.status}", flush=True)
+                number += 1
+            if number > terms.max_rounds:
+                return
 
 
 def _dataset(hospital: str) -> str:

@@ -137,6 +137,11 @@ def test_who_waits_in_vain_for_a_share_of_the_pool_is_told_so() -> None:
         send(ScriptedNode([full]))
 
 
+def test_who_waits_in_vain_for_a_full_pool_is_told_in_the_nodes_words() -> None:
+    with pytest.raises(NotDecided, match=r"by height \d+: the node answered: mempool is full"):
+        send(ScriptedNode([FULL]))
+
+
 def test_a_refusal_in_a_block_is_raised_with_its_type_and_facts() -> None:
     facts = codec.encode_plain({"round": 1, "status": "closed"})
     with pytest.raises(RoundNotOpen) as caught:
