@@ -12,14 +12,12 @@ import math
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from ..documents.strict_json import AnswerMalformed, parse
+from .answers import ApplicationInfo
 from .errors import NodeError, NodeUnavailable, RpcError
-
-if TYPE_CHECKING:
-    from .client import RpcClient
-    from .transport import Transport
+from .transport import Transport
 
 _BACK_OFF: Final = (0.2, 0.5, 1.0, 2.0, 5.0)  # As parts of ``Patience.poll``.
 # The header alone, unlike "NewBlock", stays small; both are sent once a block's results and state are stored.
@@ -45,10 +43,19 @@ class Patience:
     """Between two looks for a payload that should be there."""
 
 
+class Followed(Protocol):
+    """What is asked for new heights: an ``RpcClient``."""
+
+    transport: Transport
+
+    async def abci_info(self) -> ApplicationInfo:
+        """The application and its last committed height."""
+
+
 class Heads:
     """The heights of one ledger, by its nodes' word. One object serves one asyncio loop."""
 
-    def __init__(self, rpc: "RpcClient", patience: Patience) -> None:
+    def __init__(self, rpc: Followed, patience: Patience) -> None:
         self._rpc = rpc
         self._poll = patience.poll
         self._height = 0
@@ -131,7 +138,7 @@ class Heads:
 
 
 @asynccontextmanager
-async def _bell(transport: "Transport", poll: float) -> AsyncIterator[asyncio.Event]:
+async def _bell(transport: Transport, poll: float) -> AsyncIterator[asyncio.Event]:
     bell = asyncio.Event()
     ringer = asyncio.create_task(_ring(transport, bell, poll))
     try:
@@ -141,7 +148,7 @@ async def _bell(transport: "Transport", poll: float) -> AsyncIterator[asyncio.Ev
         await asyncio.wait([ringer])
 
 
-async def _ring(transport: "Transport", bell: asyncio.Event, poll: float) -> None:
+async def _ring(transport: Transport, bell: asyncio.Event, poll: float) -> None:
     """Ring at every message of a subscription, and subscribe again for as long as it takes."""
     failures = 0
     while True:
@@ -157,7 +164,7 @@ async def _ring(transport: "Transport", bell: asyncio.Event, poll: float) -> Non
         failures += 1
 
 
-async def _messages(transport: "Transport") -> AsyncIterator[None]:
+async def _messages(transport: Transport) -> AsyncIterator[None]:
     """One item per message of the subscription, its confirmation included. Raises NodeUnavailable, NodeError."""
     async with transport.websocket() as socket:
         await socket.send_json(_SUBSCRIBE)
