@@ -83,7 +83,7 @@ class Participant:
         Starts with the current round, so that a restart resumes it. A round whose deadline for this dataset's next
         step has passed is no work any more.
         """
-        done, height = 0, 0
+        done = 0
         async with aclosing(self.client.rpc.heads.after(await self.client.rpc.heads.newest() - 1)) as heights:
             async for height in heights:
                 if height < self.client.rpc.heads.height:
