@@ -66,7 +66,7 @@ def test_four_validators_are_followed_while_the_nodes_asked_die_one_after_the_ot
             genesis = json.loads((nodes[0].home / "config" / "genesis.json").read_text())
             async with RpcClient([node.address for node in nodes[:2]]) as rpc:
                 state = light.trust_genesis(genesis)
-                async with aclosing(rpc.new_blocks(0)) as blocks:
+                async with aclosing(rpc.heads.after(0)) as blocks:
                     async for height in blocks:
                         assert height == state.height + 1
                         signed, validators = await rpc.commit(height), await rpc.validators(height)
