@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _run(command(), PROGRAM, given, debug=debug)
     except BrokenPipeError:
         # Whoever read us has seen enough (`| head`). Nothing may be written any more, also not at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave_output()
         return 141
 
 
@@ -96,11 +96,21 @@ def _failed(error: BaseException, arguments: list[str], *, debug: bool) -> int:
         import traceback
 
         traceback.print_exception(error, file=sys.stderr)
-    if wants_json(arguments) and sys.stdout is not None:
-        write_json(sys.stdout, failure.envelope())
-    else:
-        sys.stderr.write(f"{failure.text()}\n")
+    try:
+        if wants_json(arguments) and sys.stdout is not None:
+            write_json(failure.envelope())
+            return int(failure.status)
+    except BrokenPipeError:
+        raise
+    except OSError:  # A full disk, perhaps the very failure: then for whoever reads standard error.
+        _leave_output()
+    sys.stderr.write(f"{failure.text()}\n")
     return int(failure.status)
+
+
+def _leave_output() -> None:
+    """Let nothing more be written to standard output, also not at exit: it can take nothing."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def wants_json(arguments: Sequence[str]) -> bool:

@@ -99,12 +99,32 @@ def emit(output: Format, data: Any, *blocks: Block, listed: Listing[Any] | None 
         _print((*blocks, *(listed.lines() if listed is not None else ())))
     elif output is Format.JSON:
         write_json(
-            sys.stdout,
             {"schema_version": SCHEMA_VERSION, "status": "ok", **_mark(), **_whole(listed), "data": plain(data)},
         )
     else:
         for item in data if isinstance(data, (list, tuple)) else (data,):
             _write_line(item)
+
+
+def write(text: str) -> None:
+    """Put a result on standard output, now.
+
+    Raises OSError, which names it; BrokenPipeError when nobody reads any more.
+    """
+    with _standard_output() as output:
+        output.write(text)
+
+
+@contextmanager
+def _standard_output() -> Iterator[TextIO]:
+    """Standard output, flushed at the end; what fails says that it was this."""
+    try:
+        yield sys.stdout
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "standard output") from error
 
 
 class Stream:
@@ -117,8 +137,7 @@ class Stream:
     def item(self, data: Any, text: str) -> None:
         """One more item, and how it reads."""
         if self._output is Format.TXT:
-            sys.stdout.write(f"{printable(text)}\n")
-            sys.stdout.flush()
+            write(f"{printable(text)}\n")
         elif self._output is Format.JSONL:
             _write_line(data)
         else:
@@ -180,15 +199,14 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, PurePath) else value
 
 
-def write_json(file: TextIO, document: Any) -> None:
-    """One line of JSON."""
-    file.write(json.dumps(document, ensure_ascii=False) + "\n")
-    file.flush()
+def write_json(document: Any) -> None:
+    """One line of JSON. Raises as ``write``."""
+    write(json.dumps(document, ensure_ascii=False) + "\n")
 
 
 def _write_line(item: Any) -> None:
     shown = plain(item)
-    write_json(sys.stdout, {**_mark(), **shown} if isinstance(shown, dict) else shown)
+    write_json({**_mark(), **shown} if isinstance(shown, dict) else shown)
 
 
 def _mark() -> dict[str, bool]:
@@ -205,15 +223,15 @@ def printable(text: object) -> str:
 
 
 def _print(blocks: Sequence[Block]) -> None:
-    target = console(sys.stdout)
-    with target.capture() as drawn:
-        for number, block in enumerate(blocks):
-            if number and not isinstance(block, Line):
-                target.print()
-            target.print(_drawn(block))
-    lines = drawn.get().splitlines()
-    sys.stdout.write("\n".join(lines if target.is_terminal else map(str.rstrip, lines)) + "\n")
-    sys.stdout.flush()
+    with _standard_output() as output:
+        target = console(output)
+        with target.capture() as drawn:  # Which writes, too, if only nothing.
+            for number, block in enumerate(blocks):
+                if number and not isinstance(block, Line):
+                    target.print()
+                target.print(_drawn(block))
+        lines = drawn.get().splitlines()
+        output.write("\n".join(lines if target.is_terminal else map(str.rstrip, lines)) + "\n")
 
 
 def _drawn(block: Block) -> "RenderableType":

@@ -68,7 +68,9 @@ class NoDevnet(DevnetError):
     """There is no devnet in this home."""
 
     kind = Kind.ACCESS
-    hint = "Start one with 'fedledger devnet up', or name its home with FEDLEDGER_HOME."
+    hint = (
+        "Start one with 'fedledger devnet up', or name its home: --ledger HOME, and --home HOME for 'fedledger devnet'."
+    )
 
 
 class AlreadyRunning(DevnetError):

@@ -116,15 +116,16 @@ def status(home: Path) -> DevnetStatus:
 
 
 def logs(home: Path, name: str, *, lines: int = 50, follow: bool = False) -> Iterator[str]:
-    """The last lines of a process's log, or of ``supervisor``'s; with ``follow``, then those that are added.
+    """The last lines of the log of a process, a validator's node, or ``supervisor``; with ``follow``, then new ones.
 
     Raises NoDevnet, UnknownProcess, StateUnreadable at the call, not at the first line.
     """
     layout, state = Layout(home.absolute()), _state(home)
     known = (LOG_NAME, *(record.name for record in state.processes))
-    if name not in known:
+    process = f"{name}-node" if any(name == one.name for one in state.validators) else name
+    if process not in known:
         raise UnknownProcess(name, known)
-    return _lines(layout.log(name), min(lines, _TAIL_LINES_MAX), follow)
+    return _lines(layout.log(process), min(lines, _TAIL_LINES_MAX), follow)
 
 
 def kill(home: Path, name: str, number: signal.Signals = signal.SIGKILL) -> DevnetStatus:

@@ -8,7 +8,7 @@ import typer
 from .. import access, options
 from ..access import Access
 from ..commands import noun, verb
-from ..errors import CliError
+from ..files import require_free, write_whole
 from ..output import Fields, Format, Line, Listing, Rows, emit, plain, whole
 from ..recomputing import blocks_of, closed_round, finding_blocks, proposed_version, recomputed, require_recipient
 from ..serving import gatherer_of
@@ -109,14 +109,13 @@ def fetch(
 
     A version that was refused, quarantined or rolled back is not served.
     """
-    if out.exists() and not force:
-        raise CliError("FILE_EXISTS", f"{out} is there already", "Name another file, or add --force.")
+    require_free(out, force=force)
 
     async def work(session: "Session") -> tuple[int, "Version", bytes]:
         return await _fetched(session, name, version)
 
     number, one, data = Access(ledger, who, output=output).session(None, work, "fetching the model")
-    out.write_bytes(data)
+    write_whole(out, data)
     emit(
         output,
         {"model": name, "version": number, "file": out, "bytes": len(data), "cid": one.artefact.cid},

@@ -10,6 +10,7 @@ from .. import access, options, units
 from ..access import Access
 from ..commands import noun, verb
 from ..errors import CliError
+from ..files import write_whole
 from ..output import Fields, Format, Line, Listing, Rows, emit, plain
 from ..reading import Name, listing, present
 
@@ -105,7 +106,7 @@ def _application(
 
 
 def _write_application(path: Path, action: "AdmitOrganisation", output: Format) -> None:
-    path.write_bytes(action.encode())
+    write_whole(path, action.encode())
     steps = (
         f"A member proposes it: fedledger org enrol {action.organisation} --application {path.name} --as MEMBER/human"
     )

@@ -10,6 +10,7 @@ from .. import options, units
 from ..access import Access
 from ..commands import noun, verb
 from ..errors import CliError
+from ..files import require_free, write_whole
 from ..output import Fields, Format, Line, Rows, emit, plain
 from .tx import event_rows, flat
 
@@ -62,8 +63,7 @@ def export(
 
     A transaction and a contribution are proved as accepted, once and for all; a budget and a version as they are now.
     """
-    if out.exists() and not force:
-        raise CliError("FILE_EXISTS", f"{out} is there already", "Name another file, or add --force.")
+    require_free(out, force=force)
     named, least, most = _NAMED[what]
     if not least <= len(names) <= most:
         raise CliError("USAGE", f"{what} is named by {named}, given are {len(names)}", "See the example of --help.")
@@ -71,7 +71,7 @@ def export(
     from client_sdk.receipts import encode
 
     raw = encode(receipt)
-    out.write_bytes(raw)
+    write_whole(out, raw)
     emit(
         output,
         {"file": out, "bytes": len(raw), "kind": what, "ledger": receipt.issuer, "subject": receipt.subject,

@@ -88,6 +88,11 @@ class LedgerClient:
         self.chain_id = chain_id
         self._signer = signer
 
+    @property
+    def signing_key(self) -> bytes | None:
+        """The public key that this client signs with; None when it only reads."""
+        return None if self._signer is None else self._signer.public
+
     async def submit(self, message: Message) -> AcceptedTx:
         """Sign a message, send it and wait for its proved result, which takes one block more than to be included.
 

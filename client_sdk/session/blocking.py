@@ -204,7 +204,7 @@ class Ledger:
 
 
 def connect(
-    target: str = ":devnet:", *, key: str, passphrase_file: Path | None = None, trust_node: bool = False
+    target: str = ":devnet:", *, key: str, passphrase_file: Path | str | None = None, trust_node: bool = False
 ) -> Ledger:
     """Open the ledger as ``organisation/key``, for example ``hospital-a/worker``.
 
@@ -213,7 +213,8 @@ def connect(
     passphrase.PassphraseError, ProfileInvalid, rpc.NodeUnavailable.
     """
     organisation, name = keys.split_reference(key)
-    return Ledger(target, name, passphrase_file, organisation, trust_node=trust_node)
+    file = None if passphrase_file is None else Path(passphrase_file)
+    return Ledger(target, name, file, organisation, trust_node=trust_node)
 
 
 async def _next(source: AsyncIterator[T]) -> T | None:

@@ -131,6 +131,8 @@ class Participant:
         entry = self.journal.find(self.task.name, number, self.dataset)
         if entry is None:
             entry = await self._trained(number, current, trainer, tamper)
+        elif parse(entry.envelope).key != self.client.signing_key:
+            entry = await self._signed_again(entry)  # Its key was replaced, after a theft perhaps. The payload stays.
         with suppress(AlreadyCommitted):
             while True:
                 try:

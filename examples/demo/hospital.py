@@ -10,6 +10,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 import safetensors.numpy
 
 import fedledger as fl
+from client_sdk.training.journal import Journal
 from client_sdk.training.participant import Tamper
 from contracts.privacy_budget import BudgetExceeded
 from learning import fixed
@@ -31,6 +33,8 @@ def main() -> int:
     options = _parser().parse_args()
     records = safetensors.numpy.load_file(options.records)
     with fl.connect(options.home, key=f"{options.organisation}/{options.key}") as ledger:
+        if options.apart:
+            ledger.session = replace(ledger.session, journal=Journal(options.apart))
         task = ledger.task(options.task)
         model, loss = _model(task.inputs.widths)
         trainer = fl.Trainer(model, loss, (records["inputs"], records["targets"]), inputs=task.inputs)
@@ -111,6 +115,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--task", required=True)
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--records", type=Path, required=True, help="this hospital's records, a safetensors file")
+    parser.add_argument(
+        "--apart", type=Path, help="a journal of its own, as on another machine than the other process's"
+    )
     parser.add_argument("--drop", type=_rounds, default=frozenset(), help="rounds to leave after reserving: 2,5")
     parser.add_argument("--boost", type=_rounds, default=frozenset(), help="rounds to attack crudely in: 3,4")
     parser.add_argument("--backdoor", type=_rounds, default=frozenset(), help="rounds to plant a backdoor in: 8")

@@ -100,12 +100,16 @@ def test_the_extras_that_are_named_exist():
     assert set(environment._EXTRAS.values()) <= extras.keys()
 
 
+@pytest.mark.parametrize("command", ["explain 401", "explain 401 --format json", "explain 401 --format jsonl"])
 @pytest.mark.parametrize(
     ("redirect", "said"),
-    [(">&-", "standard output: Bad file descriptor"), (">/dev/full", "No space left on device")],
+    [
+        (">&-", "standard output: Bad file descriptor"),
+        (">/dev/full", "standard output: No space left on device"),
+    ],
 )
-def test_an_output_that_takes_nothing_is_a_failure_and_no_bug(redirect, said):
-    line = f'"{sys.executable}" -m cli explain 401 {redirect}'
+def test_an_output_that_takes_nothing_is_a_failure_and_no_bug(command, redirect, said):
+    line = f'"{sys.executable}" -m cli {command} {redirect}'
     ran = subprocess.run(["/bin/sh", "-c", line], cwd=ROOT, capture_output=True, text=True, check=False)
     assert ran.returncode == Exit.NO_ACCESS
     assert said in ran.stderr

@@ -172,6 +172,7 @@ def test_a_detached_network_is_steered_from_outside_and_survives_its_starter(tmp
         assert lifecycle.restart(home, "validator-1").validators[0].health is not None
         assert any("Started node" in line for line in lifecycle.logs(home, "validator-1-node", lines=200))
         assert len(list(lifecycle.logs(home, "validator-1-node", lines=2))) == 2
+        assert any("Started node" in line for line in lifecycle.logs(home, "validator-1", lines=200))
         with pytest.raises(UnknownProcess):
             lifecycle.logs(home, "../../passphrase")
     finally:

@@ -20,8 +20,9 @@ from client_sdk.training.journal import Journal, JournalDamaged
 from client_sdk.training.participant import Participant, PayloadLost
 from contracts import contributions, privacy_budget, rounds
 from contracts.contributions import COMMITMENTS, NotPrivate
-from contracts.identity import KeyIsRevoked, RevokeKey
+from contracts.identity import AddKey, KeyIsRevoked, RevokeKey
 from contracts.kernel import crypto
+from contracts.kernel.types import Purpose
 from contracts.privacy_budget import NOTHING, Account, BudgetExceeded
 from contracts.rounds import DeadlinePassed, NotSelected, Progress, RoundStatus, UnknownRound
 from contracts.terms import price_of
@@ -270,6 +271,27 @@ def test_a_journalled_commitment_that_expired_unseen_is_signed_anew_over_the_sam
     assert made.cid == str(payload_cid(entry.payload))
     assert trainer.trained == 1
     assert spent(world) == price_of(consortium.MECHANISM)
+
+
+def test_a_payload_journalled_under_a_key_that_was_replaced_is_committed_with_the_new_key(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer, second = world.trainer(HOSPITAL_A), HOSPITAL_A.key(Purpose.WORKLOAD, 1)
+    with monkeypatch.context() as patch:
+        victim = world.participant(HOSPITAL_A)
+        after("journal", "keep")(victim, patch)
+        with pytest.raises(Killed):
+            asyncio.run(victim.contribute(1, trainer))
+    entry = world.participant(HOSPITAL_A).journal.find(TASK, 1, DATASET)
+    assert entry is not None
+    world.chain.submit(HOSPITAL_A, AddKey(second.enrolment()))
+    world.chain.submit(HOSPITAL_A, RevokeKey(HOSPITAL_A.worker.public))
+    heir = world.participant(HOSPITAL_A)
+    heir.client = world.node.client(second)
+    made = asyncio.run(heir.contribute(1, trainer))
+    assert made.cid == str(payload_cid(entry.payload))
+    assert COMMITMENTS.at(world.chain.view, KEY).signer == second.public
+    assert trainer.trained == 1
 
 
 def test_a_committed_payload_that_is_not_in_the_journal_is_reported_as_lost(
