@@ -29,7 +29,7 @@ class TrustingReader:
         while True:
             seen = self._rpc.heads.height
             height = (await self._rpc.abci_info()).height
-            if height >= at_least:
+            if height >= max(at_least, 1):  # To ask at height 0 would be to ask for the newest, whichever that is.
                 return Point(height, (await self._rpc.status()).time_ns // 1_000_000)
             if not await self._rpc.heads.beyond(seen, until):
                 raise self._too_late("the newest state", at_least)

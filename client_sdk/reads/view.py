@@ -35,6 +35,7 @@ class LedgerView:
         self._point = point
         self._entries: dict[bytes, Entry] = {}
         self._answered = False
+        self._one_at_a_time = asyncio.Lock()  # One run may move the height under what another one is fetching.
 
     @property
     def height(self) -> int:
@@ -52,23 +53,27 @@ class LedgerView:
         return self._entries
 
     async def run(self, rule: Callable[[View], T]) -> T:
-        """What a function of the ledger answers on this state. It must be pure: it runs more than once.
+        """What a function of the ledger answers on this state: pure, for it runs more than once, and no generator.
 
         Raises what the rule raises, CannotVerify when it asks for too much, or for more when the height is gone, and
         what the reader raises.
         """
-        for _ in range(RUNS):
-            known = _Known(self._entries)
-            try:
-                answer = rule(known)
-            except Exception:
-                if not known.missing:  # Else it judged what was not there yet.
-                    raise
-            else:
-                if not known.missing:
-                    self._answered = True
-                    return answer
-            await self._fetch(known.missing)
+        async with self._one_at_a_time:
+            for _ in range(RUNS):
+                known = _Known(self._entries)
+                try:
+                    answer = rule(known)
+                except Exception:
+                    if not known.missing:  # Else it judged what was not there yet.
+                        self._answered = True  # A refusal is an answer too.
+                        raise
+                else:
+                    if not known.missing:
+                        self._answered = True
+                        return answer
+                finally:
+                    known.ended = True
+                await self._fetch(known.missing)
         raise CannotVerify(f"the state after block {self.height}", f"a rule asked for more paths {RUNS} times")
 
     async def get(self, state: Map[R], key: Key = ()) -> R | None:
@@ -101,13 +106,18 @@ class _Known:
     def __init__(self, entries: Mapping[bytes, Entry]) -> None:
         self._entries = entries
         self.missing: dict[bytes, None] = {}
+        self.ended = False
 
     def get(self, path: bytes) -> bytes | None:
         entry = self._entries.get(path)
-        if entry is None:
-            self.missing[path] = None
-            return None
-        return entry.body
+        if entry is not None:
+            return entry.body
+        if self.ended:
+            raise RuntimeError(f"{path!r} was asked for after the rule had answered: a rule reads before it returns")
+        if len(self._entries) + len(self.missing) > PATHS:
+            raise RuntimeError("too many paths")  # Ends a rule that goes on and on; ``_fetch`` says it to the caller.
+        self.missing[path] = None
+        return None
 
 
 async def _each(paths: list[bytes], read: Callable[[bytes], Awaitable[Entry]]) -> list[Entry]:

@@ -10,6 +10,7 @@ from campaigns.harness.consortium import DATASET, HOSPITAL_A, TASK
 from client_sdk.light import CannotVerify, VerificationFailed
 from client_sdk.reads.budgets import outlook
 from client_sdk.reads.queries import Entry, NotKept
+from client_sdk.reads.trusting import TrustingReader
 from client_sdk.reads.view import PATHS, RUNS, LedgerView
 from client_sdk.rpc import NodeUnavailable
 from contracts import contributions, identity, privacy_budget, rounds
@@ -17,7 +18,7 @@ from contracts.identity import UnknownDataset, UnknownOrganisation
 from contracts.kernel import Context
 from contracts.privacy_budget import BudgetExceeded
 from contracts.rounds import UnknownTask
-from tests.client_sdk.small_ledger import MISSING, NEW, OLD, OTHER, PATH, reading, run
+from tests.client_sdk.small_ledger import AT_ONCE, MISSING, NEW, OLD, OTHER, PATH, reading, run
 from tests.local_ledger import LocalNode, LocalReader
 
 
@@ -193,3 +194,95 @@ def test_a_chain_that_outruns_every_read_is_said():
 
     with pytest.raises(CannotVerify, match="faster than 1 paths"):
         viewed(node, lambda view: view.get(PATH), Outrun(node))
+
+
+# Attacks -----------------------------------------------------------------------------------------
+
+
+def test_two_runs_on_one_view_never_mix_two_heights():
+    """One run finds the height gone and moves while the other one waits for a path of the height before."""
+    node = LocalNode(consortium.joined())
+    held, moved = asyncio.Event(), asyncio.Event()
+
+    class Alternating(LocalReader):
+        async def read(self, path: bytes, *, at_least: int = 0, at: int = 0) -> Entry:
+            if at == first:
+                if path == b"identity/slow":
+                    held.set()
+                    await asyncio.wait([asyncio.ensure_future(moved.wait())], timeout=0.2)
+                else:
+                    await held.wait()
+                    node.let_pass(1)
+                    raise NotKept(3, "gone")
+            elif path == b"identity/quick":
+                moved.set()
+            return Entry(path, b"%d" % at, at)
+
+    first = node.chain.height
+
+    async def both():
+        reader = Alternating(node)
+        view = LedgerView(reader, await reader.newest())
+        slow = asyncio.create_task(view.run(lambda state: (state.get(b"identity/slow"), state.get(b"identity/more"))))
+        quick = asyncio.create_task(view.run(lambda state: state.get(b"identity/quick")))
+        answers = (await slow, await quick)
+        return answers, {entry.height for entry in view.entries.values()}
+
+    (slow, quick), heights = asyncio.run(both())
+    assert {*slow, quick} == {b"%d" % (first + 1)}
+    assert heights == {first + 1}
+
+
+def test_an_answer_that_would_read_later_is_not_believed():
+    node = LocalNode(consortium.joined())
+    path = identity.ORGANISATIONS.path(HOSPITAL_A.name)
+    lazy = viewed(node, lambda view: (view.get(each) for each in (path,)))
+    with pytest.raises(RuntimeError, match="before it returns"):
+        list(lazy)
+
+    async def awaited(view):
+        return view.get(path)
+
+    with pytest.raises(RuntimeError, match="before it returns"):
+        asyncio.run(viewed(node, awaited))
+
+
+def test_a_refusal_is_an_answer_after_which_the_height_stays():
+    node = LocalNode(consortium.joined())
+
+    async def scenario():
+        reader = LocalReader(node)
+        view = LedgerView(reader, await reader.newest())
+        height = view.height
+        with pytest.raises(UnknownTask):
+            await view.run(lambda state: rounds.require_task(state, "no-such-task"))
+        node.let_pass(1)
+        with pytest.raises(CannotVerify, match="ask for everything at once"):
+            await view.run(lambda state: identity.require_member(state, HOSPITAL_A.name))
+        assert view.height == height
+
+    asyncio.run(scenario())
+
+
+def test_a_rule_that_would_ask_without_end_is_ended_within_one_run():
+    node = LocalNode(consortium.joined())
+    asked = []
+
+    def endless(view):
+        while view.get(b"identity/keys/%d" % len(asked)) is None:
+            asked.append(None)
+
+    with pytest.raises(CannotVerify, match=str(PATHS)):
+        viewed(node, endless)
+    assert len(asked) == PATHS + 1
+
+
+def test_a_node_without_a_block_is_not_read_at_whichever_height_is_the_newest():
+    async def scenario():
+        async with reading(patience=AT_ONCE) as (node, proving):
+            node.newest = 0
+            trusting = TrustingReader(proving._rpc, proving.headers.root)
+            with pytest.raises(CannotVerify):
+                await trusting.newest()
+
+    run(scenario())
