@@ -117,6 +117,14 @@ class LocalHeads:
             done += 1
             yield done
 
+    async def latest(self) -> AsyncIterator[int]:
+        told = -1
+        while True:
+            while told == self.height:  # noqa: ASYNC110 - as above.
+                await asyncio.sleep(self.node.patience.poll)
+            told = self.height
+            yield told
+
     async def newest(self) -> int:
         return self.height
 

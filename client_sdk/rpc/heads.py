@@ -9,7 +9,7 @@ whether one coroutine waits or twenty. Following begins with the first who waits
 import asyncio
 import logging
 import math
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -64,7 +64,7 @@ class Heads:
 
     @property
     def height(self) -> int:
-        """The newest height that was told; 0 as long as nobody has waited."""
+        """The height that was told last; 0 as long as nobody has waited. A lower one heals what a node made up."""
         return self._height
 
     async def after(self, height: int | None = None) -> AsyncGenerator[int, None]:
@@ -79,6 +79,23 @@ class Heads:
                 await self.beyond(done, math.inf)
             done += 1
             yield done
+
+    async def latest(self) -> AsyncGenerator[int, None]:
+        """The newest height, and again whenever another is told; what lies between is left out. Never ends.
+
+        For who looks at the newest state only: a height that a node makes up costs one look, and not one for every
+        height up to it. Stop as ``after``.
+        """
+        told = 0
+
+        def is_another() -> bool:
+            return self._height != told
+
+        while True:
+            while not is_another():
+                await self._until(is_another, self._poll)
+            told = self._height
+            yield told
 
     async def newest(self) -> int:
         """The newest height, waited for until a node has told one."""
@@ -96,9 +113,7 @@ class Heads:
         left = until - asyncio.get_running_loop().time()
         if left <= 0:
             return False
-        with suppress(TimeoutError):
-            async with asyncio.timeout(min(left, self._poll)), self._moved:
-                await self._moved.wait_for(lambda: self._height > height)
+        await self._until(lambda: self._height > height, min(left, self._poll))
         return True
 
     async def close(self) -> None:
@@ -107,6 +122,12 @@ class Heads:
             following, self._following = self._following, None
             following.cancel()
             await asyncio.wait([following])
+
+    async def _until(self, is_so: Callable[[], bool], seconds: float) -> None:
+        self._follow()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds), self._moved:
+                await self._moved.wait_for(is_so)
 
     def _follow(self) -> None:
         if self._following is None:
@@ -128,7 +149,7 @@ class Heads:
                     failures += 1
                     continue
                 failures = 0
-                if newest > self._height:
+                if newest != self._height:
                     async with self._moved:
                         self._height = newest
                         self._moved.notify_all()

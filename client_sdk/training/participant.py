@@ -84,10 +84,8 @@ class Participant:
         step has passed is no work any more.
         """
         done = 0
-        async with aclosing(self.client.rpc.heads.after(await self.client.rpc.heads.newest() - 1)) as heights:
-            async for height in heights:
-                if height < self.client.rpc.heads.height:
-                    continue  # Only the newest state can be looked at.
+        async with aclosing(self.client.rpc.heads.latest()) as heights:
+            async for _ in heights:
                 task = await self.client.peek(rounds.TASKS, self.task.name)
                 number = task.rounds if task else 0
                 current = await self._peek(number) if number > done else None

@@ -97,7 +97,7 @@ async def _take_part(club: Consortium, home: Path, manifest: Manifest, terms: Te
 async def _until_decided(club: Consortium, terms: Terms) -> None:
     """Wait for the decision on the task's last round; say how each one ended."""
     client, number = club.members["auditor"].client, 1
-    async with contextlib.aclosing(client.rpc.heads.after()) as heights:
+    async with contextlib.aclosing(client.rpc.heads.latest()) as heights:
         async for _ in heights:
             last = await client.peek(rounds.ROUNDS, (TASK, number))
             if last is not None and last.status in (rounds.RoundStatus.DECIDED, rounds.RoundStatus.VOID):

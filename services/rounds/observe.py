@@ -41,13 +41,11 @@ async def on_blocks(client: LedgerClient, task: TaskView, organisation: str) -> 
     Goes on when nodes do not answer for a while. Raises at the start only: UnknownTask, rpc.NodeUnavailable.
     """
     yield await observe(client, task, organisation)
-    async with aclosing(client.rpc.heads.after()) as heights:
-        async for newest in heights:
-            if newest < client.rpc.heads.height:
-                continue
+    async with aclosing(client.rpc.heads.latest()) as heights:
+        async for _ in heights:
             try:
                 seen = await observe(client, task, organisation)
-            except PASSING as error:
+            except (*PASSING, rounds.UnknownTask) as error:  # There was a task: a node that is behind knows none.
                 _log.warning("cannot look at the ledger, trying again: %s", error)
                 continue
             yield seen

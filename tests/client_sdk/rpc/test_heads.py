@@ -141,3 +141,19 @@ def test_a_bug_in_following_is_heard_by_who_waits():
             rpc.heads._following = None  # It was heard; closing is not about it.
 
     run(scenario())
+
+
+def test_a_height_far_ahead_that_a_node_makes_up_costs_one_look_and_is_forgotten():
+    async def scenario():
+        async with ChainNode(CHAIN) as node, following(node) as rpc, aclosing(rpc.heads.latest()) as heights:
+            node.newest = 2**62
+            assert await anext(heights) == 2**62
+            following_on = asyncio.create_task(anext(heights))
+            node.newest = 4
+            assert await following_on == 4
+            assert rpc.heads.height == 4
+            following_on = asyncio.create_task(anext(heights))
+            node.newest = 7
+            assert await following_on == 7
+
+    run(scenario())
