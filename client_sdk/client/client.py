@@ -31,6 +31,7 @@ from ..rpc import AnswerMalformed, HeightUnavailable, NodeError, NodeUnavailable
 R = TypeVar("R")
 T = TypeVar("T")
 VALIDITY_BLOCKS = 100  # How long a transaction is worth sending again: 30 s under load, some minutes when idle.
+SCANNED_MAX = 100_000  # Entries of a scan: a node can invent them for ever.
 _SCAN_PAGE = 200
 
 
@@ -138,6 +139,8 @@ class LedgerClient:
                 height = (await self.rpc.status()).height
                 known = await self.rpc.tx(digest)
                 decided = None if known is None else await self.reader.transaction(digest)
+                if height > signed.valid_until:  # The look-up may have been another node's, which is behind.
+                    height = min(height, (await self.rpc.status()).height)
             except TrustExpired:
                 raise
             except (NodeUnavailable, HeightUnavailable, CannotVerify):
@@ -147,7 +150,8 @@ class LedgerClient:
                 give_up_at = loop.time() + patience.outage
                 if decided is not None and decided.result.code != Expired.code:
                     return _accepted(digest, decided)
-                if height > signed.valid_until:
+                unseen = known is None or decided is not None  # Known and not shown is not unseen.
+                if unseen and height > signed.valid_until:
                     raise NotDecided(
                         f"transaction {digest.hex()} was not included by height {signed.valid_until}{told}"
                     )
@@ -172,14 +176,21 @@ class LedgerClient:
         return None if entry.body is None else state.read(entry.body)
 
     async def peek(self, state: Map[R], key: Key = ()) -> R | None:
-        """The newest record at a key by one node's word: for watching, never for deciding."""
+        """The newest record at a key by one node's word: for watching, never for deciding.
+
+        Raises AnswerMalformed for bytes that are no such record.
+        """
         raw = await self.reader.unverified(state.path(key))
-        return None if raw is None else state.read(raw)
+        try:
+            return None if raw is None else state.read(raw)
+        except InvariantBroken as error:  # Not the ledger's: nothing was proved.
+            raise AnswerMalformed("abci_query.value", str(error)) from error
 
     async def scan(self, state: Map[R], prefix: str = "") -> list[tuple[tuple[str, ...], R]]:
         """The entries of a map under a prefix of its keys, in order, by one node's word: it can leave out or invent.
 
-        Keys are text, as in paths: hexadecimal, padded numbers; ``get`` and rules take them so.
+        Keys are text, as in paths: hexadecimal, padded numbers; ``get`` and rules take them so. Raises AnswerMalformed
+        for what is no entry of the map, and for more than SCANNED_MAX of them.
         """
         start = f"{state.prefix}/{prefix}".encode("ascii")
         found: list[tuple[tuple[str, ...], R]] = []
@@ -189,9 +200,11 @@ class LedgerClient:
             if not page:
                 return found
             try:
-                found += [(state.key_of(path), state.read(body)) for path, body in page]
+                found += [(_key_of(state, path), state.read(body)) for path, body in page]
             except InvariantBroken as error:
                 raise AnswerMalformed("scan", str(error)) from error
+            if len(found) > SCANNED_MAX:
+                raise AnswerMalformed("scan", f"it goes on after {SCANNED_MAX} entries")
             after = page[-1][0]
 
     async def events(self, after: int) -> AsyncIterator[tuple[int, tuple[Event, ...]]]:
@@ -238,3 +251,11 @@ def _accepted(digest: bytes, decided: DecidedTx) -> AcceptedTx:
     if decided.result.code != 0:
         raise refusal_of(decided.result.code, decided.result.data)
     return AcceptedTx(digest, decided.height, events_of(decided.result.data))
+
+
+def _key_of(state: Map[R], path: bytes) -> tuple[str, ...]:
+    """The key of an entry as a node names it, which may be a key of no map."""
+    key = state.key_of(path) if path.isascii() else ()
+    if len(key) != len(state.key_names):
+        raise AnswerMalformed("scan", f"{path[:255]!r} is no entry of {state.prefix}")
+    return key

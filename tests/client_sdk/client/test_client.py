@@ -16,7 +16,16 @@ from client_sdk.client.client import VALIDITY_BLOCKS
 from client_sdk.light import CannotVerify, TrustExpired, TxResult, VerificationFailed
 from client_sdk.reads.queries import DecidedTx
 from client_sdk.reads.refusals import PoolShareFull
-from client_sdk.rpc import Checked, FoundTx, HeightUnavailable, NodeError, NodeUnavailable, Patience, TxInCache
+from client_sdk.rpc import (
+    AnswerMalformed,
+    Checked,
+    FoundTx,
+    HeightUnavailable,
+    NodeError,
+    NodeUnavailable,
+    Patience,
+    TxInCache,
+)
 from contracts import identity, privacy_budget, rounds, transition
 from contracts.contributions import Reserved
 from contracts.identity import KeyIsRevoked
@@ -24,7 +33,7 @@ from contracts.kernel import Message, codec, crypto, envelope, limits
 from contracts.privacy_budget import BudgetExceeded
 from contracts.rounds import RoundNotOpen, RoundOpened
 from contracts.transition import Expired, Replayed
-from tests.local_ledger import NO_PATIENCE, LocalNode
+from tests.local_ledger import NO_PATIENCE, LocalNode, LocalReader
 
 ACCEPTED = Checked(0, b"", "", b"")
 EVENT = RoundOpened(TASK, 1, 0, 4, 10, 20)
@@ -267,6 +276,24 @@ def test_a_block_that_holds_expired_bytes_did_not_decide_them() -> None:
         send(ScriptedNode([ACCEPTED], included_at=31, result=(Expired.code, codec.encode_plain({}))), valid_until=30)
 
 
+def test_a_look_up_at_a_node_that_lags_behind_does_not_make_a_transaction_undecided() -> None:
+    """The first node says its height and dies; the next one has not come to the block that decides."""
+
+    @dataclass
+    class FailingOver(ScriptedNode):
+        told: list[int] = field(default_factory=lambda: [40])
+
+        async def status(self) -> Any:
+            return SimpleNamespace(height=self.told.pop() if self.told else self.height)
+
+    assert send(FailingOver([ACCEPTED], included_at=30), valid_until=30).height == 30
+
+
+def test_a_transaction_that_a_node_knows_and_another_cannot_show_is_not_undecided() -> None:
+    node = ScriptedNode([ACCEPTED], included_at=31, proofs=[None, None], height=32)
+    assert send(node, valid_until=30).height == 31
+
+
 # Signing ----------------------------------------------------------------------------------------
 
 
@@ -374,3 +401,46 @@ def test_events_come_with_every_height_and_only_from_accepted_transactions() -> 
 
     _, found = on_ledger(follow)
     assert found == [(1, ("BudgetHeld", "Reserved")), (2, ()), (3, ()), (4, ("BudgetSpent", "Committed"))]
+
+
+# A node that lies without proof ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path",
+    [b"identity/organisations/\xc3\xa4", b"identity/organisations/lab/more", b"identity/organisations/" + b"/" * 9],
+    ids=["not ASCII", "one part too many", "nothing but slashes"],
+)
+def test_an_invented_key_is_the_nodes_fault_and_no_bug_of_ours(path: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = LocalNode(consortium.joined())
+    body = node.chain.view.get(identity.ORGANISATIONS.path("lab"))
+
+    async def inventing(_self: LocalReader, _prefix: bytes, after: bytes | None, _limit: int) -> Any:
+        return [] if after else [(path, body)]
+
+    monkeypatch.setattr(LocalReader, "scan", inventing)
+    with pytest.raises(AnswerMalformed, match="no entry of identity/organisations"):
+        asyncio.run(node.client().scan(identity.ORGANISATIONS))
+
+
+def test_a_scan_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = LocalNode(consortium.joined())
+    body = node.chain.view.get(identity.ORGANISATIONS.path("lab"))
+    monkeypatch.setattr(client_module, "SCANNED_MAX", 50)
+
+    async def endless(_self: LocalReader, prefix: bytes, after: bytes | None, _limit: int) -> Any:
+        start = int(after.rpartition(b"/")[2]) + 1 if after else 0
+        return [(b"%s%09d" % (prefix, number), body) for number in range(start, start + 20)]
+
+    monkeypatch.setattr(LocalReader, "scan", endless)
+    with pytest.raises(AnswerMalformed, match="after 50 entries"):
+        asyncio.run(node.client().scan(identity.ORGANISATIONS))
+
+
+def test_a_peek_at_bytes_that_are_no_record_is_the_nodes_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def junk(_self: LocalReader, _path: bytes) -> bytes:
+        return b"\xff"
+
+    monkeypatch.setattr(LocalReader, "unverified", junk)
+    with pytest.raises(AnswerMalformed, match="does not decode"):
+        asyncio.run(LocalNode(consortium.joined()).client().peek(rounds.TASKS, TASK))
