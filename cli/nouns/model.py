@@ -205,7 +205,7 @@ def vote(
 
     async def work(session: "Session") -> tuple["Version", "Finding", "AcceptedTx"]:
         proposed, task = await session.client.ask(lambda view: proposed_version(view, name, version))
-        mine = await (await gatherer_of(session, task)).verify(proposed.round)
+        mine = await (await gatherer_of(session, task)).verify(version)
         if mine.made is not None:
             await session.store.put(mine.made.model)  # A version has as many sources as it has verifiers.
         return proposed, mine, await access.submit(session.client, VoteVersion(name, version, mine.digest))

@@ -17,12 +17,12 @@ from client_sdk.payloads.store import PayloadStore
 from client_sdk.training import artefacts
 from client_sdk.training.artefacts import CanarySet
 from client_sdk.training.task import TaskView, load_canary, load_version
-from contracts import contributions, identity, lineage, rounds
+from contracts import contributions, identity, lineage, models, rounds
 from contracts.contributions import Commitment
 from contracts.identity import Key
 from contracts.kernel import View, crypto
 from contracts.reputation import Verdict
-from contracts.rounds import Progress, Round
+from contracts.rounds import Progress, Round, RoundStatus
 
 from . import recompute
 from .recompute import Base, Fetched, Finding, NothingToPropose, Recomputed, SeatKey
@@ -40,14 +40,14 @@ class Gatherer:
     identities: tuple[str, ...]  # This organisation's age identities.
     _canary: CanarySet | None = field(default=None, init=False)
 
-    async def recompute(self, number: int) -> Recomputed:
+    async def recompute(self, number: int, *, at_least: int = 0) -> Recomputed:
         """The candidate that follows from a closed round.
 
         The round is read with its proof, no older than now: its seats and weights decide the aggregate, and a node
         that could choose them could make verifiers confirm another one. Raises NothingToPropose, the
-        ledger's UnknownRound; StoreUnavailable and what ``load_version`` and proved reads raise.
+        ledger's UnknownRound and RoundNotClosed; StoreUnavailable and what ``load_version`` and proved reads raise.
         """
-        now = (await self.client.rpc.status()).height
+        now = max(at_least, (await self.client.rpc.status()).height)
         current, published = await self.client.ask(lambda view: self._published(view, number), at_least=now)
         got = await asyncio.gather(*(self._fetch(number, *each) for each in published.values()))
         keys: list[SeatKey] = list(published)
@@ -59,10 +59,19 @@ class Gatherer:
             recompute.candidate, self.task.terms, number, current, fetched, base, self.task.inputs, canary
         )
 
-    async def verify(self, number: int) -> Finding:
-        """What to vote with on a version proposed for a round. Raises what ``recompute`` does, but NothingToPropose."""
+    async def verify(self, version: int) -> Finding:
+        """What to vote with on a proposed version.
+
+        Its round is proved, and read no older than the proposal: a node that said another, or held back a state in
+        which seats were missing, could make this vote contradict an honest proposer. Raises UnknownVersion, and what
+        ``recompute`` does but NothingToPropose.
+        """
+        now = (await self.client.rpc.status()).height
+        proposed = await self.client.ask(
+            lambda view: models.require_version(view, self.task.model, version), at_least=now
+        )
         try:
-            made = await self.recompute(number)
+            made = await self.recompute(proposed.round, at_least=proposed.proposed_at)
         except NothingToPropose as error:
             return Finding(lineage.NO_CANDIDATE, None, str(error))
         return Finding(lineage.candidate_digest(made.candidate), made)
@@ -76,6 +85,8 @@ class Gatherer:
     def _published(self, view: View, number: int) -> tuple[Round, dict[SeatKey, tuple[Commitment | None, Key | None]]]:
         """A round, and what each seat that says it has published committed to and signed with: all of one state."""
         current = rounds.require_round(view, self.task.name, number)
+        if current.status is RoundStatus.OPEN:  # A state from before it was closed: not every seat is known.
+            raise models.RoundNotClosed(round=number, status=current.status)
         found: dict[SeatKey, tuple[Commitment | None, Key | None]] = {}
         for seat in current.seats:
             if seat.progress is Progress.PUBLISHED:

@@ -62,7 +62,7 @@ class Verifier:
         proposed = seen.versions[number]
         if seen.last is None:
             return
-        found = await self._gatherer.verify(seen.task.rounds)
+        found = await self._gatherer.verify(number)
         if found.made is not None:
             await self._gatherer.store.put(found.made.model)  # A version has as many sources as it has verifiers.
         await self._client.submit(VoteVersion(self._task.model, number, found.digest))

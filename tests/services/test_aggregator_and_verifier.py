@@ -16,7 +16,7 @@ from client_sdk.client import LedgerClient, NotDecided
 from client_sdk.payloads.block_folder import BlockFolder
 from client_sdk.payloads.cid import Cid
 from client_sdk.payloads.errors import StoreUnavailable
-from client_sdk.rpc import NodeUnavailable
+from client_sdk.rpc import AnswerMalformed, NodeUnavailable
 from contracts import contributions, lineage, rounds
 from contracts.lineage import Candidate, VersionStatus
 from contracts.models import ProposeVersion, RaiseAlarm
@@ -25,7 +25,7 @@ from contracts.rounds import CloseRound, NotYourTask, Progress
 from learning.feed_forward import FeedForward
 from services.aggregator.aggregator import Aggregator
 from services.rounds.gather import Gatherer
-from services.rounds.observe import observe
+from services.rounds.observe import observe, on_blocks
 from services.rounds.recompute import NothingToPropose
 from services.verifier.verifier import Verifier
 from tests import local_task
@@ -357,6 +357,35 @@ def test_a_node_that_falls_silent_between_two_blocks_is_waited_for(world: World)
 
     stage.run([program, silence(), *stage.verifiers(), *stage.hospitals()], until=stage.is_decided(1))
     assert faulty.raised == 1
+
+
+@pytest.mark.parametrize(
+    "lie", [None, AnswerMalformed("abci_query.value", "no record")], ids=["there is no such task", "junk"]
+)
+def test_a_lie_about_the_task_costs_a_service_a_block_and_no_more(world: World, lie: Exception | None) -> None:
+    gatherer = world.gatherer(LAB)
+    peek, told = gatherer.client.peek, iter((False, True))
+
+    async def lying(*arguments: Any) -> Any:
+        if not next(told, False):
+            return await peek(*arguments)
+        if lie is not None:
+            raise lie
+        return None
+
+    async def observed() -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            async with contextlib.aclosing(on_blocks(gatherer.client, world.task, LAB.name)) as seen:
+                assert (await anext(seen)).task.rounds == 0
+                patch.setattr(gatherer.client, "peek", lying)
+                next(told)
+                waiting = asyncio.create_task(anext(seen))
+                await asyncio.sleep(0.01)
+                world.chain.block()
+                assert (await waiting).task.rounds == 0
+
+    asyncio.run(observed())
+    assert next(told, None) is None
 
 
 def test_a_probe_that_finds_something_raises_one_alarm_and_a_quorum_of_them_quarantines(world: World) -> None:

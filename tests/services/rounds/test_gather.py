@@ -21,13 +21,15 @@ from client_sdk.training.task import VersionUnfit
 from contracts import lineage, rounds
 from contracts.contributions import Commit
 from contracts.kernel import crypto
-from contracts.models import ReportStolenKey
+from contracts.models import ProposeVersion, ReportStolenKey, RoundNotClosed
 from contracts.reputation import Verdict
 from contracts.rounds import CloseRound, Round
 from learning.payload import encode_payload
 from services.rounds import gather
 from services.rounds.gather import Gatherer
+from services.rounds.observe import observe
 from services.rounds.recompute import NothingToPropose
+from services.verifier.verifier import Verifier
 from tests import local_task
 from tests.local_task import SCALE_BITS, World, identities, records
 
@@ -329,3 +331,23 @@ def test_nothing_is_computed_on_a_base_version_that_fell(scene: Scene) -> None:
     scene.world.chain.given(lineage.VERSIONS.put((MODEL, 0), fallen))
     with pytest.raises(VersionUnfit):
         asyncio.run(scene.gatherer().recompute(scene.number))
+
+
+def test_nothing_is_computed_from_a_state_in_which_the_round_was_still_open(scene: Scene) -> None:
+    """As a node shows it that holds back: with the seats that had published by then, honest proposals look false."""
+    scene.honest(*OTHERS)
+    with pytest.raises(RoundNotClosed):
+        asyncio.run(scene.gatherer().recompute(scene.number))
+
+
+def test_a_proposal_is_verified_for_the_round_that_is_proved_to_be_its_own(scene: Scene) -> None:
+    scene.honest(*HOSPITALS)
+    scene.close()
+    made = asyncio.run(scene.gatherer().recompute(scene.number))
+    scene.world.chain.submit(LAB, ProposeVersion(made.candidate))
+    verifier = scene.gatherer(HOSPITAL_A)
+    told = asyncio.run(observe(verifier.client, scene.world.task, HOSPITAL_A.name))
+    lie = replace(told, task=replace(told.task, rounds=scene.number + 1))
+    asyncio.run(Verifier(verifier, HOSPITAL_A.name).vote(1, lie))
+    (ballot,) = lineage.VERSIONS.at(scene.world.chain.view, (MODEL, 1)).ballots
+    assert ballot.digest == lineage.candidate_digest(made.candidate)
