@@ -3,8 +3,9 @@
 Standard output holds the result and nothing else; progress, warnings and refusals for people go to standard error. The
 envelope is ``{"schema_version": 1, "status": "ok", "data": …}``; a failure's is in ``errors``. What was read on a
 node's word (``trust``) has ``"verified": false`` there, or on each line. A list has ``"listed": {"shown": …,
-"counted": …}``: how many the ledger counts, null where it keeps no count. Records appear in JSON as they are on the
-ledger: bytes in hexadecimal, ε in 10⁻⁹, times in milliseconds (``docs/protocol.md``).
+"counted": …}``: how many the ledger counts, null where it keeps no count; beside JSON lines, standard error says what
+may be missing. Records appear in JSON as they are on the ledger: bytes in hexadecimal, ε in 10⁻⁹, times in
+milliseconds (``docs/protocol.md``).
 
 Rich is loaded only when something is drawn.
 """
@@ -104,6 +105,8 @@ def emit(output: Format, data: Any, *blocks: Block, listed: Listing[Any] | None 
     else:
         for item in data if isinstance(data, (list, tuple)) else (data,):
             _write_line(item)
+        for line in listed.lines() if listed is not None else ():
+            note(line.text)  # No line of the list could say it.
 
 
 def write(text: str) -> None:

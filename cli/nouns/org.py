@@ -164,7 +164,9 @@ def _whole(view: "View", name: str, keys: Sequence[Name], datasets: Sequence[Nam
     from contracts.kernel import crypto
 
     described = _described(view, name, now)
-    enrolled, registered = present(identity.KEYS, view, keys), present(identity.DATASETS, view, datasets)
+    # By what is proved: a node could show another organisation's key where it hides one.
+    enrolled = [(key, record) for key, record in present(identity.KEYS, view, keys) if record.organisation == name]
+    registered = present(identity.DATASETS, view, datasets)
     return {
         "organisation": name,
         **described,

@@ -47,6 +47,33 @@ def test_a_key_or_a_dataset_that_a_node_hides_is_missed_too(run, members, hiding
         assert "INCOMPLETE" in run(*command, HOSPITAL_A.name, *who.of(LAB)).out
 
 
+def test_a_key_of_somebody_else_does_not_fill_the_place_of_one_that_a_node_hides(run, members, hiding, monkeypatch):
+    who = members(consortium.joined())
+    hiding(f"identity/keys/{HOSPITAL_A.worker.public.hex()}".encode())
+    foreign = f"identity/keys/{LAB.worker.public.hex()}".encode()
+    scan = LocalReader.scan
+
+    async def claiming(self, prefix, after, limit):
+        entries = await scan(self, prefix, after, limit)
+        mine = self.chain.view.get(f"identity/keys/{HOSPITAL_A.human.public.hex()}".encode())
+        return [(path, mine if path == foreign else body) for path, body in entries]
+
+    monkeypatch.setattr(LocalReader, "scan", claiming)
+    ran = run("org", "show", HOSPITAL_A.name, *who.of(LAB), "--format", "json")
+    keys = json.loads(ran.out)["data"]["enrolled_keys"]
+    assert {key["organisation"] for key in keys} == {HOSPITAL_A.name}
+    assert "INCOMPLETE" in run("org", "show", HOSPITAL_A.name, *who.of(LAB)).out
+
+
+def test_a_list_in_lines_says_beside_them_what_is_missing(run, members, hiding):
+    who = members(consortium.joined())
+    assert run("org", "show", *who.of(LAB), "--format", "jsonl").err == ""
+    hiding(f"identity/organisations/{HOSPITAL_A.name}".encode())
+    ran = run("org", "show", *who.of(LAB), "--format", "jsonl")
+    assert len(ran.out.splitlines()) == 6
+    assert "INCOMPLETE: the ledger counts 7" in ran.err
+
+
 def test_where_the_rules_keep_no_count_the_list_says_so(run, members):
     who = members(consortium.joined())
     for command in (("dataset", "show"), ("budget", "show")):
