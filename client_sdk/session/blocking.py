@@ -157,7 +157,7 @@ class Ledger:
             raise
 
     def close(self) -> None:
-        """Close connections and end the thread."""
+        """Close connections and end the thread. What other threads wait for is cancelled."""
         if self._thread.is_alive():
             try:
                 self.run(self._exits.aclose())
@@ -196,6 +196,7 @@ class Ledger:
             yield item
 
     def _stop(self) -> None:
+        self.run(_end_others())  # Else another thread that waits for one would wait for ever.
         self.run(self._loop.shutdown_asyncgens())  # Rounds that somebody stopped asking for.
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=5)
@@ -219,3 +220,10 @@ def connect(
 
 async def _next(source: AsyncIterator[T]) -> T | None:
     return await anext(source, None)  # StopAsyncIteration cannot cross a future.
+
+
+async def _end_others() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)

@@ -1,6 +1,7 @@
 """The synchronous ledger that a training script uses: the same steps, the same refusals, and no thread left behind."""
 
 import asyncio
+import concurrent.futures
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -291,3 +292,25 @@ def test_a_ledger_without_a_key_reads_and_refuses_to_write(door: Door) -> None:
             ledger.submit(consortium.reserve())
     finally:
         ledger.close()
+
+
+def test_closing_ends_what_another_thread_waits_for(door: Door) -> None:
+    ledger = connect("here", key="hospital-a/worker")
+    started, ended = threading.Event(), []
+
+    async def for_ever() -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    def wait() -> None:
+        try:
+            ledger.run(for_ever())
+        except concurrent.futures.CancelledError:
+            ended.append("cancelled")
+
+    waiting = threading.Thread(target=wait, daemon=True)
+    waiting.start()
+    started.wait()
+    ledger.close()
+    waiting.join(timeout=30)  # It ends at once, or never.
+    assert ended == ["cancelled"]
