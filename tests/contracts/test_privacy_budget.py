@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from campaigns.harness import consortium
 from campaigns.harness.chain import Chain, Member
@@ -26,6 +28,7 @@ from campaigns.harness.consortium import (
 from contracts import privacy_budget, rounds
 from contracts.identity import DATASETS, ORGANISATIONS, AddKey
 from contracts.kernel import limits, renyi
+from contracts.kernel.state import Overlay
 from contracts.kernel.types import Purpose
 from contracts.privacy_budget import (
     DATASET_ACCOUNTS,
@@ -35,11 +38,13 @@ from contracts.privacy_budget import (
     BudgetExceeded,
     BudgetHeld,
     BudgetSpent,
+    Hold,
     Standing,
     TooManyHolds,
 )
 from contracts.rounds import DeadlinePassed, OpenRound
 from contracts.terms import price_of
+from tests.effort import examples
 from tests.vectors_io import VectorWriter
 
 PRICE = price_of(MECHANISM)
@@ -234,3 +239,43 @@ def test_an_untouched_account_has_lost_nothing() -> None:
 def test_a_hopeless_price_is_shown_as_the_largest_epsilon_there_is() -> None:
     """Curves saturate; what is announced stays within the bounds of its field."""
     assert privacy_budget.epsilon_of((limits.RENYI_NANO_MAX,) * len(NOTHING), DELTA_INVERSE) == limits.EPSILON_NANO_MAX
+
+
+# Of one shape or another, and from nothing to far over any limit.
+CURVES = st.builds(
+    lambda scale, flat: tuple(scale * (one + flat) // 100 for one in PRICE), st.integers(0, 60), st.integers(0, 10**7)
+)
+HOLDS = st.lists(st.tuples(CURVES, st.integers(0, 20)), max_size=limits.HOLDS_PER_ACCOUNT)
+ACCOUNTS = st.builds(
+    lambda spent, held: Account(spent, tuple(Hold(bytes([n] * 32), *each) for n, each in enumerate(held, 1))),
+    CURVES,
+    HOLDS,
+)
+
+
+@settings(max_examples=examples(300))
+@given(ACCOUNTS, ACCOUNTS, CURVES, st.integers(0, 20), st.integers(10**9, 10**11), st.integers(10**9, 10**11))
+def test_a_quote_says_affordable_exactly_when_a_hold_is_accepted(
+    narrow: Account, wide: Account, price: tuple[int, ...], now: int, limit: int, cap: int
+) -> None:
+    view = consortium.joined().view
+    dataset, member = DATASETS.at(view, (HOSPITAL_A.name, DATASET)), ORGANISATIONS.at(view, HOSPITAL_A.name)
+    overlay = Overlay(view)
+    overlay.apply(
+        (
+            DATASETS.put((HOSPITAL_A.name, DATASET), replace(dataset, epsilon_limit=limit)),
+            ORGANISATIONS.put(HOSPITAL_A.name, replace(member, epsilon_cap=cap)),
+            privacy_budget.DATASET_ACCOUNTS.put((HOSPITAL_A.name, DATASET), narrow),
+            privacy_budget.ORGANISATION_ACCOUNTS.put(HOSPITAL_A.name, wide),
+        )
+    )
+    quote = privacy_budget.quote(overlay, HOSPITAL_A.name, DATASET, price, now)
+    try:
+        held = privacy_budget.hold(
+            overlay, HOSPITAL_A.name, DATASET, price, reservation=b"r" * 32, until=now + 60_000, now=now
+        )
+    except (BudgetExceeded, TooManyHolds):
+        assert not quote.affordable
+    else:
+        assert quote.affordable
+        assert quote.after == held.events[0].epsilon
