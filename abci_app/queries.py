@@ -129,7 +129,8 @@ def _scan(request: m.RequestQuery, store: Store) -> m.ResponseQuery:
     with store.snapshot() as snapshot:
         height = request.height or snapshot.version.height
         if height not in (snapshot.version.height, snapshot.version.height - 1):
-            raise _Refused(f"height {height} is not kept, {snapshot.version.height} and the one before are")
+            kind = _TooEarly if height > snapshot.version.height else _NotKept
+            raise kind(f"height {height} is not kept, {snapshot.version.height} and the one before are")
         scan = snapshot.scan if height == snapshot.version.height else snapshot.scan_previous
         for path, body in scan(wanted.prefix, wanted.after, wanted.limit):
             size += len(path) + len(body)

@@ -190,3 +190,5 @@ def test_a_scan_of_the_version_before_is_that_of_its_height(ledger) -> None:
     ]
     commit(ledger, {})
     assert "height 1 is not kept" in ask(ledger, "/scan", wanted, height=1).log
+    assert ask(ledger, "/scan", wanted, height=1).code == queries.NOT_KEPT
+    assert ask(ledger, "/scan", wanted, height=9).code == queries.TOO_EARLY
