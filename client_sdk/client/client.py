@@ -10,6 +10,7 @@ One client serves one asyncio loop. ``client_sdk.session.blocking`` wraps it for
 """
 
 import asyncio
+import logging
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
@@ -33,6 +34,7 @@ T = TypeVar("T")
 VALIDITY_BLOCKS = 100  # How long a transaction is worth sending again: 30 s under load, some minutes when idle.
 SCANNED_MAX = 100_000  # Entries of a scan: a node can invent them for ever.
 _SCAN_PAGE = 200
+_log = logging.getLogger(__name__)
 
 
 class NoSigner(SdkError):
@@ -122,13 +124,14 @@ class LedgerClient:
         """Send bytes until they are decided. A transaction that was decided before gives its first result.
 
         What a node accepted and later dropped from its pool is offered again, so its sender learns why: a refusal is
-        raised, an expiry is NotDecided. Outlasts nodes that do not answer for a while, or not with a proof. Raises as
-        ``submit``.
+        raised, an expiry is NotDecided. Outlasts nodes that do not answer for a while, or not with a proof. While the
+        chain stands still nothing expires: it waits, and the log says so once. Raises as ``submit``.
         """
         digest = crypto.sha256(signed.raw)  # CometBFT names a transaction by the hash of its bytes.
         patience, heads, loop = self.rpc.patience, self.rpc.heads, asyncio.get_running_loop()
         resend_at, give_up_at = 0.0, loop.time() + patience.outage
         told = ""  # Why the node that was asked last does not let it wait.
+        standing = _Standstill(digest, patience.outage)
         while True:
             seen = heads.height
             try:
@@ -137,6 +140,7 @@ class LedgerClient:
                     told = await self._offer(signed, digest)
                 # In this order: what is not found once its last height has passed never will be.
                 height = (await self.rpc.status()).height
+                standing.notice(height, loop.time())
                 known = await self.rpc.tx(digest)
                 decided = None if known is None else await self.reader.transaction(digest)
                 if height > signed.valid_until:  # The look-up may have been another node's, which is behind.
@@ -245,6 +249,25 @@ class LedgerClient:
         if await self.rpc.tx(digest) is None:
             raise refusal
         return ""
+
+
+class _Standstill:
+    """Says, once each time, that no block has come for so long: who waits for a transaction should know why."""
+
+    def __init__(self, digest: bytes, seconds: float) -> None:
+        self._digest, self._seconds = digest, seconds
+        self._height, self._since, self._said = 0, 0.0, False
+
+    def notice(self, height: int, now: float) -> None:
+        """The chain was seen at a height."""
+        if height != self._height:
+            self._height, self._since, self._said = height, now, False
+        elif now - self._since >= self._seconds and not self._said:
+            self._said = True
+            _log.warning(
+                "no block after %d for %.0f s: transaction %s waits; more than two thirds of the validators must run",
+                height, now - self._since, self._digest.hex(),
+            )  # fmt: skip
 
 
 def _accepted(digest: bytes, decided: DecidedTx) -> AcceptedTx:

@@ -14,7 +14,7 @@ from contracts.models import ProposeVersion
 from contracts.rounds import CloseRound, OpenRound, TooFewEligible, require_aggregator
 
 from ..rounds.gather import Gatherer
-from ..rounds.observe import PASSING, on_blocks
+from ..rounds.observe import PASSING, is_over, on_blocks
 from ..rounds.recompute import NothingToPropose, Recomputed
 from ..rounds.round import Command, Observation, next_command
 
@@ -54,10 +54,10 @@ class Aggregator:
         """Act on every block until the task is finished. Raises UnknownTask, and NodeUnavailable if no node answers."""
         async for seen in on_blocks(self._client, self._task, self._organisation):
             command = next_command(seen)
-            if command is Command.STOP:
-                self._say(f"task {self._task.name} has had all its rounds")
-                return
             try:
+                if command is Command.STOP and await is_over(self._client, self._task):  # Not by a node's word.
+                    self._say(f"task {self._task.name} has had all its rounds")
+                    return
                 await self.act(command, seen)
             except (Rejected, NotDecided) as refusal:
                 # Somebody else was first, or a deadline passed meanwhile: the next block shows what is left to do.

@@ -12,6 +12,7 @@ from client_sdk.rpc import AnswerMalformed, HeightUnavailable, RpcError
 from client_sdk.training.artefacts import ArtefactRefused
 from client_sdk.training.task import TaskView, VersionUnfit
 from contracts import lineage, rounds
+from contracts.kernel import View
 from contracts.lineage import Version
 from contracts.rounds import Round, Task
 
@@ -50,6 +51,21 @@ async def on_blocks(client: LedgerClient, task: TaskView, organisation: str) -> 
                 continue
             yield seen
             await asyncio.sleep(0)
+
+
+async def is_over(client: LedgerClient, task: TaskView) -> bool:
+    """Whether the ledger proves that a task has had all its rounds, and the last one is not under way any more."""
+    async with client.at() as view:
+        number, last = await view.run(lambda state: _last_round(state, task.name))
+    if number < task.terms.max_rounds or last is None or last.status is rounds.RoundStatus.OPEN:
+        return False
+    closed = last.status is rounds.RoundStatus.CLOSED
+    return not closed or rounds.turn_of(task.terms, last, view.time_ms) >= len(task.terms.aggregators)
+
+
+def _last_round(view: View, name: str) -> tuple[int, Round | None]:
+    number = rounds.require_task(view, name).rounds
+    return number, rounds.ROUNDS.get(view, (name, number))
 
 
 async def _opened_ms(client: LedgerClient, state: Task) -> int:

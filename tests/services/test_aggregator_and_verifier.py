@@ -175,6 +175,27 @@ async def store_with(world: World, number: int, members: Iterable[Member]) -> Bl
     return some
 
 
+def test_a_node_that_says_the_task_is_over_does_not_stop_an_aggregator(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gatherer = world.gatherer(LAB)
+    peek, lies = gatherer.client.peek, iter([True, True])
+
+    async def lying(state: Any, key: Any = ()) -> Any:
+        found = await peek(state, key)
+        if state is rounds.TASKS and next(lies, False):
+            return consortium.replace(found, rounds=world.task.terms.max_rounds)
+        return found
+
+    monkeypatch.setattr(gatherer.client, "peek", lying)
+    stage = Stage(world)
+    stage.run(
+        [stage.aggregator(LAB, gatherer).run(), *stage.verifiers(), *stage.hospitals()], until=stage.is_decided(1)
+    )
+    assert next(lies, None) is None
+    assert stage.versions()[0] == (LAB.name, VersionStatus.PROMOTED)
+
+
 def test_a_stand_by_runs_the_task_alone_when_the_first_aggregator_never_comes(world: World) -> None:
     stage = Stage(world)
     stage.run([stage.aggregator(STAND_BY).run(), *stage.verifiers(), *stage.hospitals()], until=stage.is_decided(2))

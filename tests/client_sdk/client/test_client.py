@@ -151,6 +151,21 @@ def test_who_waits_in_vain_for_a_full_pool_is_told_in_the_nodes_words() -> None:
         send(ScriptedNode([FULL]))
 
 
+def test_a_chain_that_stands_still_is_said_once_and_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    @dataclass
+    class Halted(ScriptedNode):
+        still: int = 9
+
+        async def tx(self, digest: bytes) -> FoundTx | None:
+            self.still -= 1
+            self.height -= self.still > 0
+            return await super().tx(digest)
+
+    assert send(Halted([ACCEPTED], included_at=13, patience=IMPATIENT)).height == 13
+    (said,) = [record.getMessage() for record in caplog.records if "no block after 10" in record.getMessage()]
+    assert crypto.sha256(b"the signed bytes").hex() in said
+
+
 def test_a_refusal_in_a_block_is_raised_with_its_type_and_facts() -> None:
     facts = codec.encode_plain({"round": 1, "status": "closed"})
     with pytest.raises(RoundNotOpen) as caught:

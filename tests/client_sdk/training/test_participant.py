@@ -425,6 +425,26 @@ def test_a_round_without_a_seat_for_the_dataset_is_not_offered(world: World) -> 
     assert offered(world, stranger) == []
 
 
+def test_a_node_that_makes_rounds_up_does_not_make_a_participant_deaf(world: World) -> None:
+    """It says once that the last round of the task is over; the ledger proves that it is not."""
+    taking_part = world.participant(HOSPITAL_A)
+    peek, last = taking_part.client.peek, world.task.terms.max_rounds
+    lies = iter([True])
+
+    async def lying(state: Any, key: Any = ()) -> Any:
+        found = await peek(state, key)
+        if state is rounds.TASKS and next(lies, False):
+            world.node.let_pass(1)
+            return consortium.replace(found, rounds=last)
+        if key == (TASK, last):
+            return consortium.replace(rounds.ROUNDS.at(world.chain.view, (TASK, 1)), status=RoundStatus.DECIDED)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(taking_part.client, "peek", lying)
+        assert offered(world, taking_part) == [1]
+
+
 def test_the_rounds_end_with_the_task(world: World) -> None:
     task = rounds.TASKS.at(world.chain.view, TASK)
     last = world.task.terms.max_rounds
