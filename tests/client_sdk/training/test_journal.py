@@ -1,0 +1,60 @@
+"""What is journalled is there whole, is its owner's alone, and is never trained over."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from campaigns.harness import consortium
+from campaigns.harness.consortium import DATASET, HOSPITAL_A, TASK
+from client_sdk.training.journal import Entry, Journal, JournalDamaged
+from tests import local_task
+
+
+def entry(number: int = 1) -> Entry:
+    return Entry(TASK, number, DATASET, b"envelope", 7, b"payload")
+
+
+def test_a_journal_gives_back_what_it_kept_and_forgets_what_it_is_told_to(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal")
+    assert journal.find(TASK, 1, DATASET) is None
+    journal.keep(entry())
+    journal.keep(consortium.replace(entry(), envelope=b"signed anew"))
+    assert Journal(tmp_path / "journal").find(TASK, 1, DATASET) == consortium.replace(entry(), envelope=b"signed anew")
+    assert journal.find(TASK, 2, DATASET) is None
+    assert journal.find(TASK, 1, "another") is None
+    journal.forget(TASK, 1, DATASET)
+    journal.forget(TASK, 1, DATASET)
+    assert journal.find(TASK, 1, DATASET) is None
+
+
+def test_an_entry_is_whole_or_not_there_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(tmp_path / "journal")
+    journal.keep(entry())
+
+    def full_disk(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        journal.keep(consortium.replace(entry(), envelope=b"signed anew"))
+    assert journal.find(TASK, 1, DATASET) == entry()
+
+
+def test_a_damaged_entry_is_reported_and_never_trained_over(tmp_path: Path) -> None:
+    world = local_task.opened(tmp_path)
+    world.open_round()
+    asyncio.run(world.participant(HOSPITAL_A).reserve(1))
+    taking_part = world.participant(HOSPITAL_A)
+    taking_part.journal.keep(entry())
+    (file,) = (world.folder / HOSPITAL_A.name / "journal" / TASK).iterdir()
+    file.write_bytes(file.read_bytes()[:-3])
+    trainer = world.trainer(HOSPITAL_A)
+    with pytest.raises(JournalDamaged, match=file.name):
+        asyncio.run(taking_part.contribute(1, trainer))
+    assert trainer.trained == 0
+
+
+def test_a_journal_is_its_owner_s_alone(tmp_path: Path) -> None:
+    Journal(tmp_path / "journal").keep(entry())
+    assert (tmp_path / "journal" / TASK).stat().st_mode & 0o077 == 0
