@@ -123,9 +123,8 @@ class Incidents:
             await asyncio.sleep(0.3)
         hashes = []
         for record in records.values():
-            rpc = RpcClient((record.record.rpc,))
-            hashes.append((await rpc.commit(target)).header.app_hash)
-            await rpc.close()
+            async with RpcClient((record.record.rpc,)) as rpc:
+                hashes.append((await rpc.commit(target)).header.app_hash)
         return target, len(set(hashes)) == 1
 
     async def _report_stolen_key(self) -> None:

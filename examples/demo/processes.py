@@ -12,7 +12,7 @@ from typing import Any
 from devnet.layout import REPOSITORY
 
 Hear = Callable[[str, dict[str, Any]], None]
-_STOP_SECONDS = 5.0
+_STOP_SECONDS = 10.0
 _LINE_BYTES = 64 * 1024
 
 
@@ -48,6 +48,9 @@ class Workers:
     async def ready(self) -> None:
         """Wait until every process has said that it is ready. Raises WorkerDied."""
         await asyncio.gather(*(event.wait() for event in self._ready.values()))
+        for reader in self._readers:
+            if reader.done():
+                reader.result()  # A bug of ours: nobody would hear the process any more.
         for name, process in self._processes.items():
             if process.returncode not in (None, 0):
                 raise WorkerDied(name, process.returncode or 0, self._logs / f"{name}.log")
@@ -58,26 +61,34 @@ class Workers:
         living = [process for process in self._processes.values() if process.returncode is None]
         for process in living:
             process.send_signal(signal.SIGTERM)
-        for process in living:
-            try:
-                await asyncio.wait_for(process.wait(), _STOP_SECONDS)
-            except TimeoutError:
-                process.kill()
+        try:
+            async with asyncio.timeout(_STOP_SECONDS):
+                for process in living:
+                    await process.wait()
+        except TimeoutError:
+            for process in living:
+                if process.returncode is None:
+                    process.kill()
+            for process in living:
+                await process.wait()
         for reader in self._readers:
             reader.cancel()
+        await asyncio.gather(*self._readers, return_exceptions=True)
 
     async def _read(self, name: str, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
-        async for line in process.stdout:
-            try:
-                said = json.loads(line)
-            except ValueError:
-                continue  # A library's print: the log has what matters.
-            if said.get("event") == "ready":
-                self._ready[name].set()
-            self._hear(name, said)
-        code = await process.wait()
-        self._ready[name].set()
+        try:
+            async for line in process.stdout:
+                try:
+                    said = json.loads(line)
+                except ValueError:
+                    continue  # A library's print: the log has what matters.
+                if said.get("event") == "ready":
+                    self._ready[name].set()
+                self._hear(name, said)
+            code = await process.wait()
+        finally:
+            self._ready[name].set()  # Also when we fail: whoever waits for it must hear why.
         if code != 0 and not self._stopping:
             self._hear(name, {"event": "died", "code": code, "log": str(self._logs / f"{name}.log")})
 

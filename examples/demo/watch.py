@@ -6,6 +6,7 @@ fact (versions, accuracies) it reads from proved state.
 
 import asyncio
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from client_sdk.session import Session
@@ -27,6 +28,10 @@ NANO = 10**9
 COSTLY = (Verdict.FILTERED, Verdict.REFUSED, Verdict.MISSING, Verdict.FALSE_PROPOSAL)
 
 
+class WatchEnded(RuntimeError):
+    """The watcher failed, so that what is waited for would never be seen."""
+
+
 @dataclass
 class Watcher:
     """What has happened so far, by the ledger's own events."""
@@ -40,21 +45,30 @@ class Watcher:
     opened_at: dict[int, int] = field(default_factory=dict)  # Round to height.
     reputation: dict[str, float] = field(default_factory=dict)
     height: int = 0
+    _ended: bool = False
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def run(self, after: int) -> None:
         """Follow every block after a height, until cancelled."""
-        async for height, events in self.session.client.events(after):
-            for event in events:
-                await self._heard(height, event)
-            self.height = height
+        try:
+            async with aclosing(self.session.client.events(after)) as blocks:
+                async for height, events in blocks:
+                    for event in events:
+                        await self._heard(height, event)
+                    self.height = height
+                    async with self._changed:
+                        self._changed.notify_all()
+        finally:
+            self._ended = True
             async with self._changed:
                 self._changed.notify_all()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until a condition on what was seen holds."""
+        """Wait until a condition on what was seen holds. Raises WatchEnded when nothing more will be seen."""
         async with self._changed:
-            await self._changed.wait_for(condition)
+            await self._changed.wait_for(lambda: condition() or self._ended)
+        if not condition():
+            raise WatchEnded("the watcher ended before what was waited for: its own error says why")
 
     def is_open(self, number: int) -> bool:
         """Whether a round has been opened."""

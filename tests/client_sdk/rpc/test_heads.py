@@ -20,7 +20,11 @@ def following(node: ChainNode, patience: Patience = QUICK) -> RpcClient:
 
 
 def run(coroutine) -> None:
-    asyncio.run(asyncio.wait_for(coroutine, 60))
+    async def bounded() -> None:
+        async with asyncio.timeout(300):  # It catches a follower that hangs, nothing else.
+            await coroutine
+
+    asyncio.run(bounded())
 
 
 async def take(heights, count: int) -> list[int]:
