@@ -20,6 +20,7 @@ import safetensors.numpy
 import fedledger as fl
 from client_sdk.training.journal import Journal
 from client_sdk.training.participant import Tamper
+from contracts.identity import KeyIsRevoked
 from contracts.privacy_budget import BudgetExceeded
 from learning import fixed
 from learning.feed_forward import FeedForward
@@ -48,7 +49,7 @@ def main() -> int:
                 receipt = rnd.contribute(trainer, tamper=_tamper(options, rnd.number, ledger, task, records["inputs"]))
             except fl.Rejected as refusal:
                 say("refused", round=rnd.number, code=refusal.code, name=refusal.name, facts=_plain(refusal.facts))
-                if isinstance(refusal, BudgetExceeded) or refusal.name == "KEY_IS_REVOKED":
+                if isinstance(refusal, BudgetExceeded | KeyIsRevoked):
                     return 0
                 continue
             say("contributed", round=rnd.number, height=receipt.height, spent=receipt.spent, bytes=receipt.bytes)

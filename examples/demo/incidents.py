@@ -17,6 +17,7 @@ from contracts.identity import RegisterDataset
 from contracts.kernel import Rejected
 from contracts.kernel.rules import text
 from contracts.models import ReportStolenKey
+from contracts.privacy_budget import BudgetExceeded
 from contracts.rounds import JoinTask
 from devnet import lifecycle
 from examples.demo.consortium import DELTA_INVERSE, WORKER, Consortium
@@ -239,10 +240,10 @@ class Incidents:
 
 def explained(refusal: Rejected) -> str:
     """A refusal as a person reads it: ε in ε, not in billionths."""
-    if refusal.name == "BUDGET_EXCEEDED":
+    if isinstance(refusal, BudgetExceeded):
         facts = {name: value / NANO for name, value in refusal.facts.items() if isinstance(value, int)}
         return (
-            f"BUDGET_EXCEEDED on the account of the {text(refusal.facts['account'])}: spent ε = {facts['spent']:.2f}, "
+            f"{refusal.name} on the account of the {text(refusal.facts['account'])}: spent ε = {facts['spent']:.2f}, "
             f"with this round {facts['wanted']:.2f}, limit {facts['limit']:.2f}"
         )
     return str(refusal)
