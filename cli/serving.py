@@ -31,7 +31,11 @@ def serve(
         )
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
         logging.getLogger(__name__).info("%s serves the task %s", session.organisation, task)
-        await asyncio.wait((running,))
+        try:
+            await asyncio.wait((running,))
+        finally:  # Also on Ctrl-C: what it works with is closed when this returns.
+            running.cancel()
+            await asyncio.wait((running,))
         if not running.cancelled():
             running.result()
 

@@ -90,6 +90,7 @@ async def _follow(
     client: "LedgerClient", task: str, stream: Stream, *, after: int, rounds_wanted: int, seconds: float
 ) -> None:
     import asyncio
+    from contextlib import aclosing
 
     from contracts import rounds
 
@@ -99,8 +100,8 @@ async def _follow(
     if start == newest and before >= most:
         return
     end_at: int | None = None
-    async with asyncio.timeout(seconds or None):
-        async for height, events in client.events(start):
+    async with asyncio.timeout(seconds or None), aclosing(client.events(start)) as blocks:
+        async for height, events in blocks:
             mine = [event for event in events if _concerns(event, task, terms.model)]
             for event in mine:
                 stream.item({"height": height, "event": event.tag, **plain(event)}, _line(height, event))

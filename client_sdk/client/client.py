@@ -12,7 +12,7 @@ One client serves one asyncio loop. ``client_sdk.session.blocking`` wraps it for
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -211,10 +211,11 @@ class LedgerClient:
                 raise AnswerMalformed("scan", f"it goes on after {SCANNED_MAX} entries")
             after = page[-1][0]
 
-    async def events(self, after: int) -> AsyncIterator[tuple[int, tuple[Event, ...]]]:
+    async def events(self, after: int) -> AsyncGenerator[tuple[int, tuple[Event, ...]], None]:
         """Every later block's height with the events of its accepted transactions; no height is left out.
 
-        A block is told when the next one is there, which proves its results. Raises VerificationFailed, CannotVerify.
+        A block is told when the next one is there, which proves its results. Stop by leaving the loop, best within
+        ``contextlib.aclosing``. Raises VerificationFailed, CannotVerify.
         """
         async with aclosing(self.rpc.heads.after(after)) as heights:
             async for newest in heights:

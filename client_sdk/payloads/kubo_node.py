@@ -283,9 +283,11 @@ async def _run_init(spec: KuboNodeSpec) -> None:
         async with asyncio.timeout(_INIT_SECONDS):
             output, _ = await process.communicate()
     except TimeoutError:
-        process.kill()
-        await process.wait()
         raise KuboNodeFailed(f"ipfs init of {spec.home} took more than {_INIT_SECONDS:g} s") from None
+    finally:  # Also when we are cancelled: nothing is left running.
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     if process.returncode != 0:
         raise KuboNodeFailed(f"ipfs init of {spec.home} failed:\n{output.decode('utf-8', 'replace').strip()}")
 

@@ -129,8 +129,8 @@ class KuboRpc:
     async def close(self) -> None:
         """Close the connection."""
         if self._session is not None:
-            await self._session.close()
-            self._session = None
+            session, self._session = self._session, None
+            await session.close()
 
     async def __aenter__(self) -> Self:
         return self

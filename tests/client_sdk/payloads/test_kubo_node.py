@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import os
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,23 @@ def test_swarm_keys_differ_and_have_the_form_that_libp2p_reads():
     assert lines[:2] == ["/key/swarm/psk/1.0.0/", "/base16/"]
     assert len(bytes.fromhex(lines[2])) == 32
     assert new_swarm_key() != new_swarm_key()
+
+
+def test_nothing_is_left_running_of_an_initialisation_that_is_given_up(tmp_path):
+    told = tmp_path / "pid"
+    binary = tmp_path / "ipfs"
+    binary.write_text(f"#!/bin/sh\necho $$ > {told}\nexec sleep 600\n")
+    binary.chmod(0o700)
+    os.mkfifo(told)
+
+    async def scenario():
+        spec = KuboNodeSpec(binary, tmp_path / "node", rpc_port=5001, swarm_port=4001)
+        making = asyncio.create_task(initialise_swarm([spec]))
+        process = int(await asyncio.to_thread(told.read_text))
+        making.cancel()
+        await asyncio.wait([making])
+        assert making.cancelled()
+        with pytest.raises(ProcessLookupError):
+            os.kill(process, 0)
+
+    asyncio.run(scenario())
