@@ -36,7 +36,7 @@ def main() -> int:
 
 
 def run(arguments: list[str]) -> dict[str, Any]:
-    """One run of the demo. Raises CalledProcessError when it fails."""
+    """One run of the demo. Raises subprocess.CalledProcessError when it fails."""
     command = [sys.executable, "-m", "examples.demo", "--format", "jsonl", *arguments]
     began = time.monotonic()
     with subprocess.Popen(command, cwd=record.ROOT, stdout=subprocess.PIPE, text=True) as process:

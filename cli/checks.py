@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 ADVANCE_SECONDS: Final = 8.0  # An idle chain makes a block every 2 s.
 CLOCK_SECONDS: Final = 30.0
 _ANSWER_SECONDS: Final = 3.0
+_BUILD: Final = "Build it again with 'make setup'."
 
 
 class Health(StrEnum):
@@ -74,6 +75,7 @@ def _tools() -> Iterator[Check]:
     """CometBFT and Kubo: whoever only uses somebody's ledger does without."""
     import subprocess
 
+    from client_sdk.errors import in_words
     from devnet import binaries
     from devnet.errors import BinaryMissing
 
@@ -84,8 +86,10 @@ def _tools() -> Iterator[Check]:
             yield Check(program.title, Health.OK, f"{shown.strip().splitlines()[0]} at {path}")
         except BinaryMissing as missing:
             yield Check(program.title, Health.WARN, str(missing), f"Only a devnet or a node needs it. {missing.hint}")
-        except (OSError, IndexError, subprocess.SubprocessError) as error:
-            yield Check(program.title, Health.FAIL, f"does not run: {error}", "Build it again with 'make setup'.")
+        except OSError as error:
+            yield Check(program.title, Health.FAIL, f"does not run: {in_words(error)}", _BUILD)
+        except (IndexError, subprocess.SubprocessError) as error:
+            yield Check(program.title, Health.FAIL, f"does not say its version: {error}", _BUILD)
 
 
 def _devnet(access: Access) -> Iterator[Check]:

@@ -68,6 +68,7 @@ def _system(error: OSError) -> Cause:
     import socket
     import ssl
 
+    from client_sdk.errors import in_words
     from client_sdk.unreachable import why
 
     inner = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
@@ -79,9 +80,7 @@ def _system(error: OSError) -> Cause:
         return Cause(f"{peer or 'the peer'}: {why(error)}", _NAMES)
     if isinstance(inner, ConnectionError) or peer:
         return Cause(f"{peer or error.filename or 'the peer'}: {why(error)}", _PEER)
-    said = error.strerror or str(error) or type(error).__name__
-    files = " and ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
-    return Cause(f"{files}: {said}" if files else said, _BY_NUMBER.get(error.errno or 0, _DISK))
+    return Cause(in_words(error), _BY_NUMBER.get(error.errno or 0, _DISK))
 
 
 def _library(error: ImportError) -> Cause | None:

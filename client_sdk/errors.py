@@ -1,4 +1,4 @@
-"""What every error of the client has: a kind, a hint, and the hint in each traceback.
+"""What every error of the client has: a kind, a hint, and the hint in each traceback. And the system's own, in words.
 
 The kind says whose move is next, and it is fixed for a class. Each package declares its own errors under ``SdkError``,
 beside the code that raises them. ``contracts``, ``learning`` and ``abci_app`` cannot import this module: their classes
@@ -36,3 +36,10 @@ class SdkError(Exception):
             self.hint = hint
         if self.hint:
             self.add_note(f"What to do: {self.hint}")
+
+
+def in_words(error: OSError) -> str:
+    """What the system said, with the files it was about and without its number: for a message of ours."""
+    files = " and ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+    said = error.strerror or str(error) or type(error).__name__
+    return f"{files}: {said}" if files else said

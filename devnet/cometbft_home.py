@@ -89,8 +89,10 @@ def node_id_of(home: Path) -> str:
     path = home / "config" / "node_key.json"
     try:
         secret = base64.b64decode(json.loads(path.read_bytes())["priv_key"]["value"], validate=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StateUnreadable(f"{path}: {error}") from error
+    except OSError as error:
+        raise StateUnreadable(f"{path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise StateUnreadable(f"{path} is damaged: {error!r}") from error
     return _address(secret[32:])
 
 

@@ -11,6 +11,7 @@ import signal
 import sys
 from pathlib import Path
 
+from client_sdk.errors import in_words
 from client_sdk.payloads.errors import PayloadError
 
 from .errors import DevnetError
@@ -29,8 +30,11 @@ def main(arguments: list[str] | None = None) -> int:
     _detach(layout)
     try:
         asyncio.run(_run(layout))
-    except (DevnetError, PayloadError, OSError) as error:
+    except (DevnetError, PayloadError) as error:
         sys.stderr.write(f"{error}\n")
+        return 1
+    except OSError as error:
+        sys.stderr.write(f"{in_words(error)}\n")
         return 1
     return 0
 

@@ -71,8 +71,10 @@ def genesis_facts(layout: Layout) -> tuple[str, str]:
         raw = layout.genesis.read_bytes()
         document: dict[str, Any] = json.loads(raw)
         return str(document["chain_id"]), hashlib.sha256(raw).hexdigest()
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StateUnreadable(f"{layout.genesis}: {error}") from error
+    except OSError as error:
+        raise StateUnreadable(f"{layout.genesis}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise StateUnreadable(f"{layout.genesis} is damaged: {error!r}") from error
 
 
 def _make(layout: Layout, manifest: Manifest) -> None:

@@ -85,7 +85,7 @@ class Child:
                 start_new_session=True,  # Ctrl-C reaches us; we decide when the process goes.
             )
         except OSError as error:
-            raise self.failed(f"cannot be started: {error}") from error
+            raise self.failed(f"cannot be started: {error.strerror}") from error
         finally:
             os.close(log)
         self._is_wanted, self.exit_code = True, None

@@ -22,6 +22,7 @@ from typing import Final, Self
 
 import aiohttp
 
+from client_sdk.errors import in_words
 from client_sdk.payloads import kubo_node
 from client_sdk.payloads.kubo_node import KuboNode, KuboNodeSpec
 from client_sdk.secrets.private_files import PrivateFileError
@@ -96,7 +97,7 @@ class Devnet:
             processes=tuple(map(record_of, self._children.values())),
             validators=tuple(ValidatorRecord(v.name, v.operator, v.rpc) for v in self.validators),
             kubo=tuple(spec.rpc_url for spec in self.kubo),
-            error=None if failure is None else str(failure) or type(failure).__name__,
+            error=None if failure is None else _said(failure),
             hint=None if failure is None else getattr(failure, "hint", DevnetError.hint),
         )
 
@@ -281,6 +282,10 @@ class Devnet:
             _log.error("cannot write %s: %s", self.layout.state, error)
         if self._changed is not None:
             self._changed(state)
+
+
+def _said(failure: BaseException) -> str:
+    return in_words(failure) if isinstance(failure, OSError) else str(failure) or type(failure).__name__
 
 
 async def _stop_all(children: Iterable[Child]) -> None:

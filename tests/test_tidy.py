@@ -79,6 +79,15 @@ def test_every_module_says_what_it_holds() -> None:
     none(found for path, tree in TREES.items() for found in tidy.undocumented(tree, path))
 
 
+def test_nobody_is_shown_the_raw_text_of_a_system_error() -> None:
+    none(found for path, tree in TREES.items() for found in tidy.raw_system_errors(tree, path))
+
+
+def test_what_a_docstring_says_is_raised_is_there() -> None:
+    known = tidy.classes(TREES)
+    none(found for path, tree in TREES.items() for found in tidy.unknown_raises(tree, path, known))
+
+
 def test_no_committed_file_names_a_package_index_or_a_path_of_one_machine() -> None:
     paths = [*tidy.files(*tidy.TEXT), ROOT / "Makefile"]
     texts = ((str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")) for path in paths)
@@ -324,6 +333,39 @@ def test_a_name_that_says_nothing_is_found(path: str) -> None:
 def test_a_module_without_a_docstring_is_found_and_an_empty_one_is_not() -> None:
     assert planted(tidy.undocumented, "x = 1", "client_sdk/secrets/keys.py") == ["no docstring"]
     assert planted(tidy.undocumented, "", "tests/__init__.py") == []
+
+
+@pytest.mark.parametrize(
+    ("caught", "shown", "is_raw"),
+    [
+        ("OSError", "f'{path}: {error}'", True),
+        ("(ValueError, OSError)", "str(error)", True),
+        ("OSError", "f'{path}: {error.strerror}'", False),
+        ("OSError", "why(error)", False),
+        ("ValueError", "f'{path}: {error}'", False),
+    ],
+)
+def test_a_raw_system_error_is_found(caught: str, shown: str, is_raw: bool) -> None:
+    source = f"try:\n    f()\nexcept {caught} as error:\n    raise Wrong({shown}) from error"
+    assert planted(tidy.raw_system_errors, source, "cli/app.py") == ["the raw text of an OSError"] * is_raw
+    assert planted(tidy.raw_system_errors, source, "tests/test_tidy.py") == []
+
+
+@pytest.mark.parametrize(
+    ("said", "unknown"),
+    [
+        ("Raises NodeGone.", ["NodeGone"]),
+        ("Raises also NodeGone, NodeError, light.NodeError; else the ledger's UnknownRound.", ["NodeGone", "light."]),
+        ("Raises NodeError, errors.NodeError, ValueError or subprocess.CalledProcessError.", []),
+        ("Raises OSError for more than 2 MiB, such as a BatchNorm.", []),
+    ],
+)
+def test_a_docstring_that_promises_an_error_that_is_gone_is_found(said: str, unknown: list[str]) -> None:
+    known = {"NodeError": {"client_sdk.rpc.errors", "client_sdk.rpc"}, "UnknownRound": {"contracts.rounds"}}
+    found = tidy.unknown_raises(ast.parse(f'def f():\n    "Asks.  {said}"'), "cli/app.py", known)
+    rules = [violation.rule for violation in found]
+    assert len(rules) == len(unknown)
+    assert all(rule.startswith(name) for rule, name in zip(rules, unknown, strict=True))
 
 
 @pytest.mark.parametrize(

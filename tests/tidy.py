@@ -6,10 +6,12 @@ what reads its structure (``scripts.structure``, which has the table of allowed 
 """
 
 import ast
+import builtins
 import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 from scripts.structure.arrows import ARROWS, OURS, SHIPPED
@@ -330,6 +332,65 @@ def undocumented(tree: ast.Module, path: str) -> Iterator[Violation]:
     """Modules that do not say what they hold."""
     if tree.body and ast.get_docstring(tree) is None and not Path(path).name.startswith("test_"):
         yield Violation(path, 1, "no docstring", "what the module holds, and what it leaves to others")
+
+
+# Errors -----------------------------------------------------------------------------------------
+
+
+def raw_system_errors(tree: ast.AST, path: str) -> Iterator[Violation]:
+    """Python's own text of an OSError shown to people: it has a number, and the file's name a second time or never."""
+    if Path(path).parts[0] not in SHIPPED:
+        return
+    for handler in ast.walk(tree):
+        if not isinstance(handler, ast.ExceptHandler) or handler.type is None or handler.name is None:
+            continue
+        kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+        if "OSError" not in [ast.unparse(kind) for kind in kinds]:
+            continue
+        for node in ast.walk(handler):
+            shown = ast.unparse(node.value) if isinstance(node, ast.FormattedValue) and node.conversion == -1 else ""
+            if shown == handler.name or (isinstance(node, ast.Call) and ast.unparse(node) == f"str({handler.name})"):
+                instead = "client_sdk.errors.in_words, or error.strerror; of a peer, client_sdk.unreachable.why"
+                yield Violation(path, node.lineno, "the raw text of an OSError", instead)
+
+
+def classes(trees: dict[str, ast.Module]) -> dict[str, set[str]]:
+    """Where each class can be found: by its name, the dotted names of the modules that declare or import it."""
+    found: dict[str, set[str]] = {}
+    for path, tree in trees.items():
+        module = ".".join(Path(path).with_suffix("").parts).removesuffix(".__init__")
+        for node in ast.walk(tree):
+            names = [node.name] if isinstance(node, ast.ClassDef) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [alias.asname or alias.name for alias in node.names]
+            for name in names:
+                found.setdefault(name, set()).add(module)
+    return found
+
+
+def unknown_raises(tree: ast.AST, path: str, known: dict[str, set[str]]) -> Iterator[Violation]:
+    """Classes that a docstring says are raised, and that are nowhere."""
+    for node in ast.walk(tree):
+        if not isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        for name in _said_to_be_raised(ast.get_docstring(node) or ""):
+            *where, last = name.split(".")
+            homes = known.get(last, set())
+            by_path = any(f".{module}.".find(f".{'.'.join(where)}.") >= 0 for module in homes) if where else bool(homes)
+            if not by_path and not hasattr(builtins, name) and not _is_standard(name):
+                line = getattr(node, "lineno", 1)
+                yield Violation(path, line, f"{name} is raised, says a docstring", "the name of a class that is there")
+
+
+def _said_to_be_raised(text: str) -> Iterator[str]:
+    for sentence in re.findall(r"\bRaises\b(.*?)(?:\.\s|\.?$)", text, re.DOTALL):
+        # What stands in a list of names; prose between them names other things, too.
+        yield from re.findall(r"(?:^|[,;:]|\bor|\band|\balso|\bthe)\s+((?:[a-z_]+\.)*[A-Z][a-z]+[A-Z]\w*)", sentence)
+
+
+def _is_standard(name: str) -> bool:
+    module, _, last = name.rpartition(".")
+    return module in sys.stdlib_module_names and hasattr(import_module(module), last)
 
 
 # Text -------------------------------------------------------------------------------------------

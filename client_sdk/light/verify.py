@@ -57,8 +57,8 @@ class TrustedState:
 def trust_genesis(document: Mapping[str, object]) -> TrustedState:
     """Start from CometBFT's genesis document, which must come from somebody we trust, never from the node we check.
 
-    Raises wire.AnswerMalformed. (An application may replace the validators in InitChain; the ledger's does not, and if
-    it did the first header would fail.)
+    Raises strict_json.AnswerMalformed. (An application may replace the validators in InitChain; the ledger's does not,
+    and if it did the first header would fail.)
     """
     genesis = read_genesis(document)
     return TrustedState(

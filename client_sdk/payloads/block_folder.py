@@ -23,6 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from ..errors import in_words
 from ..secrets.private_files import sync_directory
 from .cid import Cid, Codec
 from .errors import InvalidCid, PayloadCorrupt, PayloadNotFound, StoreUnavailable
@@ -205,7 +206,7 @@ class BlockFolder:
             yield
         except OSError as error:
             hint = "Check free space and permissions of that folder."
-            raise StoreUnavailable(str(self._root), str(error), hint=hint) from error
+            raise StoreUnavailable(str(self._root), in_words(error), hint=hint) from error
 
 
 def _holds(path: Path, data: bytes) -> bool:

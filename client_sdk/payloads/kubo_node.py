@@ -106,7 +106,9 @@ def read_config(spec: KuboNodeSpec) -> dict[str, Any]:
     """The node's settings. Raises KuboNodeFailed when the repository is not there or damaged."""
     try:
         config = json.loads((spec.home / "config").read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise KuboNodeFailed(f"no usable Kubo repository in {spec.home}: {error.strerror}") from error
+    except ValueError as error:
         raise KuboNodeFailed(f"no usable Kubo repository in {spec.home}: {error}") from error
     if not isinstance(config, dict):
         raise KuboNodeFailed(f"no usable Kubo repository in {spec.home}: its settings are no JSON object")
@@ -198,7 +200,7 @@ class KuboNode:
                 start_new_session=True,  # Ctrl-C reaches us; we decide when the daemon goes.
             )
         except OSError as error:
-            raise KuboNodeFailed(f"cannot run {self.spec.binary}: {error}") from error
+            raise KuboNodeFailed(f"cannot run {self.spec.binary}: {error.strerror}") from error
         finally:
             os.close(descriptor)
         try:
@@ -278,7 +280,7 @@ async def _run_init(spec: KuboNodeSpec) -> None:
             env=spec.environment(),
         )
     except OSError as error:
-        raise KuboNodeFailed(f"cannot run {spec.binary}: {error}") from error
+        raise KuboNodeFailed(f"cannot run {spec.binary}: {error.strerror}") from error
     try:
         async with asyncio.timeout(_INIT_SECONDS):
             output, _ = await process.communicate()

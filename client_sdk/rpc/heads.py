@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from ..documents.strict_json import AnswerMalformed, parse
+from ..unreachable import why
 from .answers import ApplicationInfo
 from .errors import NodeError, NodeUnavailable, RpcError
 from .transport import Transport
@@ -179,7 +180,7 @@ async def _ring(transport: Transport, bell: asyncio.Event, poll: float) -> None:
                 bell.set()
             reason = "the socket was closed"
         except (RpcError, AnswerMalformed, OSError) as error:
-            reason = str(error)
+            reason = why(error)
         _log.debug("no event socket, polling until there is: %s", reason)
         await asyncio.sleep(_back_off(failures, poll))
         failures += 1

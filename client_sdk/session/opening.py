@@ -30,7 +30,7 @@ ENCRYPTION = "encryption"
 
 
 class WrongGenesis(SdkError):
-    """The genesis document is not the one the profile trusts."""
+    """The genesis document is not the one the profile trusts, or it is not there."""
 
     kind = Kind.ACCESS
     hint = "Get the genesis document from a member you trust, and compare its SHA-256."
@@ -94,7 +94,10 @@ async def open_client(
 
 
 def open_store(profile: Profile) -> PayloadStore:
-    """The payload store that the profile names, to be entered. Entering raises payloads.errors.StoreUnavailable."""
+    """The payload store that the profile names, to be entered. Entering raises payloads.errors.StoreUnavailable.
+
+    Raises payloads.errors.StoreAddressInvalid.
+    """
     if profile.store is StoreKind.LOCAL:
         return BlockFolder(Path(profile.store_address))
     from ..payloads.kubo import KuboStore  # Only who uses Kubo loads the HTTP library now.
@@ -114,7 +117,10 @@ def unlock(profile: Profile, passphrase_file: Path | None = None) -> Keyring:
 
 def genesis_document(profile: Profile) -> dict[str, object]:
     """The genesis document that a profile trusts. Raises WrongGenesis."""
-    raw = profile.genesis.read_bytes()
+    try:
+        raw = profile.genesis.read_bytes()
+    except OSError as error:
+        raise WrongGenesis(f"{profile.genesis} cannot be read: {error.strerror}") from error
     if crypto.sha256(raw).hex() != profile.genesis_sha256:
         raise WrongGenesis(f"{profile.genesis} has the SHA-256 {crypto.sha256(raw).hex()}")
     document: dict[str, object] = json.loads(raw)

@@ -168,6 +168,12 @@ def test_a_genesis_that_is_not_the_trusted_one_opens_nothing(home: Path, tmp_pat
         opened(replace(find_profile(str(home), ORGANISATION), genesis=other), None)
 
 
+def test_a_genesis_that_is_not_there_opens_nothing_and_is_named(home: Path, tmp_path: Path) -> None:
+    nowhere = tmp_path / "genesis.json"
+    with pytest.raises(WrongGenesis, match=f"{nowhere} cannot be read: No such file or directory"):
+        opened(replace(find_profile(str(home), ORGANISATION), genesis=nowhere), None)
+
+
 def test_the_store_is_the_one_that_the_profile_names(home: Path) -> None:
     profile = find_profile(str(home), ORGANISATION)
     assert isinstance(open_store(profile), BlockFolder)
