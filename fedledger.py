@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         PayloadMalformed as PayloadMalformed,
         PayloadNotFound as PayloadNotFound,
         PayloadOverLimit as PayloadOverLimit,
+        StoreAddressInvalid as StoreAddressInvalid,
         StoreUnavailable as StoreUnavailable,
     )
     from client_sdk.payloads.kubo_node import KuboNodeFailed as KuboNodeFailed
@@ -202,7 +203,7 @@ _HOMES: Final = {
     "client_sdk.payloads.confidential": ("CiphertextCorrupt", "InvalidRecipient", "NotARecipient", "PlaintextTooLarge"),
     "client_sdk.payloads.errors": (
         "InvalidCid", "PayloadCorrupt", "PayloadError", "PayloadMalformed", "PayloadNotFound", "PayloadOverLimit",
-        "StoreUnavailable",
+        "StoreAddressInvalid", "StoreUnavailable",
     ),
     "client_sdk.payloads.kubo_node": ("KuboNodeFailed",),
     "client_sdk.payloads.kubo_rpc": ("Disconnected", "RpcRefused"),

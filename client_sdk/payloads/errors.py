@@ -27,6 +27,16 @@ class InvalidCid(PayloadError, ValueError):
         self.why = why
 
 
+class StoreAddressInvalid(PayloadError, ValueError):
+    """An address that is not that of a Kubo daemon's RPC."""
+
+    kind = Kind.USAGE
+    hint = "Write it as http://HOST:PORT: a profile has it under [store], the daemon under Addresses.API."
+
+    def __init__(self, given: str) -> None:
+        super().__init__(f"{given!r} is not the address of a Kubo RPC")
+
+
 class PayloadNotFound(PayloadError):
     """Nobody asked holds the payload, or not all of its blocks."""
 

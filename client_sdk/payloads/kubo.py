@@ -46,7 +46,7 @@ class KuboStore:
         """``fetch_seconds`` bounds one ``get`` or ``pin`` of a payload that has to come from peers.
 
         ``authorization`` is the HTTP header that the daemon's ``API.Authorizations`` asks for. Raises
-        ValueError when ``url`` is not that of an RPC, like ``http://127.0.0.1:5001``.
+        StoreAddressInvalid when ``url`` is not that of an RPC, like ``http://127.0.0.1:5001``.
         """
         self._rpc = KuboRpc(url, authorization=authorization)
         self._fetch_seconds = fetch_seconds

@@ -17,7 +17,7 @@ import aiohttp
 from yarl import URL
 
 from ..unreachable import why
-from .errors import StoreUnavailable
+from .errors import StoreAddressInvalid, StoreUnavailable
 
 ANSWER_BYTES_MAX: Final = 4 << 20  # `refs` of a payload of 2**31 bytes is 160 kB.
 _GRACE_SECONDS: Final = 3.0  # How much later than the daemon we give up.
@@ -46,10 +46,11 @@ class KuboRpc:
     """A connection to one daemon. Use it as an async context manager, or call ``close``."""
 
     def __init__(self, url: str, *, authorization: str | None = None, answer_seconds: float = 10.0) -> None:
-        """``authorization`` is the HTTP header that the daemon's ``API.Authorizations`` asks for."""
-        address = URL(url)
-        if address.scheme not in ("http", "https") or not address.host or address.path != "/" or address.query_string:
-            raise ValueError(f"not the address of a Kubo RPC, like http://127.0.0.1:5001: {url!r}")
+        """``authorization`` is the HTTP header that the daemon's ``API.Authorizations`` asks for.
+
+        Raises StoreAddressInvalid.
+        """
+        address = _checked(url)
         self.url = str(address.origin())
         self._base = address.origin() / "api" / "v0"
         self._headers = {} if authorization is None else {"Authorization": authorization}
@@ -159,6 +160,16 @@ class KuboRpc:
         except (ValueError, KeyError, TypeError, RecursionError):
             message = text[:200]
         raise RpcRefused(self.url, command, message)
+
+
+def _checked(url: str) -> URL:
+    try:
+        address = URL(url)
+    except ValueError as error:  # A port that is none, for example.
+        raise StoreAddressInvalid(url) from error
+    if address.scheme not in ("http", "https") or not address.host or address.path != "/" or address.query_string:
+        raise StoreAddressInvalid(url)
+    return address
 
 
 def _form(body: bytes | None) -> aiohttp.MultipartWriter | None:

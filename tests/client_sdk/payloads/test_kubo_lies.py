@@ -16,6 +16,7 @@ from client_sdk.payloads.errors import (
     PayloadCorrupt,
     PayloadNotFound,
     PayloadOverLimit,
+    StoreAddressInvalid,
     StoreUnavailable,
 )
 from client_sdk.payloads.kubo import KuboStore
@@ -275,9 +276,11 @@ def test_the_authorization_header_reaches_the_daemon():
     assert seen == ["Bearer s3cret"]
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:5001", "ftp://h", "http://h/api/v0", "http://h:5001/?x=1", ""])
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:5001", "ftp://h", "http://h/api/v0", "http://h:5001/?x=1", "http://h:x", ""]
+)
 def test_an_address_that_is_no_rpc_address_is_refused_before_anything_is_sent(url):
-    with pytest.raises(ValueError, match="address of a Kubo RPC"):
+    with pytest.raises(StoreAddressInvalid, match="address of a Kubo RPC"):
         KuboRpc(url)
 
 
