@@ -79,6 +79,7 @@ def show(
 async def _accounts(client: "LedgerClient", organisation: str) -> Listing[dict[str, Any]]:
     """The account of every organisation that has datasets, and below it those of its datasets."""
     from client_sdk.reads.budgets import dataset_standing, organisation_standing
+    from client_sdk.reads.view import every
     from contracts import identity
     from contracts.kernel import limits
 
@@ -87,6 +88,7 @@ async def _accounts(client: "LedgerClient", organisation: str) -> Listing[dict[s
     def accounts(view: "View", names: Sequence[Name], now: int) -> tuple[list[dict[str, Any]], int | None]:
         datasets = present(identity.DATASETS, view, names)
         owners = dict.fromkeys(owner for (owner, _), _ in datasets)
+        every(identity.ORGANISATIONS, view, owners)  # In one go: what follows asks for one after the other.
         listed: list[dict[str, Any]] = []
         for owner in owners:
             whole = organisation_standing(view, owner, now)

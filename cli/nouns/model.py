@@ -232,18 +232,22 @@ def vote(
 
 
 def _models(view: "View") -> Listing[dict[str, Any]]:
+    from client_sdk.reads.view import every
     from contracts import lineage
 
     register = lineage.REGISTER.get(view)
     names = register.models if register is not None else ()
-    return whole([{"model": name, **plain(lineage.MODELS.at(view, name))} for name in names])
+    found = every(lineage.MODELS, view, names)
+    return whole([{"model": name, **plain(model)} for name, model in zip(names, found, strict=True)])
 
 
 def _history(view: "View", name: str) -> tuple["Model", Listing[tuple[int, "Version"]]]:
+    from client_sdk.reads.view import every
     from contracts import lineage, models
 
     model = models.require_model(view, name)
-    return model, whole([(number, lineage.VERSIONS.at(view, (name, number))) for number in range(model.latest + 1)])
+    numbers = range(model.latest + 1)  # As the ledger gives them, from the initial version on.
+    return model, whole(list(enumerate(every(lineage.VERSIONS, view, [(name, number) for number in numbers]))))
 
 
 def _version(view: "View", name: str, number: int) -> tuple[int, "Version"]:

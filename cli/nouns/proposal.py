@@ -87,11 +87,12 @@ def announce(output: Format, accepted: "AcceptedTx", what: str) -> None:
 
 
 def _all(view: "View") -> Listing[tuple[int, "Proposal"]]:
+    from client_sdk.reads.view import every
     from contracts import governance
 
     counter = governance.COUNTER.get(view)
     numbers = range(1, (counter.proposals if counter is not None else 0) + 1)
-    return whole([(number, governance.PROPOSALS.at(view, number)) for number in numbers])
+    return whole(list(enumerate(every(governance.PROPOSALS, view, numbers), start=1)))
 
 
 def _show_all(output: Format, proposals: Listing[tuple[int, "Proposal"]]) -> None:

@@ -78,12 +78,13 @@ def watch(
 
 
 def _rounds(view: "View", task: str, number: int) -> Listing[tuple[int, "Round"]]:
+    from client_sdk.reads.view import every
     from contracts import rounds
 
     if number:
         return whole([(number, rounds.require_round(view, task, number))])
     numbers = range(1, rounds.require_task(view, task).rounds + 1)
-    return whole([(each, rounds.ROUNDS.at(view, (task, each))) for each in numbers])
+    return whole(list(enumerate(every(rounds.ROUNDS, view, [(task, each) for each in numbers]), start=1)))
 
 
 async def _follow(

@@ -115,11 +115,13 @@ def join(
 
 def _tasks(view: "View") -> Listing[tuple[str, "Terms", "Task"]]:
     """Every task: each trains one model, and the ledger keeps a register of those."""
-    from contracts import lineage
+    from client_sdk.reads.view import every
+    from contracts import lineage, rounds
 
     register = lineage.REGISTER.get(view)
-    names = [lineage.MODELS.at(view, model).task for model in (register.models if register is not None else ())]
-    return whole([(name, *_task(view, name)) for name in names])
+    names = [model.task for model in every(lineage.MODELS, view, register.models if register is not None else ())]
+    terms, tasks = every(rounds.TERMS, view, names), every(rounds.TASKS, view, names)
+    return whole(list(zip(names, terms, tasks, strict=True)))
 
 
 def _task(view: "View", name: str) -> tuple["Terms", "Task"]:

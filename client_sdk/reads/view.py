@@ -100,6 +100,17 @@ class LedgerView:
         raise CannotVerify("the newest state", f"blocks come faster than {len(wanted)} paths are read")
 
 
+def every(state: Map[R], view: View, keys: Iterable[Key]) -> list[R]:
+    """The records at keys that the rules guarantee to exist, as ``state.at`` gives one.
+
+    All are asked for before one is missed: a loop over ``at`` ends each run at its first path, so that what could be
+    fetched in one go is fetched one by one, and a long list not at all.
+    """
+    wanted = list(keys)
+    found = [state.get(view, key) for key in wanted]
+    return [state.at(view, key) if one is None else one for key, one in zip(wanted, found, strict=True)]
+
+
 class _Known:
     """What was fetched so far, as a view. A path that was not is remembered, and read as if nothing were there."""
 

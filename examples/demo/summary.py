@@ -5,8 +5,9 @@ import statistics
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from client_sdk.reads.view import every
 from client_sdk.session.homes import default_home
-from contracts import contributions, identity, models, privacy_budget, reputation
+from contracts import contributions, identity, lineage, models, privacy_budget, reputation
 from contracts.kernel import View
 from examples.demo.consortium import DELTA_INVERSE, Consortium
 from examples.demo.view import RoundRow
@@ -98,8 +99,8 @@ async def summarise(
 
 def _versions(view: View, model: str) -> list[VersionLine]:
     found = []
-    for number in range(models.require_model(view, model).latest + 1):
-        one = models.require_version(view, model, number)
+    numbers = range(models.require_model(view, model).latest + 1)
+    for number, one in enumerate(every(lineage.VERSIONS, view, [(model, each) for each in numbers])):
         accuracy = one.canary_correct / one.canary_total
         found.append(VersionLine(number, one.parent, one.round, one.proposer, str(one.status), accuracy))
     return found

@@ -1,11 +1,15 @@
 """Lists say how whole they are: by the ledger's own count where it keeps one, and that it keeps none elsewhere."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from campaigns.harness import consortium
+from campaigns.harness.chain import Chain
 from campaigns.harness.consortium import HOSPITAL_A, LAB, MEMBERS, MODEL, TASK
+from client_sdk.reads.view import RUNS
+from contracts import governance, identity, lineage, rounds
 from tests.local_ledger import LocalReader
 
 
@@ -104,3 +108,51 @@ def test_what_the_rules_number_themselves_is_whole_without_any_scan(run, members
     if command != ("model", "history", MODEL):
         mark = listed(ran)
         assert mark["shown"] == mark["counted"] > 0
+
+
+def grown() -> Chain:
+    """More of everything than a rule may be run: a long-lived ledger, with copies of what one step makes."""
+    chain, many = consortium.promoted(), RUNS + 10
+    model, version = lineage.MODELS.at(chain.view, MODEL), lineage.VERSIONS.at(chain.view, (MODEL, 1))
+    task, current = rounds.TASKS.at(chain.view, TASK), rounds.ROUNDS.at(chain.view, (TASK, 1))
+    terms, proposal = rounds.TERMS.at(chain.view, TASK), governance.PROPOSALS.at(chain.view, 1)
+    member = identity.ORGANISATIONS.at(chain.view, HOSPITAL_A.name)
+    dataset = identity.DATASETS.at(chain.view, (HOSPITAL_A.name, consortium.DATASET))
+    membership = identity.MEMBERSHIP.at(chain.view)
+    names = [f"{MODEL}-{number}" for number in range(many)]
+    chain.given(
+        lineage.MODELS.put(MODEL, replace(model, latest=many)),
+        rounds.TASKS.put(TASK, replace(task, rounds=many)),
+        governance.COUNTER.put((), governance.Counter(many)),
+        lineage.REGISTER.put((), lineage.Register((MODEL, *names))),
+        identity.MEMBERSHIP.put((), replace(membership, organisations=membership.organisations + many)),
+        *(lineage.VERSIONS.put((MODEL, number), version) for number in range(2, many + 1)),
+        *(rounds.ROUNDS.put((TASK, number), current) for number in range(2, many + 1)),
+        *(governance.PROPOSALS.put(number, proposal) for number in range(2, many + 1)),
+        *(lineage.MODELS.put(name, replace(model, task=name)) for name in names),
+        *(rounds.TASKS.put(name, task) for name in names),
+        *(rounds.TERMS.put(name, replace(terms, task=name)) for name in names),
+        *(identity.ORGANISATIONS.put(name, member) for name in names),
+        *(identity.DATASETS.put((name, consortium.DATASET), dataset) for name in names),
+    )
+    return chain
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("task", "show"),
+        ("model", "history"),
+        ("model", "history", MODEL),
+        ("proposal", "show"),
+        ("round", "list", TASK),
+        ("org", "show"),
+        ("dataset", "show"),
+        ("budget", "show"),
+    ],
+    ids=" ".join,
+)
+def test_a_long_list_is_read_in_few_goes(run, members, command):
+    ran = run(*command, *members(grown()).of(LAB), "--format", "json")
+    assert ran.status == 0, ran.err
+    assert ran.out.count('"status"') > RUNS or listed(ran)["shown"] > RUNS

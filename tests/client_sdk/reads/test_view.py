@@ -11,11 +11,11 @@ from client_sdk.light import CannotVerify, VerificationFailed
 from client_sdk.reads.budgets import outlook
 from client_sdk.reads.queries import Entry, NotKept
 from client_sdk.reads.trusting import TrustingReader
-from client_sdk.reads.view import PATHS, RUNS, LedgerView
+from client_sdk.reads.view import PATHS, RUNS, LedgerView, every
 from client_sdk.rpc import NodeUnavailable
 from contracts import contributions, identity, privacy_budget, rounds
 from contracts.identity import UnknownDataset, UnknownOrganisation
-from contracts.kernel import Context
+from contracts.kernel import Context, InvariantBroken
 from contracts.privacy_budget import BudgetExceeded
 from contracts.rounds import UnknownTask
 from tests.client_sdk.small_ledger import AT_ONCE, MISSING, NEW, OLD, OTHER, PATH, reading, run
@@ -286,3 +286,19 @@ def test_a_node_without_a_block_is_not_read_at_whichever_height_is_the_newest():
                 await trusting.newest()
 
     run(scenario())
+
+
+def test_records_that_must_be_there_are_fetched_in_one_go_and_one_that_is_not_is_our_bug():
+    runs = []
+
+    def rule(view):
+        runs.append(view)
+        return every(identity.ORGANISATIONS, view, [member.name for member in consortium.MEMBERS])
+
+    node = LocalNode(consortium.joined())
+    assert [member.recipient for member in viewed(node, rule)] == [
+        identity.ORGANISATIONS.at(node.chain.view, member.name).recipient for member in consortium.MEMBERS
+    ]
+    assert len(runs) == 2
+    with pytest.raises(InvariantBroken, match="nobody"):
+        viewed(node, lambda view: every(identity.ORGANISATIONS, view, [HOSPITAL_A.name, "nobody"]))
