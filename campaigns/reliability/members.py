@@ -72,8 +72,7 @@ async def form(home: Path, manifest: Manifest) -> Members:
         await forming.register(club, datasets, DATA_CLASS, dict.fromkeys(hospitals, 9 * _NANO))
         terms = _terms(forming.verifiers(manifest), len(hospitals))
         await forming.open_task(club, manifest, terms, datasets)
-        task = await opened[names[0]].client.get(rounds.TASKS, TASK)
-        assert task is not None, "the task was opened"
+        task = await opened[names[0]].client.ask(lambda view: rounds.require_task(view, TASK))
         rings = {name: session.keyring for name, session in opened.items()}
         chain_id = opened[names[0]].profile.chain_id
     keys = {name: Keys(ring.signing(HUMAN), ring.signing(WORKER)) for name, ring in rings.items() if ring is not None}

@@ -13,16 +13,17 @@ from typing import Any
 
 import pytest
 
-from client_sdk.client import LedgerClient
 from client_sdk.payloads.cid import Cid
 from client_sdk.payloads.kubo import KuboStore
 from client_sdk.payloads.store import StoreKind
+from client_sdk.reads.view import every
 from client_sdk.rpc import RpcClient
 from client_sdk.session import open_client
 from client_sdk.session.profile import find_profile
 from contracts import contributions, identity, lineage, privacy_budget, reputation, rounds
 from contracts.contributions import Commitment
 from contracts.identity import Key
+from contracts.kernel import View
 from contracts.kernel.types import Purpose
 from contracts.lineage import Version, VersionStatus
 from contracts.privacy_budget import Account
@@ -131,48 +132,32 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
 
 
 async def read(home: Path) -> Ledger:
-    """Everything that is asserted, from proved state, without any key."""
+    """Everything that is asserted, from one proved state, without any key."""
     async with open_client(find_profile(str(home), "auditor")) as client:
         now = (await client.rpc.status()).height
-        task = await client.get(rounds.TASKS, TASK, at_least=now)
-        model = await client.get(lineage.MODELS, MODEL)
-        assert task is not None
-        assert model is not None
-        numbers = range(1, task.rounds + 1)
         names = [name for name, _ in await client.scan(identity.KEYS)]
-        return Ledger(
-            task=task,
-            rounds={number: await the(client, rounds.ROUNDS, (TASK, number)) for number in numbers},
-            model=model,
-            versions={n: await the(client, lineage.VERSIONS, (MODEL, n)) for n in range(model.latest + 1)},
-            commitments={
-                (number, hospital): found
-                for number in numbers
-                for hospital in HOSPITALS
-                if (found := await client.get(contributions.COMMITMENTS, (TASK, number, hospital, dataset(hospital))))
-            },
-            accounts={
-                hospital: await the(client, privacy_budget.DATASET_ACCOUNTS, (hospital, dataset(hospital)))
-                for hospital in HOSPITALS
-            },
-            limits={
-                hospital: (await the(client, identity.DATASETS, (hospital, dataset(hospital)))).epsilon_limit
-                for hospital in HOSPITALS
-            },
-            deviations={
-                name: score.deviation
-                for name in (*HOSPITALS, *LABS)
-                if (score := await client.get(reputation.SCORES, name))
-            },
-            keys=[await the(client, identity.KEYS, bytes.fromhex(name)) for (name,) in names],
-        )
+        return await client.ask(lambda view: at_the_end(view, names), at_least=now)
 
 
-async def the(client: LedgerClient, state: Any, key: Any) -> Any:
-    """A record that must be there."""
-    found = await client.get(state, key)
-    assert found is not None, f"nothing at {state.path(key)!r}"
-    return found
+def at_the_end(view: View, keys: list[tuple[str, ...]]) -> Ledger:
+    task, model = rounds.TASKS.at(view, TASK), lineage.MODELS.at(view, MODEL)
+    numbers, versions = range(1, task.rounds + 1), range(model.latest + 1)
+    owned = [(hospital, dataset(hospital)) for hospital in HOSPITALS]
+    seats = {(number, owner): (TASK, number, owner, name) for number in numbers for owner, name in owned}
+    found = {place: contributions.COMMITMENTS.get(view, seat) for place, seat in seats.items()}
+    scores = {name: reputation.SCORES.get(view, name) for name in (*HOSPITALS, *LABS)}
+    datasets = every(identity.DATASETS, view, owned)
+    return Ledger(
+        task=task,
+        rounds=dict(zip(numbers, every(rounds.ROUNDS, view, [(TASK, each) for each in numbers]), strict=True)),
+        model=model,
+        versions=dict(enumerate(every(lineage.VERSIONS, view, [(MODEL, each) for each in versions]))),
+        commitments={place: commitment for place, commitment in found.items() if commitment is not None},
+        accounts=dict(zip(HOSPITALS, every(privacy_budget.DATASET_ACCOUNTS, view, owned), strict=True)),
+        limits={name: one.epsilon_limit for name, one in zip(HOSPITALS, datasets, strict=True)},
+        deviations={name: score.deviation for name, score in scores.items() if score is not None},
+        keys=every(identity.KEYS, view, [bytes.fromhex(name) for (name,) in keys]),
+    )
 
 
 def dataset(hospital: str) -> str:
