@@ -39,6 +39,8 @@ class Follower:
     genesis: Genesis
     rpc: RpcClient
     tally: Tally
+    poll_seconds: float = _POLL_SECONDS
+    """Between two questions for the newest height."""
     chain: Chain = field(init=False)
     accepted: set[bytes] = field(default_factory=set)
     refused: Counter[int] = field(default_factory=Counter)
@@ -78,7 +80,7 @@ class Follower:
         """Wait for a block after this height. Raises TimeoutError when the network hangs."""
         async with asyncio.timeout(HANG_SECONDS):
             while self.height <= height:
-                await asyncio.sleep(_POLL_SECONDS)
+                await asyncio.sleep(self.poll_seconds)
                 await self.follow()
 
     def watch(self, transactions: Iterable[bytes]) -> None:

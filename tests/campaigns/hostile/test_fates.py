@@ -14,7 +14,6 @@ from abci_app.protocol import messages as m
 from campaigns.harness import consortium
 from campaigns.harness.chain import BLOCK_MS
 from campaigns.harness.consortium import HOSPITAL_A, HOSPITAL_B, publish
-from campaigns.hostile import follower as follower_module
 from campaigns.hostile.fates import End, Fate, Senders
 from campaigns.hostile.follower import Follower
 from campaigns.hostile.siege import Tally
@@ -75,11 +74,6 @@ class Node(Comet):
         return self.blocks[height][1]
 
 
-@pytest.fixture(autouse=True)
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(follower_module, "_POLL_SECONDS", 0.0)
-
-
 def sent(node: Node, *raws: bytes) -> tuple[dict[bytes, Fate], Tally]:
     """What became of transactions that were offered at once, and what was held against the node."""
 
@@ -88,7 +82,8 @@ def sent(node: Node, *raws: bytes) -> tuple[dict[bytes, Fate], Tally]:
         return await senders.send(raws)
 
     tally = Tally()
-    senders = Senders(node, Follower(consortium.founded_by(), node, tally), tally)  # type: ignore[arg-type]
+    follower = Follower(consortium.founded_by(), node, tally, poll_seconds=0.0)  # type: ignore[arg-type]
+    senders = Senders(node, follower, tally)  # type: ignore[arg-type]
     return asyncio.run(run()), tally
 
 
