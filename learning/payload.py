@@ -28,7 +28,7 @@ _TASK = re.compile(r"[!-~]{1,128}", re.ASCII)
 _BASE = re.compile(r"[0-9a-z]{0,128}", re.ASCII)
 
 
-class Kind(StrEnum):
+class PayloadKind(StrEnum):
     """What the vector is."""
 
     UPDATE = "update"
@@ -46,7 +46,7 @@ class Manifest:
     Raises TypeError for a field out of its form: manifests are made from the ledger, not from payloads.
     """
 
-    kind: Kind
+    kind: PayloadKind
     task: str
     round: int
     base: str

@@ -12,7 +12,7 @@ from typing import ClassVar, NamedTuple
 
 from contracts.kernel import Record
 
-from .sources import NotKept, Source
+from .sources import HeightNotKept, Source
 from .stored_records import decoded
 
 
@@ -82,7 +82,7 @@ def compare(a: Source, b: Source) -> Difference:
 def _since(a: Source, b: Source, height: int) -> list[Since]:
     try:
         ours, theirs = a.roots(height), b.roots(height)
-    except NotKept as error:
+    except HeightNotKept as error:
         raise NoCommonHeight(str(error)) from error
     oldest = max(ours.oldest, theirs.oldest)
     if oldest > height:
@@ -122,7 +122,7 @@ def _compare_entries(found: Difference, a: Source, b: Source, prefixes: list[byt
                 found.changed += ours is not None and theirs is not None
                 if found.first is None or path < found.first.path:
                     found.first = KeyDifference(path, decoded(path, ours), decoded(path, theirs))
-    except NotKept as error:
+    except HeightNotKept as error:
         found.not_compared = f"{error}, and the keys are compared at {found.height}"
 
 

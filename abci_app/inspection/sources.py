@@ -22,7 +22,7 @@ class SourceFailed(Exception):
     hint = "Look at it with 'fedledger node fsck', or ask another node."
 
 
-class NotKept(Exception):
+class HeightNotKept(Exception):
     """A node does not have the version of this height any more."""
 
     kind: ClassVar[str] = "refused"
@@ -46,10 +46,10 @@ class Source(Protocol):
     """Whether reading every entry is cheap."""
 
     def roots(self, height: int) -> Roots:
-        """The hashes at a height. Raises SourceFailed, NotKept."""
+        """The hashes at a height. Raises SourceFailed, HeightNotKept."""
 
     def entries(self, height: int, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """The entries under a prefix in a version, in byte order. Raises SourceFailed, NotKept."""
+        """The entries under a prefix in a version, in byte order. Raises SourceFailed, HeightNotKept."""
 
     def require_sound(self) -> None:
         """Hold the entries to the hashes, where they can be read. Raises recovery.Damaged."""
@@ -73,19 +73,19 @@ class FolderSource:
         self.chain_id, self.newest = (block.chain_id, block.height) if block else ("", 0)
 
     def roots(self, height: int) -> Roots:
-        """The hashes at a height. Raises StoreDamaged, NotKept."""
+        """The hashes at a height. Raises StoreDamaged, HeightNotKept."""
         oldest, found = next(self._snapshot.history(), None), self._snapshot.recorded(height)
         if oldest is None or found is None:
-            raise NotKept(f"{self.name} has not recorded height {height}")
+            raise HeightNotKept(f"{self.name} has not recorded height {height}")
         return Roots(roots_of(found), oldest.height)
 
     def entries(self, height: int, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """The entries of a version. Raises NotKept."""
+        """The entries of a version. Raises HeightNotKept."""
         if height == self.newest:
             return self._snapshot.scan(prefix)
         if height == self._snapshot.previous.height:
             return self._snapshot.scan_previous(prefix)
-        raise NotKept(f"{self.name} keeps the heights {self._snapshot.previous.height} and {self.newest}")
+        raise HeightNotKept(f"{self.name} keeps the heights {self._snapshot.previous.height} and {self.newest}")
 
     def require_sound(self) -> None:
         """As a node does when it starts. Raises recovery.Damaged."""

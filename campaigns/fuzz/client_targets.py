@@ -32,7 +32,7 @@ from contracts.terms import Artefact
 from devnet import manifest
 from learning import fixed
 from learning.inputs import Standardisation
-from learning.payload import Expectation, Kind, Manifest, decode_payload, encode_payload
+from learning.payload import Expectation, Manifest, PayloadKind, decode_payload, encode_payload
 from learning.tensors import Layout
 
 from ..harness.answered import receipts as real_receipts
@@ -53,8 +53,8 @@ _READERS: tuple[Callable[[Answer], object], ...] = (
 _HEIGHT = 3
 _SMALL = BlockLayout(leaf_bytes=8, links_max=3)
 _CUT = Layout.from_shapes({"bias": (2,), "weight": (2, 3)})
-_UPDATE = Manifest(Kind.UPDATE, "breast-cancer", 3, "ab" * 32)
-_FLOATS = Manifest(Kind.MODEL, "breast-cancer", 3, "ab" * 32, scale_bits=None)
+_UPDATE = Manifest(PayloadKind.UPDATE, "breast-cancer", 3, "ab" * 32)
+_FLOATS = Manifest(PayloadKind.MODEL, "breast-cancer", 3, "ab" * 32, scale_bits=None)
 _CAR_BYTES_MAX = 1 << 17
 _PLAINTEXT_BYTES_MAX = 1 << 16
 _COST_MAX = 12  # Of scrypt: what a passphrase file asks for beyond this is work that it may rightly ask for.

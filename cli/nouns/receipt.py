@@ -25,7 +25,7 @@ app = noun()
 _GENESIS_BYTES_MAX: Final = 16 << 20
 
 
-class Kind(StrEnum):
+class Subject(StrEnum):
     """What there are receipts for."""
 
     TX = "tx"
@@ -36,16 +36,16 @@ class Kind(StrEnum):
 
 # What names each kind, and how many of them there may be.
 _NAMED: Final = {
-    Kind.TX: ("HASH", 1, 1),
-    Kind.CONTRIBUTION: ("TASK ROUND ORG DATASET", 4, 4),
-    Kind.BUDGET: ("ORG [DATASET]", 1, 2),
-    Kind.VERSION: ("MODEL NUMBER", 2, 2),
+    Subject.TX: ("HASH", 1, 1),
+    Subject.CONTRIBUTION: ("TASK ROUND ORG DATASET", 4, 4),
+    Subject.BUDGET: ("ORG [DATASET]", 1, 2),
+    Subject.VERSION: ("MODEL NUMBER", 2, 2),
 }
 
 
 @verb(app, "export", example="receipt export contribution breast-cancer 3 hospital-a wdbc-a --out contribution.cose")
 def export(
-    what: Annotated[Kind, typer.Argument(metavar="tx|contribution|budget|version", help="What it is for.")],
+    what: Annotated[Subject, typer.Argument(metavar="tx|contribution|budget|version", help="What it is for.")],
     names: Annotated[
         list[str],
         typer.Argument(
@@ -127,17 +127,17 @@ def verify(
 # What is asked for ------------------------------------------------------------------------------
 
 
-async def _exported(client: "LedgerClient", what: Kind, names: list[str]) -> "Receipt":
+async def _exported(client: "LedgerClient", what: Subject, names: list[str]) -> "Receipt":
     from client_sdk.receipts import export
 
     from .tx import digest_of
 
-    if what is Kind.TX:
+    if what is Subject.TX:
         return await export.transaction(client, digest_of(names[0]))
-    if what is Kind.CONTRIBUTION:
+    if what is Subject.CONTRIBUTION:
         task, number, organisation, dataset = names
         return await export.contribution(client, _name(task), _number(number), _name(organisation), _name(dataset))
-    if what is Kind.BUDGET:
+    if what is Subject.BUDGET:
         return await export.budget(client, *map(_name, names))
     return await export.version(client, _name(names[0]), _number(names[1]))
 

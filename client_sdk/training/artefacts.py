@@ -17,10 +17,10 @@ from contracts.terms import Artefact
 from learning.errors import LearningError
 from learning.feed_forward import MAX_LAYERS, FeedForward
 from learning.inputs import Standardisation
-from learning.payload import Expectation, Kind, Manifest, decode_payload, encode_payload, encoded_size
+from learning.payload import Expectation, Manifest, PayloadKind, decode_payload, encode_payload, encoded_size
 from learning.tensors import Float64, Int32, Int64, Layout, Records
 
-from .. import errors
+from ..errors import Kind, SdkError
 from ..payloads.unixfs import payload_cid
 
 INPUTS_BYTES_MAX = 4 * 1024 * 1024
@@ -49,10 +49,10 @@ class TaskInputs(Record):
         return FeedForward(self.widths).layout
 
 
-class ArtefactRefused(errors.SdkError, ValueError):
+class ArtefactRefused(SdkError, ValueError):
     """Fetched bytes are not what the terms name, or not of their form."""
 
-    kind = errors.Kind.REFUSED
+    kind = Kind.REFUSED
     hint = "Ask whoever published it, or fetch it from another store."
 
     def __init__(self, name: str, why: str) -> None:
@@ -129,12 +129,12 @@ def decode_canary(data: bytes, task: TaskInputs) -> CanarySet:
 
 def model_manifest(task: str, number: int, parent: bytes | None, scale_bits: int) -> Manifest:
     """The manifest of a model version: ``number`` is the round it came from, 0 for the initial one."""
-    return Manifest(Kind.MODEL, task, number, "" if parent is None else parent.hex(), scale_bits)
+    return Manifest(PayloadKind.MODEL, task, number, "" if parent is None else parent.hex(), scale_bits)
 
 
 def update_manifest(task: str, number: int, base: bytes, scale_bits: int) -> Manifest:
     """The manifest of an update for a round, trained from the version with digest ``base``."""
-    return Manifest(Kind.UPDATE, task, number, base.hex(), scale_bits)
+    return Manifest(PayloadKind.UPDATE, task, number, base.hex(), scale_bits)
 
 
 def update_size(task: str, number: int, scale_bits: int, layout: Layout) -> int:

@@ -13,14 +13,14 @@ from safetensors import safe_open
 from safetensors.numpy import load, save
 
 from learning import fixed, refusals
-from learning.payload import Expectation, Kind, Manifest, decode_payload, encode_payload, encoded_size
+from learning.payload import Expectation, Manifest, PayloadKind, decode_payload, encode_payload, encoded_size
 from learning.refusals import PayloadRefused
 from learning.safetensors_header import HEADER_SLACK_BYTES
 from learning.tensors import Layout, ShapeMismatch
 
 LAYOUT = Layout.from_shapes({"weight": (2, 3), "bias": (2,)})
-UPDATE = Manifest(Kind.UPDATE, "breast-cancer", 3, "ab" * 32)
-FLOATS = Manifest(Kind.MODEL, "breast-cancer", 3, "ab" * 32, scale_bits=None)
+UPDATE = Manifest(PayloadKind.UPDATE, "breast-cancer", 3, "ab" * 32)
+FLOATS = Manifest(PayloadKind.MODEL, "breast-cancer", 3, "ab" * 32, scale_bits=None)
 VECTOR = np.array([1, -2, 3, -4, 5, -6, 7, -8], np.int32)
 
 
@@ -293,4 +293,4 @@ def test_a_wrong_call_is_a_type_error_and_a_wrong_vector_is_refused() -> None:
         encode_payload(VECTOR[:-1], UPDATE, LAYOUT)
     for bad in ({"task": ""}, {"task": "a b"}, {"round": -1}, {"base": "../x"}, {"scale_bits": 31}):
         with pytest.raises(TypeError):
-            Manifest(**{"kind": Kind.UPDATE, "task": "t", "round": 0, "base": "", **bad})  # type: ignore[arg-type]
+            Manifest(**{"kind": PayloadKind.UPDATE, "task": "t", "round": 0, "base": "", **bad})  # type: ignore[arg-type]
