@@ -71,6 +71,9 @@ class TrustedHeaders:
 
         Raises VerificationFailed, CannotVerify, NodeUnavailable, NodeError, AnswerMalformed.
         """
+        known = self._states.get(height)
+        if known is not None:  # Not behind somebody who waits for a header that is not there yet.
+            return known
         async with self._one_at_a_time:
             if not self._resumed:
                 await self._resume()

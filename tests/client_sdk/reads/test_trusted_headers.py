@@ -105,6 +105,22 @@ def test_a_header_that_is_not_there_yet_is_waited_for_and_one_that_is_gone_is_no
     run(scenario())
 
 
+def test_a_known_header_does_not_wait_behind_one_that_is_not_there_yet():
+    async def scenario():
+        async with reading() as (node, reader):
+            node.newest = 2
+            before = await reader.headers.at(2)
+            coming = asyncio.create_task(reader.headers.at(3))
+            while asked(node, "commit").count(3) == 0:  # noqa: ASYNC110 - a node sets no event
+                await asyncio.sleep(0)
+            assert await reader.headers.at(2) is before
+            assert not coming.done()
+            node.newest = 5
+            assert (await coming).height == 3
+
+    run(scenario())
+
+
 def test_a_man_in_the_middle_with_keys_of_his_own_is_refused():
     async def scenario():
         strangers = Members.of(mal=10, ned=10, ola=10, pat=10)
