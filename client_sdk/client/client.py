@@ -10,7 +10,6 @@ One client serves one asyncio loop. ``client_sdk.session.blocking`` wraps it for
 """
 
 import asyncio
-import logging
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
@@ -23,18 +22,18 @@ from contracts.kernel.state import Key
 from contracts.transition import Expired, Replayed
 
 from ..errors import Kind, SdkError
-from ..light import CannotVerify, TrustExpired
+from ..light import CannotVerify, TrustExpired, TxResult
 from ..reads.queries import DecidedTx, Reader
 from ..reads.refusals import PoolShareFull, events_of, refusal_of
 from ..reads.view import LedgerView
-from ..rpc import AnswerMalformed, HeightUnavailable, NodeError, NodeUnavailable, RpcClient, TxInCache
+from ..rpc import AnswerMalformed, HeightPruned, HeightUnavailable, NodeError, NodeUnavailable, RpcClient, TxInCache
+from .standstill import Standstill
 
 R = TypeVar("R")
 T = TypeVar("T")
 VALIDITY_BLOCKS = 100  # How long a transaction is worth sending again: 30 s under load, some minutes when idle.
 SCANNED_MAX = 100_000  # Entries of a scan: a node can invent them for ever.
 _SCAN_PAGE = 200
-_log = logging.getLogger(__name__)
 
 
 class NoSigner(SdkError):
@@ -131,7 +130,7 @@ class LedgerClient:
         patience, heads, loop = self.rpc.patience, self.rpc.heads, asyncio.get_running_loop()
         resend_at, give_up_at = 0.0, loop.time() + patience.outage
         told = ""  # Why the node that was asked last does not let it wait.
-        standing = _Standstill(digest, patience.outage)
+        standing = Standstill(digest, patience.outage)
         while True:
             seen = heads.height
             try:
@@ -214,20 +213,33 @@ class LedgerClient:
     async def events(self, after: int) -> AsyncGenerator[tuple[int, tuple[Event, ...]], None]:
         """Every later block's height with the events of its accepted transactions; no height is left out.
 
-        A block is told when the next one is there, which proves its results. Stop by leaving the loop, best within
-        ``contextlib.aclosing``. Raises VerificationFailed, CannotVerify.
+        A block is told when the next one is there, which proves its results. Outlasts nodes that do not answer for a
+        while, or are behind the one that told the height. Stop by leaving the loop, best within
+        ``contextlib.aclosing``.
+        Raises VerificationFailed, CannotVerify, HeightPruned, NodeUnavailable.
         """
         async with aclosing(self.rpc.heads.after(after)) as heights:
             async for newest in heights:
                 height = newest - 1
                 if height > after:
-                    results = await self.reader.results(height)
+                    results = await self._results(height)
                     happened = [event for result in results if result.code == 0 for event in events_of(result.data)]
                     yield height, tuple(happened)
 
     async def close(self) -> None:
         """Close connections."""
         await self.rpc.close()
+
+    async def _results(self, height: int) -> tuple[TxResult, ...]:
+        """The results of a block that some node has committed, from whichever node answers by and by."""
+        until = asyncio.get_running_loop().time() + self.rpc.patience.outage
+        while True:
+            seen = self.rpc.heads.height
+            try:
+                return await self.reader.results(height)
+            except (NodeUnavailable, HeightUnavailable) as error:
+                if isinstance(error, HeightPruned) or not await self.rpc.heads.beyond(seen, until):
+                    raise
 
     async def _offer(self, signed: Signed, digest: bytes) -> str:
         """Offer the bytes to a node, and say what keeps them out for now.
@@ -250,25 +262,6 @@ class LedgerClient:
         if await self.rpc.tx(digest) is None:
             raise refusal
         return ""
-
-
-class _Standstill:
-    """Says, once each time, that no block has come for so long: who waits for a transaction should know why."""
-
-    def __init__(self, digest: bytes, seconds: float) -> None:
-        self._digest, self._seconds = digest, seconds
-        self._height, self._since, self._said = 0, 0.0, False
-
-    def notice(self, height: int, now: float) -> None:
-        """The chain was seen at a height."""
-        if height != self._height:
-            self._height, self._since, self._said = height, now, False
-        elif now - self._since >= self._seconds and not self._said:
-            self._said = True
-            _log.warning(
-                "no block after %d for %.0f s: transaction %s waits; more than two thirds of the validators must run",
-                height, now - self._since, self._digest.hex(),
-            )  # fmt: skip
 
 
 def _accepted(digest: bytes, decided: DecidedTx) -> AcceptedTx:

@@ -20,6 +20,7 @@ from client_sdk.rpc import (
     AnswerMalformed,
     Checked,
     FoundTx,
+    HeightPruned,
     HeightUnavailable,
     NodeError,
     NodeUnavailable,
@@ -416,6 +417,30 @@ def test_events_come_with_every_height_and_only_from_accepted_transactions() -> 
 
     _, found = on_ledger(follow)
     assert found == [(1, ("BudgetHeld", "Reserved")), (2, ()), (3, ()), (4, ("BudgetSpent", "Committed"))]
+
+
+def test_events_go_on_over_nodes_that_are_down_or_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = LocalNode(consortium.round_open())
+    start, truth = node.chain.height, LocalReader.results
+    behind = HeightUnavailable(-32603, "Internal error", "could not find results for height")
+    troubles: list[Exception] = [DOWN, behind, DOWN]
+
+    async def troubled(self: LocalReader, height: int) -> Any:
+        if troubles:
+            raise troubles.pop()
+        return await truth(self, height)
+
+    async def first() -> tuple[int, Any]:
+        node.chain.block((HOSPITAL_A, consortium.reserve()))
+        node.let_pass(300)
+        return await anext(node.client().events(start))
+
+    monkeypatch.setattr(LocalReader, "results", troubled)
+    assert asyncio.run(first())[0] == start + 1
+    assert troubles == []
+    troubles.append(HeightPruned(-32603, "Internal error", "lowest height is 9"))
+    with pytest.raises(HeightPruned):
+        asyncio.run(first())
 
 
 # A node that lies without proof ------------------------------------------------------------------
