@@ -7,7 +7,7 @@ Part of the contract ``rounds``, which stores terms and opens tasks.
 """
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, assert_never
 
 from .kernel import Record, Rejected, limits, renyi, require
 from .kernel.types import Cid, DataClass, Digest, DurationMs, Items, ModelId, OrgId, Positive, Ppm, Range, TaskId
@@ -140,20 +140,28 @@ def breakdown_minimum(estimator: Estimator) -> int:
     2017); a mean withstands none.
     """
     f = estimator.byzantine
-    if estimator.kind is EstimatorKind.MULTI_KRUM:
-        return 2 * f + 3
-    if estimator.kind is EstimatorKind.MEAN:
-        return 1 if f == 0 else limits.SEATS_PER_ROUND + 1
-    return 2 * f + 1
+    match estimator.kind:
+        case EstimatorKind.MULTI_KRUM:
+            return 2 * f + 3
+        case EstimatorKind.MEAN:
+            return 1 if f == 0 else limits.SEATS_PER_ROUND + 1
+        case EstimatorKind.MEDIAN | EstimatorKind.TRIMMED_MEAN:
+            return 2 * f + 1
+        case _:
+            assert_never(estimator.kind)
 
 
 def price_of(mechanism: Mechanism) -> Curve:
     """The Rényi curve of one round under a mechanism: an upper bound, from integers alone."""
-    if mechanism.kind is MechanismKind.GAUSSIAN:
-        return renyi.gaussian_curve(mechanism.noise_milli, mechanism.steps)
-    return renyi.subsampled_gaussian_curve(
-        mechanism.sampling_num, mechanism.sampling_den, mechanism.noise_milli, mechanism.steps
-    )
+    match mechanism.kind:
+        case MechanismKind.GAUSSIAN:
+            return renyi.gaussian_curve(mechanism.noise_milli, mechanism.steps)
+        case MechanismKind.POISSON_GAUSSIAN:
+            return renyi.subsampled_gaussian_curve(
+                mechanism.sampling_num, mechanism.sampling_den, mechanism.noise_milli, mechanism.steps
+            )
+        case _:
+            assert_never(mechanism.kind)
 
 
 def _require(condition: bool, field: str, why: str) -> None:

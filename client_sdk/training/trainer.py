@@ -9,13 +9,13 @@ import hashlib
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 
 import learning
 from contracts.terms import Mechanism as AgreedMechanism
-from contracts.terms import Terms
+from contracts.terms import MechanismKind, Terms
 from learning import fixed
 from learning.entropy import EntropySource, OsEntropy
 from learning.local_training import InvalidRecords, LocalUpdate, local_update
@@ -83,14 +83,19 @@ class Trainer:
 
 def mechanism_of(agreed: AgreedMechanism, learning_rate_micro: int) -> Mechanism:
     """The terms' integers as the numbers that training uses."""
-    return Mechanism(
-        clip=agreed.clip_milli / 1000,
-        noise_multiplier=agreed.noise_milli / 1000,
-        rate=SamplingRate(agreed.sampling_num, agreed.sampling_den),
-        steps=agreed.steps,
-        normaliser=float(agreed.normaliser),
-        learning_rate=learning_rate_micro / 1_000_000,
-    )
+    match agreed.kind:
+        case MechanismKind.GAUSSIAN | MechanismKind.POISSON_GAUSSIAN:
+            # One step for both: without sampling the terms' rate is one.
+            return Mechanism(
+                clip=agreed.clip_milli / 1000,
+                noise_multiplier=agreed.noise_milli / 1000,
+                rate=SamplingRate(agreed.sampling_num, agreed.sampling_den),
+                steps=agreed.steps,
+                normaliser=float(agreed.normaliser),
+                learning_rate=learning_rate_micro / 1_000_000,
+            )
+        case _:
+            assert_never(agreed.kind)
 
 
 def code_digest(*owners: Any) -> bytes:

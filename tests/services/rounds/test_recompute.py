@@ -13,7 +13,8 @@ from client_sdk.training import artefacts
 from contracts import lineage, rounds
 from contracts.reputation import Verdict
 from contracts.rounds import Progress, Round, Seat
-from contracts.terms import Estimator, EstimatorKind, Terms
+from contracts.terms import Estimator, EstimatorKind, Terms, breakdown_minimum
+from learning import robust
 from learning.payload import encode_payload
 from learning.robust import aggregate
 from learning.tensors import Int32
@@ -256,3 +257,13 @@ def test_a_sum_beyond_fixed_point_gives_no_candidate_rather_than_a_clamped_one()
     at_the_end = replace(BASE, units=np.full(SIZE, 2**31 - 1, np.int32))
     with pytest.raises(NothingToPropose, match="fixed-point range"):
         recomputed(honest(4), base=at_the_end)
+
+
+# Two cores that do not see each other -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", EstimatorKind)
+def test_terms_and_learning_name_the_same_estimators_with_the_same_breakdown_point(kind: EstimatorKind) -> None:
+    assert [each.value for each in EstimatorKind] == [each.value for each in robust.Estimator]
+    for f in range(1 if kind is EstimatorKind.MEAN else 4):
+        assert breakdown_minimum(Estimator(kind, f, 1)) == robust.Estimator(kind.value).minimum(f)
