@@ -160,7 +160,7 @@ class Devnet:
         """Stop what runs of a process or a validator, start it and wait until it answers.
 
         A node has then caught up with the others, unless it is the only one. An application's node is restarted with
-        it: CometBFT ends when it loses its application. Raises UnknownProcess, NotRunning, ProcessFailed.
+        it: CometBFT does not go on without its application. Raises UnknownProcess, NotRunning, ProcessFailed.
         """
         async with self._steering:
             if self._phase is not Phase.READY:
