@@ -1,4 +1,7 @@
-"""Writing the file that a command was asked for: whole, or not at all."""
+"""Writing the file that a command was asked for: whole, or not at all.
+
+What is no file (a pipe, a device) is written to as it is.
+"""
 
 import os
 import tempfile
@@ -16,17 +19,21 @@ def require_free(path: Path, *, force: bool) -> None:
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file in place of an older one. When that fails, what was there before is there still.
 
-    Raises OSError, which names the file that was asked for.
+    A link leads to the file that is replaced. Raises OSError, which names the file that was asked for.
     """
     unfinished = None
     try:
-        descriptor, unfinished = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)  # Replacing it would take /dev/null from everybody.
+            return
+        place = path.resolve()
+        descriptor, unfinished = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.parent)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
             os.fchmod(file.fileno(), 0o666 & ~_umask())
-        Path(unfinished).replace(path)
+        Path(unfinished).replace(place)
     except OSError as error:
         if unfinished is not None:
             Path(unfinished).unlink(missing_ok=True)

@@ -15,6 +15,7 @@ published       nothing: the receipt is read back
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
@@ -22,21 +23,31 @@ from dataclasses import dataclass, replace
 from contracts import contributions, identity, privacy_budget, rounds
 from contracts.contributions import AlreadyCommitted, AlreadyPublished, AlreadyReserved, NoiseSource
 from contracts.kernel import View, crypto
-from contracts.rounds import Progress, Round
+from contracts.rounds import Progress, Round, UnknownTask
 from contracts.transition import message_of, parse
 from learning.payload import encode_payload
 from learning.tensors import Int32
 
 from ..client import AcceptedTx, LedgerClient, NotDecided, Signed
 from ..errors import Kind, SdkError
+from ..light import CannotVerify, TrustExpired, VerificationFailed
 from ..payloads import confidential
 from ..payloads.store import PayloadStore, payload_cid
+from ..rpc import AnswerMalformed, RpcError
 from . import artefacts
 from .journal import Entry, Journal
 from .task import TaskView, load_version, recipients
 from .trainer import Trainer
 
 Tamper = Callable[[Int32], Int32]
+_PASSING = (
+    RpcError,
+    AnswerMalformed,
+    VerificationFailed,
+    CannotVerify,
+    UnknownTask,
+)  # Of a node; others may do better.
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -81,23 +92,25 @@ class Participant:
         """The numbers of rounds in which this dataset has something left to do, as they come, until there are none.
 
         Starts with the current round, so that a restart resumes it. A round whose deadline for this dataset's next
-        step has passed is no work any more.
+        step has passed is no work any more. Goes on when nodes do not answer for a while, or not with the truth.
+        Raises TrustExpired.
         """
         done = 0
         async with aclosing(self.client.rpc.heads.latest()) as heights:
             async for _ in heights:
-                task = await self.client.peek(rounds.TASKS, self.task.name)
-                number = task.rounds if task else 0
-                current = await self._peek(number) if number > done else None
-                if current is not None and self._has_work(current, await self._now()):
-                    yield number
+                try:
+                    number, has_work = await self._looked(done)
+                    if has_work:
+                        yield number
                     done = number
-                elif current is not None and current.status is not rounds.RoundStatus.OPEN:
-                    done = number
-                if done >= self.task.terms.max_rounds:
-                    if await self._all_opened():
-                        return
-                    done = 0  # A node made the rounds up: look again.
+                    if done >= self.task.terms.max_rounds:
+                        if await self._all_opened():
+                            return
+                        done = 0  # A node made the rounds up: look again.
+                except TrustExpired:
+                    raise
+                except _PASSING as error:
+                    _log.warning("cannot look at the ledger, trying again: %s", error)
 
     async def contribute(self, number: int, trainer: Trainer, tamper: Tamper | None = None) -> Contribution:
         """Contribute to a round, from wherever this contribution stands.
@@ -222,6 +235,17 @@ class Participant:
             spent=privacy_budget.epsilon_of(account.spent, delta),
             bytes=record.size,
         )
+
+    async def _looked(self, done: int) -> tuple[int, bool]:
+        """Up to which round nothing is left to look at, by a node's word, and whether that one has work for us."""
+        task = await self.client.peek(rounds.TASKS, self.task.name)
+        number = task.rounds if task else 0
+        current = await self._peek(number) if number > done else None
+        if current is None:
+            return done, False
+        if self._has_work(current, await self._now()):
+            return number, True
+        return (done if current.status is rounds.RoundStatus.OPEN else number), False
 
     async def _all_opened(self) -> bool:
         """Whether the ledger proves that the task has opened all its rounds: a node's word would make us deaf."""

@@ -50,3 +50,24 @@ def test_a_file_is_replaced_only_when_that_is_asked_for(tmp_path: Path) -> None:
         files.require_free(tmp_path / "x", force=False)
     files.require_free(tmp_path / "x", force=True)
     files.require_free(tmp_path / "y", force=False)
+
+
+def test_a_link_leads_to_the_file_that_is_replaced(tmp_path: Path) -> None:
+    target, link = tmp_path / "model-v3", tmp_path / "newest"
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    files.write_whole(link, b"new")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+
+
+def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        files.write_whole(pipe, b"a receipt")
+        assert os.read(reader, 100) == b"a receipt"
+    finally:
+        os.close(reader)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)

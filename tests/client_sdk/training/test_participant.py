@@ -11,10 +11,12 @@ import pytest
 
 from campaigns.harness import consortium
 from campaigns.harness.consortium import DATASET, HOSPITAL_A, HOSPITAL_B, HOSPITALS, LAB, PHASE_MS, TASK
+from client_sdk.light import CannotVerify, TrustExpired
 from client_sdk.payloads import confidential
 from client_sdk.payloads.cid import Cid
 from client_sdk.payloads.errors import PayloadNotFound
 from client_sdk.payloads.store import payload_cid
+from client_sdk.rpc import AnswerMalformed, NodeUnavailable
 from client_sdk.training import artefacts, participant
 from client_sdk.training.participant import Participant, PayloadLost
 from contracts import contributions, privacy_budget, rounds
@@ -442,6 +444,44 @@ def test_a_node_that_makes_rounds_up_does_not_make_a_participant_deaf(world: Wor
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(taking_part.client, "peek", lying)
         assert offered(world, taking_part) == [1]
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        NodeUnavailable(["node"], ["restarting"]),
+        AnswerMalformed("status", "nonsense"),
+        CannotVerify("header 9", "behind"),
+    ],
+    ids=["unavailable", "malformed", "behind"],
+)
+def test_a_look_that_fails_is_made_again(world: World, failure: Exception) -> None:
+    taking_part = world.participant(HOSPITAL_A)
+    peek, failures = taking_part.client.peek, iter([failure])
+
+    async def failing(state: Any, key: Any = ()) -> Any:
+        if state is rounds.ROUNDS and (error := next(failures, None)) is not None:
+            raise error
+        return await peek(state, key)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(taking_part.client, "peek", failing)
+        assert offered(world, taking_part) == [1]
+
+
+def test_an_expired_trust_ends_the_rounds(world: World) -> None:
+    taking_part = world.participant(HOSPITAL_A)
+
+    async def expired(_state: Any, _key: Any = ()) -> Any:
+        raise TrustExpired("header 1", "it is old")
+
+    async def listen() -> list[int]:
+        return [number async for number in taking_part.rounds()]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(taking_part.client, "peek", expired)
+        with pytest.raises(TrustExpired):
+            asyncio.run(listen())
 
 
 def test_the_rounds_end_with_the_task(world: World) -> None:
