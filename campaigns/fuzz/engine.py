@@ -2,8 +2,8 @@
 
 A case must end by itself: in an answer or in one of the target's refusals, within a bounded amount of memory and a
 bounded number of lines of Python. Both are the same on every machine under any load; they are looked at where
-``measured`` is asked for. How long the slowest case took is reported and proves nothing: of time there is only a limit
-that catches what hangs.
+``measured`` is asked for, and whenever one case is run alone. How long the slowest case took is reported and proves
+nothing: of time there is only a limit that names a case which took far too long, once it has ended.
 """
 
 import time
@@ -79,17 +79,13 @@ def run(
 
 
 def replay(target: Target, seed: int, number: int) -> Report:
-    """One case again."""
-    report = Report(target.name, seed)
-    _try(target, report, number, target.mutator().case(_stream(target, seed), number))
-    return report
+    """One case again, measured."""
+    return _alone(target, Report(target.name, seed), number, target.mutator().case(_stream(target, seed), number))
 
 
 def judge(target: Target, raw: bytes) -> Report:
-    """Bytes from elsewhere."""
-    report = Report(target.name, 0)
-    _try(target, report, 0, raw)
-    return report
+    """Bytes from elsewhere, measured."""
+    return _alone(target, Report(target.name, 0), 0, raw)
 
 
 def verdict(target: Target, raw: bytes) -> str:
@@ -99,6 +95,15 @@ def verdict(target: Target, raw: bytes) -> str:
     except target.refusals as refusal:
         return type(refusal).__name__
     return ACCEPTED
+
+
+def _alone(target: Target, report: Report, number: int, raw: bytes) -> Report:
+    tracemalloc.start()
+    try:
+        _try(target, report, number, raw, measured=True)
+    finally:
+        tracemalloc.stop()
+    return report
 
 
 def _stream(target: Target, seed: int) -> str:

@@ -124,13 +124,21 @@ def test_a_case_that_hangs_or_takes_too_much_is_a_finding(monkeypatch: pytest.Mo
         planted = Target("planted", run, (), lambda: (b"x",))
         return [finding.what for finding in engine.run(planted, SEED, cases=2, measured=True).findings]
 
-    assert all("MiB" in what for what in found(heavy))
-    assert all("more than 10,000 lines of Python" in what for what in found(busy))
+    assert ["MiB" in what for what in found(heavy)] == [True, True]
+    assert ["more than 10,000 lines of Python" in what for what in found(busy)] == [True, True]
     monkeypatch.setattr(engine, "LINES_MAX", 100_000)
     assert found(busy) == []
     monkeypatch.setattr(engine, "HANG_SECONDS", -1.0)
-    assert all("it hung" in what for what in found(busy))
-    assert len(found(heavy)) == len(found(busy)) == 2
+    assert ["it hung" in what for what in found(busy)] == [True, True]
+
+
+def test_a_measured_finding_is_found_again_by_its_number_and_by_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "LINES_MAX", 50)
+    target = TARGETS["envelope"]
+    first = engine.run(target, SEED, cases=20, measured=True).findings[0]
+    (again,) = engine.replay(target, SEED, first.case).findings
+    assert (again.raw, again.what) == (first.raw, first.what)
+    assert [finding.what for finding in engine.judge(target, first.raw).findings] == [first.what]
 
 
 # The mutator ------------------------------------------------------------------------------------
