@@ -26,6 +26,8 @@ import time
 from collections import Counter
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
+from multiprocessing.context import SpawnProcess
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from abci_app.pool.door import ACCEPTED_AT
@@ -39,7 +41,7 @@ from client_sdk.session import open_client, unlock
 from client_sdk.session.profile import find_profile
 from contracts import rounds
 from contracts.governance import OpenTask, Propose, Vote
-from contracts.identity import AddKey, NewKey, RegisterDataset, RevokeKey, possession_statement
+from contracts.identity import AddKey, RegisterDataset, RevokeKey
 from contracts.kernel import Message, codec, crypto, envelope, limits
 from contracts.kernel.types import Purpose, Role
 from contracts.rounds import CloseRound, JoinTask, OpenRound
@@ -138,7 +140,7 @@ class Stage:
         flooder, worker = self.clients[FLOODER], self.rings[FLOODER].signing("worker")
         dataset = RegisterDataset(consortium.DATASET, consortium.DATA_CLASS, 10 * 10**9, consortium.DELTA_INVERSE)
         await asyncio.gather(
-            flooder.submit(AddKey(self._enrolment(FLOODER, worker))),
+            flooder.submit(AddKey(worker.enrolment(self.chain_id, FLOODER))),
             flooder.submit(dataset),
             *(self._enrol(name) for name in REVOKERS),
         )
@@ -148,11 +150,7 @@ class Stage:
         count = min(self.plan.keys, limits.KEYS_PER_ORGANISATION - 3)
         spare = [new_signing_key("spare", Purpose.WORKLOAD) for _ in range(count)]
         self.spare[name] = [key.public for key in spare]
-        await asyncio.gather(*(self.clients[name].submit(AddKey(self._enrolment(name, key))) for key in spare))
-
-    def _enrolment(self, name: str, key: SigningKey) -> NewKey:
-        statement = possession_statement(self.chain_id, name, key.public, Purpose.WORKLOAD)
-        return NewKey(key.public, Purpose.WORKLOAD, "spare", key.sign(statement))
+        await asyncio.gather(*(self.clients[name].submit(AddKey(key.enrolment(self.chain_id, name))) for key in spare))
 
     async def _open(self, agreed: Terms) -> None:
         opened = await self.clients[FLOODER].submit(Propose(OpenTask(agreed)))
@@ -306,9 +304,9 @@ async def _revoke(stage: Stage, name: str, place: int, public: bytes) -> Wait:
 
 
 async def _decided(node: RpcClient, signed: Signed) -> FoundTx:
-    """What became of a transaction that was accepted. Offered again after each block: a pool may have dropped it.
+    """What became of a transaction that was accepted. Offered again after each block: a pool must not lose it.
 
-    Raises AssertionError with the reason when it was dropped, or has expired.
+    Raises AssertionError with the reason when it was lost, or has expired.
     """
     digest, asked_at = crypto.sha256(signed.raw), 0
     while (found := await node.tx(digest)) is None:
@@ -316,17 +314,34 @@ async def _decided(node: RpcClient, signed: Signed) -> FoundTx:
         if height > asked_at:
             asked_at = height
             code = await _offered_again(node, signed.raw)
-            if code not in (0, Replayed.code) and await node.tx(digest) is None:
-                raise AssertionError(f"a revocation was dropped while it waited, with code {code}")
+            if code not in (None, Replayed.code) and await node.tx(digest) is None:
+                raise AssertionError(f"a revocation was lost while it waited; offered again it has code {code}")
         await asyncio.sleep(0.02)
     return found
 
 
-async def _offered_again(node: RpcClient, raw: bytes) -> int:
+async def _offered_again(node: RpcClient, raw: bytes) -> int | None:
+    """The code of CheckTx; None while the node has the bytes and asks nobody. 0 is of what it had lost."""
     try:
         return (await node.broadcast_tx_sync(raw)).code
     except TxInCache:
-        return 0
+        return None
+
+
+def _filled(full: Event, process: SpawnProcess) -> bool:
+    """Whether the flood fills a share, looked at as long as its process lives."""
+    until = time.monotonic() + HANG_SECONDS
+    while process.is_alive() and time.monotonic() < until:
+        if full.wait(0.5):
+            return True
+    return full.is_set()
+
+
+def _ended(process: SpawnProcess) -> None:
+    process.join(HANG_SECONDS)
+    if process.is_alive():
+        process.kill()
+        process.join()
 
 
 async def measure(home: Path, plan: Plan) -> dict[str, object]:
@@ -342,15 +357,16 @@ async def measure(home: Path, plan: Plan) -> dict[str, object]:
         process.start()
         started = time.monotonic()
         try:
-            if not await asyncio.to_thread(full.wait, HANG_SECONDS):
-                raise AssertionError("the flood did not fill a share")
+            if not await asyncio.to_thread(_filled, full, process):
+                raise AssertionError(f"the flood did not fill a share; exit code of its process: {process.exitcode}")
             began = time.monotonic()
             flooded = await revocations(stage, plan.flood_seconds)
             lasted, offering = time.monotonic() - began, time.monotonic() - started
-        finally:
             stop.set()
             codes = await asyncio.to_thread(report.get, timeout=HANG_SECONDS)
-            process.join(HANG_SECONDS)
+        finally:
+            stop.set()
+            await asyncio.to_thread(_ended, process)
         failures = await asyncio.to_thread(_failures, home)
     return {
         "machine": {"processors": os.cpu_count(), "python": platform.python_version(), "system": platform.system()},

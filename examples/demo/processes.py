@@ -56,7 +56,7 @@ class Workers:
                 raise WorkerDied(name, process.returncode or 0, self._logs / f"{name}.log")
 
     async def stop(self) -> None:
-        """End every process: politely, then not."""
+        """End every process: politely, then not. Raises what a reader of theirs has raised."""
         self._stopping = True
         living = [process for process in self._processes.values() if process.returncode is None]
         for process in living:
@@ -73,7 +73,9 @@ class Workers:
                 await process.wait()
         for reader in self._readers:
             reader.cancel()
-        await asyncio.gather(*self._readers, return_exceptions=True)
+        for ended in await asyncio.gather(*self._readers, return_exceptions=True):
+            if isinstance(ended, Exception):
+                raise ended  # A bug of ours: from then on nobody heard the process.
 
     async def _read(self, name: str, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None

@@ -26,10 +26,12 @@ def test_a_worker_that_ends_before_it_is_ready_is_reported_with_its_log(tmp_path
 
     async def scenario() -> None:
         workers = Workers(tmp_path, lambda _name, _said: None)
-        await workers.start("hospital", name)
-        with pytest.raises(WorkerDied, match="no records"):
-            await workers.ready()
-        await workers.stop()
+        try:
+            await workers.start("hospital", name)
+            with pytest.raises(WorkerDied, match="no records"):
+                await workers.ready()
+        finally:
+            await workers.stop()
 
     asyncio.run(scenario())
 
@@ -42,11 +44,14 @@ def test_a_fault_in_what_hears_the_workers_does_not_leave_everybody_waiting(tmp_
             raise LookupError(f"nobody knows {said['event']}")
 
         workers = Workers(tmp_path, hear)
-        await workers.start("hospital", name)
-        with pytest.raises(LookupError, match="ready"):
-            await workers.ready()
-        [process] = workers._processes.values()
-        await workers.stop()
+        try:
+            await workers.start("hospital", name)
+            with pytest.raises(LookupError, match="ready"):
+                await workers.ready()
+            [process] = workers._processes.values()
+        finally:
+            with pytest.raises(LookupError, match="ready"):  # Also for who never asked whether they are ready.
+                await workers.stop()
         assert process.returncode is not None
         assert all(reader.done() for reader in workers._readers)
 

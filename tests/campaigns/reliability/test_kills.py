@@ -34,6 +34,7 @@ def test_killed_processes_come_back_in_the_agreed_state_and_nothing_acknowledged
     assert report["held"]
     # It was under load, and the moments aimed at were met.
     assert report["load"]["acknowledged"] > 50
+    assert report["load"]["results"].get("0", 0) > 50
     assert set(report["load"]["results"]) <= {"0", *map(str, LATE)}, (
         "refused in a block is only what an outage made late"
     )
