@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from client_sdk.secrets import age_passphrase, keys
 from client_sdk.secrets.private_files import create_private, make_private_directory
-from contracts import identity, transition
+from contracts import transition
 from contracts.kernel import codec
 from contracts.kernel.types import Purpose
 
@@ -115,8 +115,7 @@ def _create_member(layout: Layout, member: Organisation, passphrase: str) -> key
 
 def _founder(member: Organisation, ring: keys.Keyring, chain_id: str) -> transition.Founder:
     human = ring.signing(HUMAN)
-    statement = identity.possession_statement(chain_id, member.name, human.public, human.purpose)
-    key = identity.NewKey(human.public, human.purpose, HUMAN, human.sign(statement))
+    key = human.enrolment(chain_id, member.name)
     return transition.Founder(
         member.name, member.roles, ring.encryption(ENCRYPTION).recipient, member.epsilon_cap_nano, key
     )

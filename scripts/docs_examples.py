@@ -5,29 +5,31 @@ Everything follows from the seed and the nonce stated in the text, through the c
 
 import textwrap
 
+from client_sdk.secrets.keys import SigningKey
 from contracts import registry
 from contracts.contributions import Reserve
 from contracts.identity import MEMBERSHIP, Membership
 from contracts.kernel import codec, crypto, envelope
 from contracts.kernel.merkle import bucket_of, commit_value, leaf_hash
 from contracts.kernel.state_tree import StateTree
+from contracts.kernel.types import Purpose
 
 SEED, NONCE = bytes(range(32)), bytes(range(16))
 CHAIN, VALID_UNTIL = "fedledger-example", 100
-
-
-class _Signer:
-    public = crypto.public_key(SEED)
-
-    def sign(self, statement: bytes) -> bytes:
-        return crypto.sign(SEED, statement)
 
 
 def envelope_example() -> str:
     """A reservation in its envelope, as annotated bytes."""
     message = Reserve("breast-cancer", 1, "wdbc")
     body = codec.shape_of(Reserve).pack(message, "")
-    raw = envelope.seal(_Signer(), CHAIN, tag=message.tag, body=body, nonce=NONCE, valid_until=VALID_UNTIL)
+    raw = envelope.seal(
+        SigningKey("worker", Purpose.WORKLOAD, SEED),
+        CHAIN,
+        tag=message.tag,
+        body=body,
+        nonce=NONCE,
+        valid_until=VALID_UNTIL,
+    )
     signed = envelope.parse(raw)
     did, content = crypto.did_key(signed.key).encode(), envelope.CONTENT_TYPE.encode()
     protected, payload = len(signed.protected), len(signed.payload)

@@ -13,7 +13,7 @@ from benchmarks.load.network import Member
 from benchmarks.load.steps import Step
 from contracts.contributions import Commit, NoiseSource, Publish, Reserve
 from contracts.governance import OpenTask, Propose, Vote
-from contracts.identity import AddKey, NewKey, RegisterDataset, possession_statement
+from contracts.identity import AddKey, RegisterDataset
 from contracts.kernel import crypto, limits
 from contracts.models import quorum
 from contracts.rounds import CloseRound, JoinTask, OpenRound, terms_digest
@@ -89,7 +89,7 @@ def set_up(members: Sequence[Member], seats: int, tasks: int = TASKS) -> Iterato
     all_terms = [terms_of(number, members, seats) for number in range(tasks)]
     lab, limit = members[0], limits.EPSILON_NANO_MAX
     yield [
-        *(member.step(AddKey(_enrolment(member))) for member in members),
+        *(member.step(AddKey(member.worker.enrolment(member.chain_id, member.name))) for member in members),
         *(member.step(RegisterDataset(DATASET, _CLASS, limit, limits.DELTA_INVERSE_MIN)) for member in members),
         *(members[-1 - number % _PROPOSERS].step(Propose(OpenTask(terms))) for number, terms in enumerate(all_terms)),
     ]
@@ -148,9 +148,3 @@ def contribution(task: int, number: int) -> tuple[Reserve, Commit, Publish]:
 def name_of(task: int) -> str:
     """The name of the task of this number, from 0."""
     return f"task-{task:03}"
-
-
-def _enrolment(member: Member) -> NewKey:
-    key = member.worker
-    statement = possession_statement(member.chain_id, member.name, key.public, key.purpose)
-    return NewKey(key.public, key.purpose, "worker", key.sign(statement))

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TypeVar
 
+from client_sdk.secrets.keys import new_signing_key
 from contracts.contributions import Commit, NoiseSource, Publish, Reserve
 from contracts.governance import AdmitOrganisation, Propose, Proposed, Vote
-from contracts.identity import AddKey, NewKey, RevokeKey, possession_statement
-from contracts.kernel import Event, crypto, limits
+from contracts.identity import AddKey, RevokeKey
+from contracts.kernel import Event, limits
 from contracts.kernel.types import Purpose, Role
 from contracts.lineage import Candidate, Judgement
 from contracts.models import ProposeVersion, VersionProposed, VoteVersion, quorum
@@ -68,9 +69,9 @@ class KeyRotation:
         turn, names = next(self._turns), desk.members.names
         if turn >= len(names) * (limits.KEYS_PER_ORGANISATION - KEYS_LEFT):
             await asyncio.Event().wait()  # Nothing is left to do, for ever.
-        name, seed = names[turn % len(names)], secrets.token_bytes(32)
-        await desk.submit(name, AddKey(_new_key(desk.members.chain_id, name, seed, Purpose.WORKLOAD)))
-        await desk.submit(name, RevokeKey(crypto.public_key(seed)))
+        name, key = names[turn % len(names)], new_signing_key("spare", Purpose.WORKLOAD)
+        await desk.submit(name, AddKey(key.enrolment(desk.members.chain_id, name)))
+        await desk.submit(name, RevokeKey(key.public))
         await asyncio.sleep(self.pause)
 
 
@@ -119,14 +120,8 @@ async def _abandon(desk: Desk, lab: str, number: int) -> None:
 
 def _admission(chain_id: str) -> AdmitOrganisation:
     """A guest of whom nobody has heard."""
-    name, seed = f"guest-{secrets.token_hex(6)}", secrets.token_bytes(32)
-    return AdmitOrganisation(name, (Role.AUDITOR,), RECIPIENT, 0, _new_key(chain_id, name, seed, Purpose.HUMAN))
-
-
-def _new_key(chain_id: str, organisation: str, seed: bytes, purpose: Purpose) -> NewKey:
-    public = crypto.public_key(seed)
-    statement = possession_statement(chain_id, organisation, public, purpose)
-    return NewKey(public, purpose, "spare", crypto.sign(seed, statement))
+    name, key = f"guest-{secrets.token_hex(6)}", new_signing_key("spare", Purpose.HUMAN)
+    return AdmitOrganisation(name, (Role.AUDITOR,), RECIPIENT, 0, key.enrolment(chain_id, name))
 
 
 def _only(kind: type[E], events: tuple[Event, ...]) -> E:

@@ -9,7 +9,7 @@ from pathlib import Path
 from client_sdk.secrets.keys import SigningKey
 from contracts import rounds
 from contracts.kernel import limits
-from contracts.terms import Deadlines, Estimator, EstimatorKind, Mechanism, MechanismKind, Relation, Terms
+from contracts.terms import Deadlines, Estimator, EstimatorKind, Terms
 from devnet.manifest import Manifest
 from examples.demo import consortium as forming
 from examples.demo.consortium import HUMAN, WORKER, Consortium
@@ -22,16 +22,7 @@ _PHASE_MS = 15_000  # Far longer than a step takes, so that only an outage makes
 _PROPOSE_MS = 10_000
 
 # So much noise that thousands of rounds cost each hospital less than the ε it registers.
-_MECHANISM = Mechanism(
-    kind=MechanismKind.GAUSSIAN,
-    relation=Relation.ADD_REMOVE,
-    clip_milli=1_000,
-    noise_milli=100_000,
-    sampling_num=1,
-    sampling_den=1,
-    steps=1,
-    normaliser=100,
-)
+_MECHANISM = replace(consortium.MECHANISM, noise_milli=100_000)
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ from ..errors import CliError
 from ..output import Fields, Format, Line, Rows, emit
 
 if TYPE_CHECKING:
-    from client_sdk.secrets.keys import Key, Keyring, SigningKey
-    from contracts.identity import NewKey
+    from client_sdk.secrets.keys import Key, Keyring
 
 app = noun()
 ENCRYPTION = "encryption"
@@ -96,7 +95,7 @@ def enrol(
     async def work(client: LedgerClient, ring: "Keyring") -> tuple["Key", AcceptedTx]:
         key = ring.named(name)
         if isinstance(key, SigningKey):
-            return key, await access.submit(client, AddKey(new_key(client.chain_id, organisation, key)))
+            return key, await access.submit(client, AddKey(key.enrolment(client.chain_id, organisation)))
         return key, await access.submit(client, ChangeRecipient(key.recipient))
 
     key, accepted = opened.act(access.HUMAN, work)
@@ -168,14 +167,6 @@ def report_stolen(
             empty="No promoted version rests on what it signed.",
         ),
     )
-
-
-def new_key(chain_id: str, organisation: str, key: "SigningKey") -> "NewKey":
-    """A key as it is enrolled, with the proof that its organisation holds it."""
-    from contracts.identity import NewKey, possession_statement
-
-    statement = possession_statement(chain_id, organisation, key.public, key.purpose)
-    return NewKey(key.public, key.purpose, key.name, key.sign(statement))
 
 
 def public_key(text: str) -> bytes:

@@ -96,11 +96,9 @@ def _application(
     from client_sdk.session import ENCRYPTION, unlock
     from contracts.governance import AdmitOrganisation
 
-    from .key import new_key
-
     profile = newcomer.profile(name)
     ring = unlock(profile, newcomer.passphrase_file)
-    first = new_key(profile.chain_id, name, ring.signing(key))
+    first = ring.signing(key).enrolment(profile.chain_id, name)
     recipient = ring.encryption(ENCRYPTION).recipient
     return AdmitOrganisation(name, roles, recipient, round(epsilon_cap * units.NANO), first)
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final
 
+from contracts.identity import NewKey, possession_statement
 from contracts.kernel import codec, crypto
 from contracts.kernel.types import Items, Length, Purpose, Range, Slug, Text
 
@@ -107,6 +108,11 @@ class SigningKey:
     def sign(self, message: bytes) -> bytes:
         """The 64-byte signature over a message, which must begin with its domain tag."""
         return crypto.sign(self.seed, message)
+
+    def enrolment(self, chain_id: str, organisation: str) -> NewKey:
+        """The key as a ledger enrols it for an organisation, with the proof that whoever asks holds it."""
+        statement = possession_statement(chain_id, organisation, self.public, self.purpose)
+        return NewKey(self.public, self.purpose, self.name, self.sign(statement))
 
 
 @dataclass(frozen=True, slots=True)

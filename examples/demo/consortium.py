@@ -17,7 +17,7 @@ from client_sdk.secrets.passphrase import read_passphrase
 from client_sdk.session import Session, open_session
 from client_sdk.session.profile import find_profile
 from contracts.governance import Action, AdmitOrganisation, OpenTask, Propose, Proposed, Vote
-from contracts.identity import AddKey, NewKey, RegisterDataset, possession_statement
+from contracts.identity import AddKey, NewKey, RegisterDataset
 from contracts.kernel import Message
 from contracts.kernel.types import Purpose, Role
 from contracts.models import quorum
@@ -58,7 +58,7 @@ class Consortium:
         """Enrol a worker key of the organisation's keyring."""
         session = self.members[organisation]
         assert session.keyring is not None
-        return await self.act(organisation, AddKey(_new_key(session, session.keyring.signing(name))))
+        return await self.act(organisation, AddKey(_enrolment(session, session.keyring.signing(name))))
 
     async def new_worker(self, organisation: str, name: str) -> AcceptedTx:
         """Make another worker key, keep it in the keyring, and enrol it."""
@@ -66,7 +66,7 @@ class Consortium:
         made = keys.new_signing_key(name, Purpose.WORKLOAD)
         passphrase = read_passphrase(file=session.profile.passphrase)
         await asyncio.to_thread(keys.add_keys, session.profile.keyring, [made], passphrase)
-        return await self.act(organisation, AddKey(_new_key(session, made)))
+        return await self.act(organisation, AddKey(_enrolment(session, made)))
 
 
 @asynccontextmanager
@@ -129,10 +129,9 @@ def _admission(session: Session, member: Organisation, cap: int | None) -> Admit
         roles=member.roles,
         recipient=session.keyring.encryption("encryption").recipient,
         epsilon_cap=member.epsilon_cap_nano if cap is None else cap,
-        key=_new_key(session, human),
+        key=_enrolment(session, human),
     )
 
 
-def _new_key(session: Session, key: keys.SigningKey) -> NewKey:
-    statement = possession_statement(session.profile.chain_id, session.organisation, key.public, key.purpose)
-    return NewKey(key.public, key.purpose, key.name, key.sign(statement))
+def _enrolment(session: Session, key: keys.SigningKey) -> NewKey:
+    return key.enrolment(session.profile.chain_id, session.organisation)

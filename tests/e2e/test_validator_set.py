@@ -31,7 +31,7 @@ from client_sdk.session.profile import load_profile
 from contracts import rounds, validators
 from contracts.contributions import Publish, Reserve
 from contracts.governance import OpenTask, ProposalDecided, ProposalStatus, Propose, Proposed, Vote
-from contracts.identity import AddKey, NewKey, possession_statement
+from contracts.identity import AddKey
 from contracts.kernel import Message, crypto
 from contracts.lineage import Candidate, Judgement, candidate_digest
 from contracts.models import ProposeVersion, VoteVersion
@@ -107,9 +107,7 @@ class Consortium:
             ring = await asyncio.to_thread(unlock, profile)
             for clients, key in ((self.human, "human"), (self.worker, "worker")):
                 clients[name] = await self.stack.enter_async_context(open_client(profile, ring.signing(key)))
-            worker = ring.signing("worker")
-            statement = possession_statement(profile.chain_id, name, worker.public, worker.purpose)
-            keys[name] = NewKey(worker.public, worker.purpose, "worker", worker.sign(statement))
+            keys[name] = ring.signing("worker").enrolment(profile.chain_id, name)
         await self.all(self.human, {name: AddKey(key) for name, key in keys.items()})
         await self.all(self.human, dict.fromkeys(OWNERS, consortium.register_dataset()))
         opened = await self.human["lab-1"].submit(Propose(OpenTask(TERMS)))
