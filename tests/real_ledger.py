@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ async def ledger(folder: Path, program: Sequence[str] = ("-m", "abci_app")) -> A
         async with comet.running(folder / "net", application=address, edit_genesis=_found) as [node]:
             yield json.loads((node.home / "config" / "genesis.json").read_text()), node
     finally:
-        application.terminate()
+        with suppress(ProcessLookupError):
+            application.kill()
         await application.wait()
 
 

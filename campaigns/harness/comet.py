@@ -4,7 +4,6 @@ import asyncio
 import os
 import re
 import shutil
-import socket
 import subprocess
 import time
 from contextlib import asynccontextmanager
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from client_sdk.rpc import RpcClient, RpcError
+from devnet.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = Path(os.environ.get("COMETBFT_BIN") or ROOT / ".toolchain" / "bin" / "cometbft")
@@ -75,14 +75,6 @@ async def height_of(rpc: RpcClient, height: int) -> None:
             return
         assert time.monotonic() < give_up, f"no block {height}"
         await asyncio.sleep(0.05)
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [held.getsockname()[1] for held in sockets]
-    for held in sockets:
-        held.close()
-    return ports
 
 
 def _homes(folder: Path, count: int, application: str, edit_genesis) -> list[Node]:

@@ -25,6 +25,7 @@ class Shell:
 
     def __init__(self, folder):
         self.folder = folder
+        self.started = []
         self.environment = {**os.environ, "FEDLEDGER_HOME": str(folder), "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
 
     def __call__(self, line, status=0):
@@ -39,7 +40,15 @@ class Shell:
 
     def start(self, line):
         pipe = subprocess.PIPE
-        return subprocess.Popen(self.command(line), env=self.environment, stdout=pipe, stderr=pipe, text=True)
+        process = subprocess.Popen(self.command(line), env=self.environment, stdout=pipe, stderr=pipe, text=True)
+        self.started.append(process)
+        return process
+
+    def end(self):
+        """Leave nothing running that a test has failed to stop."""
+        for process in self.started:
+            process.kill()
+            process.communicate()
 
     @staticmethod
     def command(line):
@@ -50,9 +59,12 @@ class Shell:
 def shell(tmp_path_factory):
     """A running devnet with the embedded store, at full speed."""
     shell = Shell(tmp_path_factory.mktemp("cli"))
-    shell("devnet up --store local --timeouts fast")
-    yield shell
-    shell("devnet down --delete")
+    try:
+        shell("devnet up --store local --timeouts fast")
+        yield shell
+    finally:
+        shell.end()
+        shell("devnet down --delete")
 
 
 def test_an_operator_sees_kills_and_restarts_a_validator(shell):

@@ -17,6 +17,7 @@ from aiohttp import web
 
 from campaigns.harness import comet
 from client_sdk.rpc import RpcClient, RpcError
+from devnet.ports import free_ports
 
 Change = Callable[[str, Any], Any]  # Of a method's parameters or of its result.
 
@@ -83,7 +84,7 @@ async def stock_proxy(
     folder: Path, chain_id: str, middle: Middle, height: int, block: bytes
 ) -> AsyncIterator[RpcClient]:
     """``cometbft light``, which trusts one block and asks only through the middle; calls to its own RPC."""
-    (port,), log_file = comet.free_ports(1), folder.with_suffix(".log")
+    (port,), log_file = free_ports(1), folder.with_suffix(".log")
     command = [
         *(str(comet.BINARY), "light", chain_id, "--primary", middle.address, "--witnesses", middle.witness),
         *("--height", str(height), "--hash", block.hex().upper()),
@@ -93,15 +94,13 @@ async def stock_proxy(
         process = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)
     try:
         async with RpcClient([f"http://127.0.0.1:{port}"]) as rpc:
-            for _ in range(200):
+            while True:
                 try:
                     await rpc.status()
                     break
                 except RpcError:
                     assert process.returncode is None, log_file.read_text()
                     await asyncio.sleep(0.05)
-            else:
-                raise AssertionError(log_file.read_text())
             yield rpc
     finally:
         if process.returncode is None:

@@ -382,7 +382,7 @@ async def test_a_halt_ends_the_process_with_status_70(tmp_path):
         await client.call("finalize_block", m.RequestFinalizeBlock(height=1, txs=[b"fail:commit=1"]))
         with pytest.raises(NodeHalted):
             await client.call("commit", m.RequestCommit())
-        assert child.wait(10) == server_module.EXIT_HALTED == 70
+        assert child.wait() == server_module.EXIT_HALTED == 70
         assert "HALT: commit failed" in child.stderr.read()
         await client.close()
 
@@ -394,7 +394,7 @@ async def test_a_signal_ends_the_process_with_status_0_and_removes_its_socket(tm
         await client.call("echo", m.RequestEcho())
         child.send_signal(number)
         await client.ended()
-        assert child.wait(10) == 0
+        assert child.wait() == 0
         assert not (tmp_path / "abci.sock").exists()
         await client.close()
 
@@ -405,7 +405,7 @@ async def test_a_server_takes_the_place_of_one_that_was_killed(tmp_path):
             client = await AbciConnection.open(address)
             await client.call("echo", m.RequestEcho())
             child.kill()
-            child.wait(10)
+            child.wait()
             assert (tmp_path / "abci.sock").exists()
             await client.close()
 

@@ -106,8 +106,7 @@ def test_deletion_waits_for_a_writer_that_may_have_found_the_block_already_there
     assert folder.block_path(gone).exists()
     kept = asyncio.run(folder.put(SHARED_LEAF + b"tail"))
     os.close(lock)
-    deletion.join(10)
-    assert not deletion.is_alive()
+    deletion.join()
     assert asyncio.run(folder.get(kept, MIB + 4)) == SHARED_LEAF + b"tail"
 
 
@@ -143,7 +142,11 @@ def test_processes_that_put_and_delete_in_one_folder_do_not_harm_each_other(tmp_
         subprocess.Popen([sys.executable, "-c", WORKER, str(tmp_path / "store"), f"worker {number}"], cwd=REPOSITORY)
         for number in range(3)
     ]
-    assert [worker.wait(30) for worker in workers] == [0, 0, 0]
+    try:
+        assert [worker.wait() for worker in workers] == [0, 0, 0]
+    finally:
+        for worker in workers:
+            worker.kill()
     folder = BlockFolder(tmp_path / "store")
     expected = {bytes(MIB) + f"worker {number}".encode() + b"\x07" for number in range(3)}
     assert folder.pinned() == {payload_cid(data) for data in expected}

@@ -22,6 +22,7 @@ from client_sdk.payloads.kubo_node import (
 )
 from client_sdk.payloads.kubo_rpc import KuboRpc, RpcRefused
 from client_sdk.payloads.unixfs import Layout, payload_cid
+from devnet.ports import free_ports
 from tests.client_sdk.payloads import store_contract
 from tests.client_sdk.payloads.store_contract import CLAIMS, MIB, SIZES, payload
 
@@ -50,15 +51,6 @@ class SoonGivenUp(KuboStore):
             return await super().put(data)
         finally:
             self._fetch_seconds = moment
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody has; all are held until all are known, so they differ."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [held.getsockname()[1] for held in sockets]
-    for held in sockets:
-        held.close()
-    return ports
 
 
 def specs_in(folder: Path, count: int) -> list[KuboNodeSpec]:

@@ -50,8 +50,10 @@ def test_reading_ones_own_write_waits_for_the_block_that_proves_it():
         node.newest = 3
         async with reading(node) as (_, reader):
             assert (await reader.read(PATH)).body == OLD
+            asked = node.called("abci_query")
             own = asyncio.create_task(reader.read(PATH, at_least=3))
-            await asyncio.sleep(0.15)
+            while node.called("abci_query") < asked + 2:  # noqa: ASYNC110 - a node sets no event
+                await asyncio.sleep(0.01)
             assert not own.done()
             node.newest = 4
             assert ((await own).body, (await own).height) == (NEW, 3)
@@ -65,7 +67,9 @@ def test_the_state_before_the_first_block_is_not_read():
         node.newest = 1
         async with reading(node) as (_, reader):
             early = asyncio.create_task(reader.read(PATH))
-            await asyncio.sleep(0.15)
+            while node.called("abci_query") < 2:  # noqa: ASYNC110 - a node sets no event
+                await asyncio.sleep(0.01)
+            assert not early.done()
             node.newest = 2
             assert (await early).height == 1
 
@@ -142,9 +146,8 @@ def test_a_lie_about_a_value_is_refused(name):
     async def scenario():
         async with reading() as (node, reader):
             lie(node, **lies(node)[name])
-            with pytest.raises(VerificationFailed) as caught:
+            with pytest.raises(VerificationFailed, match=r"^value at"):
                 await reader.read(PATH)
-            assert caught.value.what.startswith("value at")
 
     run(scenario())
 
@@ -173,9 +176,8 @@ def test_a_denied_entry_is_refused(name):
     async def scenario():
         async with reading() as (node, reader):
             lie(node, **denials(node)[name])
-            with pytest.raises(VerificationFailed) as caught:
+            with pytest.raises(VerificationFailed, match=r"^absence at"):
                 await reader.read(PATH)
-            assert caught.value.what.startswith("absence at")
 
     run(scenario())
 

@@ -97,10 +97,11 @@ def test_heights_go_on_after_a_node_was_away_and_never_go_back():
                 node.subscribed.clear()
                 await node.stop()
                 waiting = asyncio.create_task(take(heights, 3))
-                await asyncio.sleep(0.1)
                 node.newest = 1  # A node that lost its place.
+                asked = node.called("abci_info")
                 await node.start()
-                await asyncio.sleep(0.1)
+                while node.called("abci_info") < asked + 2:  # noqa: ASYNC110 - a node sets no event
+                    await asyncio.sleep(0.01)
                 node.newest = 5
                 assert await waiting == [3, 4, 5]
                 await node.subscribed.wait()

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from campaigns.harness.comet import free_ports
 from campaigns.harness.fake_node import ChainNode, FakeNode, Refusal
 from campaigns.harness.header_chain import FOUR, HeaderChain, Members
 from client_sdk.rpc import (
@@ -21,6 +20,7 @@ from client_sdk.rpc import (
     transport,
 )
 from contracts.kernel.crypto import sha256
+from devnet.ports import free_ports
 from tests.client_sdk.light.test_recorded import HEIGHTS, RECORDED
 
 CHAIN = HeaderChain().grow(3)

@@ -236,6 +236,10 @@ def test_two_processes_that_add_at_once_lose_no_key(path):
         subprocess.Popen([sys.executable, "-c", ADDER, str(path), name, PASSPHRASE], cwd=REPOSITORY)
         for name in ("worker-2", "worker-3")
     ]
-    assert [adder.wait(50) for adder in adders] == [0, 0]
+    try:
+        assert [adder.wait() for adder in adders] == [0, 0]
+    finally:
+        for adder in adders:
+            adder.kill()
     names = {key.name for key in open_keyring(path, PASSPHRASE).keys}
     assert names == {"human", "worker", "encryption", "worker-2", "worker-3"}
