@@ -37,10 +37,11 @@ Everything else goes to standard error. Exit status:
 Environment: `FEDLEDGER_LEDGER`, `FEDLEDGER_AS` and `FEDLEDGER_PASSPHRASE_FILE` stand for `--ledger`, `--as` and
 `--passphrase-file`; `FEDLEDGER_HOME` is where a devnet lives; `FEDLEDGER_DEBUG` is `--debug`; `NO_COLOR` is obeyed.
 
-What is read is verified against the validators' signatures, also that nothing is there. Names in a list are not: a node
-can leave some out; nor is the time of the newest block, nor what tells `round watch` when to stop. `--trust-node`,
-anywhere on the line, or `FEDLEDGER_TRUST_NODE` turns verification off: a warning goes to standard error, and each JSON
-document or line has `"verified": false`. Commands that sign refuse it.
+What is read is verified against the validators' signatures, also that nothing is there. A node can leave names out of
+some lists: where the ledger counts them, the count is proved and the list says how many are missing; where it does not,
+the list says so. JSON has both as `"listed": {"shown": …, "counted": …}` beside `data`. What tells `round watch` when
+to stop is not verified. `--trust-node`, anywhere on the line, or `FEDLEDGER_TRUST_NODE` turns verification off: a
+warning goes to standard error, and each JSON document or line has `"verified": false`. Commands that sign refuse it.
 """
 
 

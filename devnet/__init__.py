@@ -1,7 +1,7 @@
 """A network of real processes on this machine, for the demo, tests and development.
 
-``Devnet`` runs one inside this process (``async with Devnet(home) as net``, after ``prepare``); ``lifecycle``
-starts one that stays behind when this process ends, and steers it from any shell.
+``supervisor.Devnet`` runs one inside this process (``async with Devnet(manifest, home) as net``, which prepares the
+home); ``lifecycle`` starts one that stays behind when this process ends, and steers it from any shell.
 
 From a manifest to running processes: ``manifest`` (what the network consists of) → ``foundation`` (what is made
 once: keys, genesis, node homes) → ``wiring`` (ports, sockets and settings of one run) → ``supervisor`` (the

@@ -1,1 +1,4 @@
-"""Long-running programs beside a node. Each is a thin shell around a pure core."""
+"""Aggregator and verifier, programs that the command line starts, and ``rounds``, what both rest on.
+
+Each is a thin shell around a pure core.
+"""
