@@ -1,17 +1,23 @@
-"""Contributions: reserve → commit → published | missing.
+"""Contributions: reserve → (train) → commit; a seat is a record of its own.
 
-The order is the protection: budget is held *before* training, spent when the signed commitment is accepted, and only
-then is the payload served. A commitment names the payload (CID of the ciphertext, digest of the plaintext, size), the
-version it was trained from, the mechanism that ran, and the code; a restart sends the same bytes again and never
+The order is the protection: budget is held *before* training, and spent at the round's barrier, when nobody can commit
+any more; only then may a payload leave its house. A commitment names the payload by the CID of the ciphertext and a
+*salted* digest of the plaintext (the salt is inside it: without it, a small update could be found by trying), the
+version it was trained from, the mechanism that ran, and the code. A restart sends the same bytes again and never
 trains twice under one reservation.
 
-Invariants: a dataset has at most one commitment in a round; no commitment without a live hold, so none without a
-debit; nothing is accepted from a key at or above its revocation height.
+Until training starts a seat withdraws for nothing. Afterwards who does not commit pays, because its absence could
+depend on its data.
+
+Invariants: an organisation has at most one seat in a round, and one commitment; no commitment without a hold; nothing
+is accepted from a key at or above its revocation height.
 """
 
+from dataclasses import replace
 from enum import StrEnum
+from typing import Annotated
 
-from . import privacy_budget, rounds
+from . import identity, privacy_budget, reputation, rounds
 from .kernel import (
     Context,
     Contract,
@@ -23,8 +29,7 @@ from .kernel import (
     Record,
     Rejected,
     View,
-    Write,
-    crypto,
+    bitmap,
     found,
     require,
 )
@@ -37,14 +42,16 @@ from .kernel.types import (
     Positive,
     PublicKey,
     Purpose,
+    Range,
     Role,
     RoundNumber,
+    SeatNumber,
     TaskId,
-    TimeMs,
     VersionNumber,
 )
-from .rounds import Progress, Round
-from .terms import Mechanism, Terms
+from .privacy_budget import Hold
+from .rounds import Moved, Round
+from .terms import Mechanism, Phase, Terms
 
 
 class NoiseSource(StrEnum):
@@ -52,14 +59,6 @@ class NoiseSource(StrEnum):
 
     OS_ENTROPY = "os-entropy"
     REPRODUCIBLE = "reproducible"
-
-
-class Reservation(Record):
-    """The right to train once: who reserved, when, and until when the hold lasts."""
-
-    signer: PublicKey
-    height: Height
-    until: TimeMs
 
 
 class Commitment(Record):
@@ -73,26 +72,40 @@ class Commitment(Record):
     code: Digest
 
 
-RESERVATIONS = Map("contributions/reservations", Reservation, "task", "round", "organisation", "dataset")
-COMMITMENTS = Map("contributions/commitments", Commitment, "task", "round", "organisation", "dataset")
+class Seat(Record):
+    """An organisation's place in one round: the dataset that pays, its weight as of the reservation, its commitment."""
+
+    number: SeatNumber
+    dataset: DatasetId
+    weight: Annotated[int, Range(reputation.WEIGHT_FLOOR, reputation.WEIGHT_CAP)]
+    commitment: Commitment | None
+
+
+SEATS = Map("contributions/seats", Seat, "task", "round", "organisation")
 
 
 class Reserve(Message, purpose=Purpose.WORKLOAD, role=Role.DATA_OWNER, lane=Lane.CONTRIBUTION):
-    """Ask for the right to train in a round: its price is held back until the commitment or the deadline."""
+    """Take the sender's seat in a round; this dataset pays for it."""
 
     task: TaskId
     round: RoundNumber
     dataset: DatasetId
+
+
+class Withdraw(Message, purpose=Purpose.WORKLOAD, role=Role.DATA_OWNER, lane=Lane.CONTRIBUTION):
+    """Give a seat back before training starts; its price is free again."""
+
+    task: TaskId
+    round: RoundNumber
 
 
 class Commit(Message, purpose=Purpose.WORKLOAD, role=Role.DATA_OWNER, lane=Lane.CONTRIBUTION):
-    """Commit to a trained update; its price becomes spent."""
+    """Commit to a trained update."""
 
     task: TaskId
     round: RoundNumber
-    dataset: DatasetId
     cid: Cid  # Of the ciphertext.
-    digest: Digest  # SHA-256 of the plaintext payload.
+    digest: Digest  # SHA-256 of the plaintext payload, which holds a salt.
     size: Positive  # Bytes of the ciphertext.
     base: VersionNumber
     mechanism: Mechanism
@@ -100,155 +113,130 @@ class Commit(Message, purpose=Purpose.WORKLOAD, role=Role.DATA_OWNER, lane=Lane.
     code: Digest  # SHA-256 of the training code the participant ran.
 
 
-class Publish(Message, purpose=Purpose.WORKLOAD, role=Role.DATA_OWNER, lane=Lane.CONTRIBUTION):
-    """State that the committed payload can now be fetched by its CID."""
-
-    task: TaskId
-    round: RoundNumber
-    dataset: DatasetId
-
-
 class Reserved(Event):
-    """A dataset may train in a round; its price is held back."""
+    """An organisation may train in a round, if enough others do; the price is held back."""
 
     task: TaskId
     round: RoundNumber
     organisation: OrgId
     dataset: DatasetId
-    until: TimeMs
+    seat: SeatNumber
+
+
+class Withdrawn(Event):
+    """A seat was given back."""
+
+    task: TaskId
+    round: RoundNumber
+    organisation: OrgId
 
 
 class Committed(Event):
-    """An update was committed to; its price is spent."""
+    """An update was committed to."""
 
     task: TaskId
     round: RoundNumber
     organisation: OrgId
-    dataset: DatasetId
     cid: Cid
 
 
-class Published(Event):
-    """A committed payload can be fetched."""
-
-    task: TaskId
-    round: RoundNumber
-    organisation: OrgId
-    dataset: DatasetId
-    cid: Cid
+class AlreadyReserved(Rejected, code=701, hint="Commit under the seat you hold; an organisation has one in a round."):
+    """The organisation has a seat in this round."""
 
 
-class AlreadyReserved(Rejected, code=701, hint="Commit under the reservation you hold; a round has one per dataset."):
-    """The dataset has a reservation in this round."""
-
-
-class NotReserved(Rejected, code=702, hint="Reserve before you train: the budget is debited first."):
-    """The dataset has no reservation in this round."""
+class NotReserved(Rejected, code=702, hint="Reserve before you train: the budget is held first."):
+    """The organisation has no seat in this round."""
 
 
 class AlreadyCommitted(Rejected, code=703, hint="Nothing to do: the first commitment stands."):
-    """The dataset has a commitment in this round."""
+    """The seat has a commitment."""
 
 
-class NotCommitted(Rejected, code=704, hint="Commit before you publish."):
-    """The dataset has no commitment in this round."""
+class WrongMechanism(Rejected, code=704, hint="Train with exactly the mechanism of the terms."):
+    """The mechanism that ran is not the one the terms name and the budget is charged for."""
 
 
-class AlreadyPublished(Rejected, code=705, hint="Nothing to do."):
-    """The commitment is marked as published."""
-
-
-class WrongMechanism(Rejected, code=706, hint="Train with exactly the mechanism of the terms."):
-    """The mechanism that ran is not the one the terms name and the budget was charged for."""
-
-
-class WrongBase(Rejected, code=707, hint="Train from the version that the round names."):
+class WrongBase(Rejected, code=705, hint="Train from the version that the round names."):
     """The update was trained from another version than the round's base."""
 
 
-class NotPrivate(Rejected, code=708, hint="Run without the reproducible mode; it is for tests only."):
+class NotPrivate(Rejected, code=706, hint="Run without the reproducible mode; it is for tests only."):
     """Noise and sampling did not come from the operating system's entropy."""
 
 
-class PayloadTooLarge(Rejected, code=709, hint="The terms bound a payload's size; check compression and layout."):
+class PayloadTooLarge(Rejected, code=707, hint="The terms bound a payload's size; check compression and layout."):
     """The payload is larger than the terms allow."""
 
 
 def reserve(view: View, msg: Reserve, ctx: Context) -> Outcome:
-    """Hold back the round's price.
+    """Hold back the round's price; when everybody who was invited has reserved, training starts.
 
-    Rejects: UnknownTask, UnknownRound, RoundNotOpen, DeadlinePassed, NotSelected, AlreadyReserved, BudgetExceeded,
-    TooManyHolds.
+    Rejects: UnknownTask, UnknownRound, WrongPhase, PhaseOver, NotJoined, JoinedTooLate, AlreadyReserved,
+    TooLittleReputation, BudgetExceeded, TooManyHolds.
     """
-    current = rounds.require_open(view, msg.task, msg.round)
-    rounds.require_before(current.reserve_by, ctx.time_ms)
-    seat = rounds.require_seat(current, ctx.organisation, msg.dataset)
-    require(seat.progress is Progress.INVITED, lambda: AlreadyReserved(dataset=msg.dataset, progress=seat.progress))
-    until = current.commit_by
-    held = privacy_budget.hold(
-        view,
-        ctx.organisation,
-        msg.dataset,
-        rounds.TASKS.at(view, msg.task).price,
-        reservation=reservation_id(msg.task, msg.round, ctx.organisation, msg.dataset),
-        until=until,
-        now=ctx.time_ms,
-    )
-    key = (msg.task, msg.round, ctx.organisation, msg.dataset)
-    placed = RESERVATIONS.put(key, Reservation(ctx.sender, ctx.height, until))
-    reserved = Reserved(msg.task, msg.round, ctx.organisation, msg.dataset, until)
-    return held + Outcome((placed, _advance(msg, current, ctx, Progress.RESERVED)), (reserved,))
+    current = rounds.require_round(view, msg.task, msg.round)
+    rounds.require_phase(current, Phase.RESERVING, ctx)
+    part = rounds.require_participation(view, msg.task, ctx.organisation)
+    require(msg.dataset in part.datasets, lambda: rounds.NotJoined(task=msg.task, dataset=msg.dataset))
+    require(part.from_round <= msg.round, lambda: rounds.JoinedTooLate(from_round=part.from_round))
+    taken = bitmap.has(current.reserved, part.number)
+    require(not taken, lambda: AlreadyReserved(organisation=ctx.organisation))
+    terms = rounds.TERMS.at(view, msg.task)
+    weight = reputation.weight(rounds.require_reputation(view, terms, ctx.organisation, ctx.time_ms))
+    held = privacy_budget.hold(view, ctx.organisation, msg.dataset, Hold(msg.task, msg.round, part.number), ctx)
+    seated = replace(current, reserved=bitmap.plus(current.reserved, part.number))
+    everybody = bitmap.count(seated.reserved) >= current.invited
+    after = rounds.after_reserving(msg.task, msg.round, seated, terms, ctx) if everybody else Moved(seated)
+    seat = SEATS.put((msg.task, msg.round, ctx.organisation), Seat(part.number, msg.dataset, weight, None))
+    reserved = Reserved(msg.task, msg.round, ctx.organisation, msg.dataset, part.number)
+    writes = (seat, rounds.put(msg.task, msg.round, after.round))
+    return held + Outcome(writes, (reserved,)) + after.outcome
+
+
+def withdraw(view: View, msg: Withdraw, ctx: Context) -> Outcome:
+    """Give a seat and its hold back. Rejects: UnknownTask, UnknownRound, WrongPhase, PhaseOver, NotReserved."""
+    current = rounds.require_round(view, msg.task, msg.round)
+    rounds.require_phase(current, Phase.RESERVING, ctx)
+    seat = require_seat(view, msg.task, msg.round, ctx.organisation)
+    released = privacy_budget.release(view, ctx.organisation, seat.dataset, Hold(msg.task, msg.round, seat.number), ctx)
+    emptied = replace(current, reserved=bitmap.minus(current.reserved, seat.number))
+    writes = (SEATS.remove((msg.task, msg.round, ctx.organisation)), rounds.put(msg.task, msg.round, emptied))
+    return released + Outcome(writes, (Withdrawn(msg.task, msg.round, ctx.organisation),))
 
 
 def commit(view: View, msg: Commit, ctx: Context) -> Outcome:
-    """Turn the hold into spent budget and record what was committed.
+    """Record what was committed; when every seat has committed, the barrier is reached.
 
-    Rejects: UnknownTask, UnknownRound, RoundNotOpen, DeadlinePassed, NotSelected, NotReserved, AlreadyCommitted,
-    WrongMechanism, WrongBase, NotPrivate, PayloadTooLarge.
+    Rejects: UnknownTask, UnknownRound, WrongPhase, PhaseOver, NotReserved, AlreadyCommitted, WrongMechanism,
+    WrongBase, NotPrivate, PayloadTooLarge.
     """
-    current = rounds.require_open(view, msg.task, msg.round)
-    rounds.require_before(current.commit_by, ctx.time_ms)
-    seat = rounds.require_seat(current, ctx.organisation, msg.dataset)
-    require(seat.progress is not Progress.INVITED, lambda: NotReserved(dataset=msg.dataset))
-    require(seat.progress is Progress.RESERVED, lambda: AlreadyCommitted(dataset=msg.dataset))
-    _require_as_agreed(msg, rounds.TERMS.at(view, msg.task), current)
-    spent = privacy_budget.spend(
-        view,
-        ctx.organisation,
-        msg.dataset,
-        reservation=reservation_id(msg.task, msg.round, ctx.organisation, msg.dataset),
-        now=ctx.time_ms,
-    )
-    record = Commitment(ctx.sender, ctx.height, msg.cid, msg.digest, msg.size, msg.code)
-    placed = COMMITMENTS.put((msg.task, msg.round, ctx.organisation, msg.dataset), record)
-    committed = Committed(msg.task, msg.round, ctx.organisation, msg.dataset, msg.cid)
-    return spent + Outcome((placed, _advance(msg, current, ctx, Progress.COMMITTED)), (committed,))
+    stored = rounds.require_round(view, msg.task, msg.round)
+    terms = rounds.TERMS.at(view, msg.task)
+    found_now = rounds.as_of_now(msg.task, msg.round, stored, terms, ctx)
+    current = found_now.round
+    rounds.require_phase(current, Phase.COMMITTING, ctx)
+    seat = require_seat(view, msg.task, msg.round, ctx.organisation)
+    require(seat.commitment is None, lambda: AlreadyCommitted(organisation=ctx.organisation))
+    _require_as_agreed(msg, terms, current)
+    commitment = Commitment(ctx.sender, ctx.height, msg.cid, msg.digest, msg.size, msg.code)
+    marked = replace(current, committed=bitmap.plus(current.committed, seat.number))
+    everybody = marked.committed == marked.reserved
+    after = rounds.after_committing(msg.task, msg.round, marked, terms, ctx) if everybody else Moved(marked)
+    key = (msg.task, msg.round, ctx.organisation)
+    writes = (SEATS.put(key, replace(seat, commitment=commitment)), rounds.put(msg.task, msg.round, after.round))
+    committed = Committed(msg.task, msg.round, ctx.organisation, msg.cid)
+    return found_now.outcome + Outcome(writes, (committed,)) + after.outcome
 
 
-def publish(view: View, msg: Publish, ctx: Context) -> Outcome:
-    """Mark the committed payload as served.
-
-    Rejects: UnknownTask, UnknownRound, RoundNotOpen, DeadlinePassed, NotSelected, NotCommitted, AlreadyPublished.
-    """
-    current = rounds.require_open(view, msg.task, msg.round)
-    rounds.require_before(current.publish_by, ctx.time_ms)
-    seat = rounds.require_seat(current, ctx.organisation, msg.dataset)
-    require(seat.progress is not Progress.PUBLISHED, lambda: AlreadyPublished(dataset=msg.dataset))
-    require(seat.progress is Progress.COMMITTED, lambda: NotCommitted(dataset=msg.dataset))
-    record = COMMITMENTS.at(view, (msg.task, msg.round, ctx.organisation, msg.dataset))
-    published = Published(msg.task, msg.round, ctx.organisation, msg.dataset, record.cid)
-    return Outcome((_advance(msg, current, ctx, Progress.PUBLISHED),), (published,))
+def require_seat(view: View, task: TaskId, number: RoundNumber, organisation: OrgId) -> Seat:
+    """The organisation's seat in a round. Rejects: NotReserved."""
+    return found(SEATS, view, (task, number, organisation), lambda: NotReserved(organisation=organisation))
 
 
-def reservation_id(task: TaskId, number: RoundNumber, organisation: OrgId, dataset: DatasetId) -> Digest:
-    """What a hold is filed under: one per dataset and round."""
-    return crypto.sha256(RESERVATIONS.path((task, number, organisation, dataset)))
-
-
-def commitment_of(view: View, task: TaskId, number: RoundNumber, organisation: OrgId, dataset: DatasetId) -> Commitment:
-    """A commitment that the round's seats say exists. Rejects: NotCommitted."""
-    key = (task, number, organisation, dataset)
-    return found(COMMITMENTS, view, key, lambda: NotCommitted(dataset=dataset))
+def is_untainted(view: View, seat: Seat) -> bool:
+    """Whether a seat has a commitment whose key, by all that is known now, was good when it signed."""
+    made = seat.commitment
+    return made is not None and identity.is_live(identity.KEYS.at(view, made.signer), made.height)
 
 
 def _require_as_agreed(msg: Commit, terms: Terms, current: Round) -> None:
@@ -259,14 +247,10 @@ def _require_as_agreed(msg: Commit, terms: Terms, current: Round) -> None:
     require(msg.size <= most, lambda: PayloadTooLarge(size=msg.size, limit=most))
 
 
-def _advance(msg: Reserve | Commit | Publish, current: Round, ctx: Context, to: Progress) -> Write:
-    return rounds.advance(msg.task, msg.round, current, ctx.organisation, msg.dataset, to)
-
-
 CONTRACT = Contract(
     name="contributions",
     number=7,
-    state=(RESERVATIONS, COMMITMENTS),
-    handlers={Reserve: reserve, Commit: commit, Publish: publish},
+    state=(SEATS,),
+    handlers={Reserve: reserve, Withdraw: withdraw, Commit: commit},
     modules=(__name__,),
 )

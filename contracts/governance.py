@@ -255,7 +255,7 @@ def _open_task(view: View, action: OpenTask, ctx: Context) -> Outcome:
 
 
 def _roll_back(view: View, action: RollBackModel, ctx: Context) -> Outcome:
-    return models.roll_back(view, action.model, action.version, action.reason)
+    return models.roll_back(view, action.model, action.version, action.reason, ctx)
 
 
 def _admit_validator(view: View, action: AdmitValidator, ctx: Context) -> Outcome:

@@ -3,34 +3,36 @@
 Part of the contract ``models``, which decides when a version is promoted, quarantined or rolled back. Here is how the
 promoted line is stored and walked::
 
-    proposed ──► promoted ──► superseded ──► rolled back
-       │            └──────────────┴───────► quarantined
-       ├──► refused        (the votes say that it is not the aggregate)
-       └──► failed canary  (it is, and it is worse than its parent by more than the margin)
+    promoted ──► superseded ──► rolled back
+       └──────────────┴───────► quarantined
+    failed canary: it is the aggregate, and worse than the best promoted version by more than the margin
 
-Invariants: a model has exactly one promoted version; what is restored was promoted once; a quarantined version is
-never current again.
+A version that falls takes its descendants along. Only the first of them is marked; that the others fell with it follows
+from the line, which a version knows by its depth and a jump to an ancestor: whether one version descends from another
+takes O(log n) reads, and going back writes three records, however long the line is.
+
+Invariants: a model has exactly one promoted version; what is restored was promoted once and has not fallen; a
+quarantined version is never current again.
 """
 
 from dataclasses import replace
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Annotated, Final
 
-from . import contributions, identity, rounds
-from .kernel import Event, InvariantBroken, Item, Map, Outcome, Record, View, crypto, limits
+from . import rounds
+from .kernel import Context, Event, InvariantBroken, Item, Map, Outcome, Record, View, crypto, limits
 from .kernel.types import (
     Count,
-    DatasetId,
     Digest,
     Height,
     Items,
+    Length,
     ModelId,
     OrgId,
-    Positive,
-    PublicKey,
     Range,
     Reason,
     RoundNumber,
+    Seats,
     TaskId,
     VersionNumber,
 )
@@ -38,60 +40,66 @@ from .reputation import Verdict
 from .terms import Artefact
 
 
-class Judgement(Record):
-    """What the recomputation says about one contribution, and why."""
+class Finding(IntEnum):
+    """What the recomputation says about one contribution, in a byte."""
 
-    organisation: OrgId
-    dataset: DatasetId
-    verdict: Verdict
-    reason: Reason
+    AGGREGATED = 0
+    LEFT_OUT = 1  # Good, and the estimator's rule counts others.
+    OUTLIER = 2  # Flagged by the estimator.
+    MALFORMED = 3  # Not an update of this task's form.
+    MISNAMED = 4  # Of another organisation, dataset, task, round or base.
+    OVER_NORM = 5
+
+
+VERDICTS: Final[dict[Finding, Verdict]] = {
+    Finding.AGGREGATED: Verdict.ACCEPTED,
+    Finding.LEFT_OUT: Verdict.ACCEPTED,
+    Finding.OUTLIER: Verdict.FILTERED,
+    Finding.MALFORMED: Verdict.REFUSED,
+    Finding.MISNAMED: Verdict.REFUSED,
+    Finding.OVER_NORM: Verdict.REFUSED,
+}
+
+Judgements = Annotated[bytes, Length(0, limits.SEATS_PER_ROUND)]  # A finding for each seat of a set, in its order.
 
 
 class Candidate(Record):
-    """Everything about a version that follows from the committed payloads; votes are about its digest."""
+    """Everything about a version that follows from the agreed set; ballots are about its digest."""
 
     task: TaskId
     round: RoundNumber
     parent: VersionNumber
+    agreed: Seats
+    judgements: Judgements
     artefact: Artefact
-    canary_correct: Count
-    canary_total: Positive
-    judgements: Annotated[tuple[Judgement, ...], Items(1, limits.SEATS_PER_ROUND)]
 
 
 class VersionStatus(StrEnum):
     """Where a version stands."""
 
-    PROPOSED = "proposed"
     PROMOTED = "promoted"
     SUPERSEDED = "superseded"
-    REFUSED = "refused"
     FAILED_CANARY = "failed-canary"
     QUARANTINED = "quarantined"
     ROLLED_BACK = "rolled-back"
 
 
-class Ballot(Record):
-    """The digest a verifier arrived at."""
-
-    organisation: OrgId
-    digest: Digest
-
-
 class Version(Record):
-    """A version: what it is, where it came from, what the votes said. Version 0 is the terms' initial model."""
+    """A version: what it is, where it came from, what the ballots said. Version 0 is the terms' initial model."""
 
     artefact: Artefact
     round: Annotated[int, Range(0, limits.ROUNDS_PER_TASK)]
     parent: VersionNumber
-    canary_correct: Count
-    canary_total: Positive
-    judgements: Annotated[tuple[Judgement, ...], Items(0, limits.SEATS_PER_ROUND)]
+    depth: Count  # Versions between it and version 0 on its line, itself included.
+    jump: VersionNumber  # An ancestor further up (a skew-binary jump pointer), so that lines are walked in O(log n).
+    best: VersionNumber  # The version of its line, itself included, that scored best: what the next ones are held to.
+    canary_correct: Count  # The median of the scores that the quorum opened, of the terms' ``canary_records``.
+    agreed: Seats
+    judgements: Judgements
     digest: Digest  # Of the candidate.
-    proposer: OrgId
-    proposed_at: Height
-    ballots: Annotated[tuple[Ballot, ...], Items(0, limits.VERIFIERS_PER_TASK)]
-    status: VersionStatus
+    proposer: OrgId  # The first aggregator in the order of the terms that opened it.
+    decided_at: Height
+    status: VersionStatus  # As decided; ``status_of`` says where it stands now.
 
 
 class Model(Record):
@@ -113,15 +121,18 @@ VERSIONS = Map("models/versions", Version, "model", "version")
 REGISTER = Item("models/register", Register)
 
 
-NO_CANDIDATE: Final = crypto.sha256(b"fedledger: no candidate follows from the committed payloads")
-"""What a verifier votes with when it finds nothing to propose, whatever its reason: so two of them agree.
+NO_CANDIDATE: Final = crypto.sha256(b"fedledger: no candidate follows from the agreed set")
+"""What a voter seals when nothing follows from the agreed set, whatever its reason: so two of them agree.
 
 No candidate has this digest: the encoding of a record begins with another byte than this text.
 """
 
 
 class VersionDecided(Event):
-    """A version was promoted, refused, failed its canary, quarantined, rolled back, or restored (promoted again)."""
+    """A version was promoted, failed its canary, was quarantined or rolled back, or was restored (promoted again).
+
+    Of versions that fall together, the first is named: those that descend from it fell with it.
+    """
 
     model: ModelId
     version: VersionNumber
@@ -130,73 +141,91 @@ class VersionDecided(Event):
 
 
 def candidate_digest(candidate: Candidate) -> Digest:
-    """What a vote names: SHA-256 of the candidate's canonical bytes."""
+    """What a ballot names: SHA-256 of the candidate's canonical bytes."""
     return crypto.sha256(candidate.encode())
 
 
-def key_was_live(view: View, task: TaskId, number: RoundNumber, organisation: OrgId, dataset: DatasetId) -> bool:
-    """Whether a commitment's key, by all that is known now, was good when it signed."""
-    commitment = contributions.commitment_of(view, task, number, organisation, dataset)
-    return identity.is_live(identity.KEYS.at(view, commitment.signer), commitment.height)
-
-
-def passes_canary(version: Version, parent: Version, margin_ppm: int) -> bool:
-    """Whether the canary accuracy is at most the margin below the parent's; exact, in integers."""
+def passes_gate(correct: int, best: int, total: int, margin_ppm: int) -> bool:
+    """Whether a score is at most the margin below the best promoted one's, of the same total; exact, in integers."""
     million = limits.PARTS_PER_MILLION
-    floor = parent.canary_correct * million - margin_ppm * parent.canary_total
-    return version.canary_correct * million * parent.canary_total >= floor * version.canary_total
+    return correct * million >= best * million - margin_ppm * total
 
 
-def decided(name: ModelId, number: VersionNumber, version: Version, status: VersionStatus, reason: Reason) -> Outcome:
-    """Describe a version's new status."""
-    return Outcome(
-        (VERSIONS.put((name, number), replace(version, status=status)),),
-        (VersionDecided(name, number, status, reason),),
+def child_of(view: View, name: ModelId, parent: VersionNumber) -> tuple[Count, VersionNumber]:
+    """The depth and the jump of a version whose parent this is."""
+    above = VERSIONS.at(view, (name, parent))
+    further = VERSIONS.at(view, (name, above.jump))
+    furthest = VERSIONS.at(view, (name, further.jump))
+    even = above.depth - further.depth == further.depth - furthest.depth
+    return above.depth + 1, further.jump if even else parent
+
+
+def ancestor_at(view: View, name: ModelId, number: VersionNumber, depth: Count) -> VersionNumber:
+    """The ancestor of a version at a depth that is not below its own, itself included. O(log n) reads."""
+    version = VERSIONS.at(view, (name, number))
+    if depth > version.depth:
+        raise InvariantBroken(f"version {number} of {name} has depth {version.depth}, asked for {depth}")
+    while version.depth > depth:
+        jumped = VERSIONS.at(view, (name, version.jump))
+        if jumped.depth >= depth:
+            number, version = version.jump, jumped
+        else:
+            number, version = version.parent, VERSIONS.at(view, (name, version.parent))
+    return number
+
+
+def is_in_line(view: View, name: ModelId, model: Model, number: VersionNumber) -> bool:
+    """Whether a version is the current one or an ancestor of it. O(log n) reads."""
+    version, current = VERSIONS.at(view, (name, number)), VERSIONS.at(view, (name, model.current))
+    if version.status is not VersionStatus.PROMOTED or version.depth > current.depth:
+        return False
+    return ancestor_at(view, name, model.current, version.depth) == number
+
+
+def status_of(view: View, name: ModelId, number: VersionNumber) -> VersionStatus:
+    """Where a version stands now. O(log² n) reads."""
+    model, version = MODELS.at(view, name), VERSIONS.at(view, (name, number))
+    if version.status is not VersionStatus.PROMOTED:
+        return version.status
+    if number == model.current:
+        return VersionStatus.PROMOTED
+    if is_in_line(view, name, model, number):
+        return VersionStatus.SUPERSEDED
+    return VERSIONS.at(view, (name, _fell_with(view, name, model, number))).status
+
+
+def fallen(
+    view: View,
+    name: ModelId,
+    model: Model,
+    first: VersionNumber,
+    status: VersionStatus,
+    reason: Reason,
+    ctx: Context,
+) -> Outcome:
+    """Describe that a version of the line falls, with all that descends from it; its parent is promoted again."""
+    version = VERSIONS.at(view, (name, first))
+    restored = version.parent
+    return rounds.rebased(view, model.task, restored, reason, ctx) + Outcome(
+        (
+            VERSIONS.put((name, first), replace(version, status=status)),
+            MODELS.put(name, replace(model, current=restored)),
+        ),
+        (
+            VersionDecided(name, first, status, reason),
+            VersionDecided(name, restored, VersionStatus.PROMOTED, "restored"),
+        ),
     )
 
 
-def restore_before(
-    view: View, name: ModelId, model: Model, first: VersionNumber, status: VersionStatus, reason: Reason
-) -> Outcome:
-    """Give ``first`` and its descendants up to the current version a status; its parent is promoted again."""
-    fallen = [(number, version) for number, version in chain(view, name, model) if number >= first]
-    if not fallen or fallen[-1][0] != first:
-        raise InvariantBroken(f"version {first} of {name} is not in the line of the current one")
-    restored = fallen[-1][1].parent
-    ancestor = VERSIONS.at(view, (name, restored))
-    outcome = rounds.rebase(view, model.task, base=restored, reason=reason)
-    for number, version in fallen:
-        outcome += decided(name, number, version, status, reason)
-    outcome += decided(name, restored, ancestor, VersionStatus.PROMOTED, "restored")
-    return outcome + Outcome((MODELS.put(name, replace(model, current=restored)),))
-
-
-def chain(view: View, name: ModelId, model: Model) -> list[tuple[VersionNumber, Version]]:
-    """The promoted line from the current version back to version 0, newest first."""
-    number, line = model.current, []
-    while number > 0:
-        version = VERSIONS.at(view, (name, number))
-        line.append((number, version))
-        number = version.parent  # Strictly smaller: a parent exists before its child.
-    return [*line, (0, VERSIONS.at(view, (name, 0)))]
-
-
-def first_signed_since(
-    view: View, name: ModelId, model: Model, organisation: OrgId, public: PublicKey, since: Height
-) -> VersionNumber | None:
-    """The oldest version of the promoted line that contains what the key signed at or after a height.
-
-    A filtered update counts too: the estimator saw it, so what it chose among the others depends on it.
-    """
-    first, number = None, model.current
-    while number > 0:
-        version = VERSIONS.at(view, (name, number))
-        if version.proposed_at < since:
-            break  # It cannot contain anything signed later, and neither can its ancestors.
-        for judged in version.judgements:
-            if judged.organisation == organisation and judged.verdict in (Verdict.ACCEPTED, Verdict.FILTERED):
-                commitment = contributions.commitment_of(view, model.task, version.round, organisation, judged.dataset)
-                if commitment.signer == public and commitment.height >= since:
-                    first = number
-        number = version.parent
-    return first
+def _fell_with(view: View, name: ModelId, model: Model, number: VersionNumber) -> VersionNumber:
+    """The first version off the line among a fallen one and its ancestors: the one that was marked."""
+    version, current = VERSIONS.at(view, (name, number)), VERSIONS.at(view, (name, model.current))
+    shared, apart = 0, min(version.depth, current.depth + 1)  # Depths: in line at one, off it at the other.
+    while apart - shared > 1:
+        middle = (shared + apart) // 2
+        if ancestor_at(view, name, number, middle) == ancestor_at(view, name, model.current, middle):
+            shared = middle
+        else:
+            apart = middle
+    return ancestor_at(view, name, number, apart)

@@ -1,20 +1,18 @@
-"""Model versions: propose → votes by recomputation → promote; quarantine; rollback.
+"""Model versions: promote what the ballots agreed on; quarantine; roll back.
 
-Nobody is trusted to aggregate. A proposal states everything that follows from the committed payloads: the new
-version's bytes, its canary score, and the judgement on every contribution. Verifiers recompute all of it and vote with
-the digest *they* arrive at; the proposer's organisation does not vote. A quorum for the proposal's digest promotes it
-if it passes the canary gate; once that quorum is out of reach the proposal is refused and its proposer pays, and the
-next aggregator in the terms has its turn. ``lineage`` holds the versions, their states and the way back.
+``ballots`` decides what the aggregate of a round is, here is what becomes of it: it is promoted if its score passes the
+gate, which compares with the best version that was promoted and has not fallen, so that small steps down do not add up.
+A promoted version falls by the alarm of a quorum of verifiers, or by a vote of the members. ``lineage`` holds the
+versions and the way back.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Annotated
 
-from . import identity, lineage, reputation, rounds
+from . import identity, lineage, rounds
 from .kernel import (
     Context,
     Contract,
-    Event,
     Lane,
     Map,
     Message,
@@ -22,11 +20,13 @@ from .kernel import (
     Record,
     Rejected,
     View,
+    bitmap,
     found,
     limits,
     require,
 )
 from .kernel.types import (
+    Count,
     Digest,
     Height,
     Items,
@@ -36,50 +36,38 @@ from .kernel.types import (
     Purpose,
     Reason,
     Role,
-    RoundNumber,
-    TaskId,
     VersionNumber,
 )
 from .lineage import (
     MODELS,
     REGISTER,
     VERSIONS,
-    Ballot,
     Candidate,
-    Judgement,
     Model,
     Register,
     Version,
     VersionDecided,
     VersionStatus,
-    decided,
 )
-from .reputation import Verdict
-from .rounds import Progress, Round
 from .terms import Terms
 
 
-class Alarm(Record):
-    """Verifiers who found a version unfit, each with the digest of its evidence."""
+class Complaint(Record):
+    """A verifier that found a version unfit: the digest of its evidence, and the key that signed."""
 
-    ballots: Annotated[tuple[Ballot, ...], Items(1, limits.VERIFIERS_PER_TASK)]
+    organisation: OrgId
+    evidence: Digest
+    signer: PublicKey
+    height: Height
+
+
+class Alarm(Record):
+    """The verifiers who found a version unfit."""
+
+    complaints: Annotated[tuple[Complaint, ...], Items(1, limits.VERIFIERS_PER_TASK)]
 
 
 ALARMS = Map("models/alarms", Alarm, "model", "version")
-
-
-class ProposeVersion(Message, purpose=Purpose.WORKLOAD, role=Role.AGGREGATOR, lane=Lane.ROUND):
-    """Propose the aggregate of a closed round as the model's next version."""
-
-    candidate: Candidate
-
-
-class VoteVersion(Message, purpose=Purpose.WORKLOAD, role=Role.VERIFIER, lane=Lane.ROUND):
-    """Vote with the digest of the candidate that the verifier recomputed itself."""
-
-    model: ModelId
-    version: VersionNumber
-    digest: Digest
 
 
 class RaiseAlarm(Message, purpose=Purpose.WORKLOAD, role=Role.VERIFIER, lane=Lane.SAFETY):
@@ -89,32 +77,6 @@ class RaiseAlarm(Message, purpose=Purpose.WORKLOAD, role=Role.VERIFIER, lane=Lan
     version: VersionNumber
     evidence: Digest
     reason: Reason
-
-
-class ReportStolenKey(Message, purpose=Purpose.HUMAN, lane=Lane.SAFETY):
-    """Revoke a key of one's own organisation as of a past height, and undo what it signed since."""
-
-    public: PublicKey
-    since: Height
-
-
-class VersionProposed(Event):
-    """A version was proposed."""
-
-    model: ModelId
-    version: VersionNumber
-    round: RoundNumber
-    proposer: OrgId
-    digest: Digest
-
-
-class VersionVoted(Event):
-    """A verifier stated the digest it arrived at."""
-
-    model: ModelId
-    version: VersionNumber
-    organisation: OrgId
-    digest: Digest
 
 
 class UnknownModel(Rejected, code=801, hint="`fedledger model history` lists the models."):
@@ -129,149 +91,40 @@ class ModelExists(Rejected, code=803, hint="Choose another name for the model.")
     """A task trains a model of this name already."""
 
 
-class NotYourTurn(Rejected, code=804, hint="Aggregators propose in the order of the terms, each in its own window."):
-    """It is another aggregator's turn to propose."""
-
-
-class AlreadyProposed(Rejected, code=805, hint="Wait for the votes, or for the next aggregator's turn."):
-    """The organisation has made its proposal for this round."""
-
-
-class RoundNotClosed(Rejected, code=806, hint="Close the round first; a decided or void round takes no proposal."):
-    """The round is not closed and waiting for a proposal."""
-
-
-class JudgementsIncomplete(Rejected, code=807, hint="Judge every published contribution, in the order of the seats."):
-    """The judgements are not exactly those of the round's published contributions."""
-
-
-class Tainted(Rejected, code=808, hint="Judge it as withdrawn: its key was revoked as of before the commitment."):
-    """A judgement disagrees with the ledger on whether the contribution's key was good when it signed."""
-
-
-class NothingAccepted(Rejected, code=809, hint="Void the round by letting the turns pass."):
-    """No contribution was accepted, so there is nothing to promote."""
-
-
-class NotAVerifier(Rejected, code=810, hint="Only a verifier that the terms name may do this."):
+class NotAVerifier(Rejected, code=804, hint="Only a verifier that the terms name may do this."):
     """The terms do not name the organisation as a verifier of this task."""
 
 
-class OwnProposal(Rejected, code=811, hint="Leave the vote to the other verifiers."):
-    """An organisation does not vote on its own proposal."""
+class AlreadyRaised(Rejected, code=805, hint="Nothing to do: the first alarm stands."):
+    """The organisation has raised an alarm on this version."""
 
 
-class AlreadyVoted(Rejected, code=812, hint="Nothing to do: the first vote stands."):
-    """The organisation has voted on this."""
-
-
-class VersionNotOpen(Rejected, code=813, hint="Nothing to do: the version's outcome is final for this step."):
+class VersionNotOpen(Rejected, code=806, hint="Nothing to do: the version is not one that can be restored or fall."):
     """The version is not in a state that this step applies to."""
 
 
-class SinceInFuture(Rejected, code=814, hint="Name the first height at which the key was no longer yours alone."):
-    """A key can only be reported stolen as of this block or an earlier one."""
-
-
-class NoMoreVersions(Rejected, code=815, hint="Open a new task with another model."):
+class NoMoreVersions(Rejected, code=807, hint="Open a new task with another model."):
     """The model has as many versions as it may have, or the ledger as many models."""
 
 
-def propose_version(view: View, msg: ProposeVersion, ctx: Context) -> Outcome:
-    """Record a proposal.
-
-    Rejects: UnknownTask, UnknownRound, NotYourTask, RoundNotClosed, NotYourTurn, AlreadyProposed,
-    JudgementsIncomplete, Tainted, NothingAccepted, NoMoreVersions.
-    """
-    candidate = msg.candidate
-    current = rounds.require_round(view, candidate.task, candidate.round)
-    terms = rounds.TERMS.at(view, candidate.task)
-    rounds.require_aggregator(terms, ctx.organisation)
-    require(
-        current.status is rounds.RoundStatus.CLOSED and candidate.parent == current.base,
-        lambda: RoundNotClosed(round=candidate.round, status=current.status, base=current.base),
-    )
-    model = MODELS.at(view, terms.model)
-    _require_turn(view, terms, model, current, candidate.round, ctx)
-    _require_judged(view, candidate, current)
-    require(model.latest < limits.VERSIONS_PER_MODEL, lambda: NoMoreVersions(limit=limits.VERSIONS_PER_MODEL))
-    number = model.latest + 1
-    version = Version(
-        artefact=candidate.artefact,
-        round=candidate.round,
-        parent=candidate.parent,
-        canary_correct=candidate.canary_correct,
-        canary_total=candidate.canary_total,
-        judgements=candidate.judgements,
-        digest=lineage.candidate_digest(candidate),
-        proposer=ctx.organisation,
-        proposed_at=ctx.height,
-        ballots=(),
-        status=VersionStatus.PROPOSED,
-    )
-    return Outcome(
-        (VERSIONS.put((terms.model, number), version), MODELS.put(terms.model, replace(model, latest=number))),
-        (VersionProposed(terms.model, number, candidate.round, ctx.organisation, version.digest),),
-    )
-
-
-def vote_version(view: View, msg: VoteVersion, ctx: Context) -> Outcome:
-    """Count a vote; the one that settles the outcome applies it.
-
-    Rejects: UnknownModel, UnknownVersion, NotAVerifier, OwnProposal, AlreadyVoted, VersionNotOpen.
-    """
-    model, terms, version = _require_version(view, msg.model, msg.version)
-    _require_verifier(terms, ctx.organisation)
-    require(ctx.organisation != version.proposer, lambda: OwnProposal(version=msg.version))
-    _require_no_ballot(version.ballots, ctx.organisation)
-    require(
-        version.status is VersionStatus.PROPOSED, lambda: VersionNotOpen(version=msg.version, status=version.status)
-    )
-    current = rounds.ROUNDS.at(view, (model.task, version.round))
-    waiting = current.status is rounds.RoundStatus.CLOSED
-    require(waiting, lambda: VersionNotOpen(version=msg.version, status=version.status, round=current.status))
-    voted = replace(version, ballots=(*version.ballots, Ballot(ctx.organisation, msg.digest)))
-    announced = Outcome((), (VersionVoted(msg.model, msg.version, ctx.organisation, msg.digest),))
-    if not all(_as_ledger_knows(view, model.task, version.round, judged) for judged in version.judgements):
-        # A key was reported stolen after the proposal: it cannot pass, and its proposer is not at fault.
-        return announced + decided(msg.model, msg.version, voted, VersionStatus.QUARANTINED, "signed with a stolen key")
-    return announced + _tally(view, terms, model, msg.version, voted, ctx)
-
-
 def raise_alarm(view: View, msg: RaiseAlarm, ctx: Context) -> Outcome:
-    """Count an alarm; a quorum quarantines.
+    """Count an alarm; a quorum quarantines. An alarm by a key that was not good counts for nothing, once that is known.
 
-    Rejects: UnknownModel, UnknownVersion, NotAVerifier, AlreadyVoted, VersionNotOpen.
+    Rejects: UnknownModel, UnknownVersion, NotAVerifier, AlreadyRaised, VersionNotOpen.
     """
     model, terms, version = _require_version(view, msg.model, msg.version)
-    _require_verifier(terms, ctx.organisation)
-    exposed = msg.version > 0 and version.status in (VersionStatus.PROMOTED, VersionStatus.SUPERSEDED)
+    require_verifier(terms, ctx.organisation)
+    exposed = msg.version > 0 and lineage.is_in_line(view, msg.model, model, msg.version)
     require(exposed, lambda: VersionNotOpen(version=msg.version, status=version.status))
     alarm = ALARMS.get(view, (msg.model, msg.version))
-    ballots = alarm.ballots if alarm else ()
-    _require_no_ballot(ballots, ctx.organisation)
-    raised = Alarm((*ballots, Ballot(ctx.organisation, msg.evidence)))
+    good = tuple(one for one in alarm.complaints if _is_good(view, one)) if alarm else ()
+    again = any(one.organisation == ctx.organisation for one in good)
+    require(not again, lambda: AlreadyRaised(organisation=ctx.organisation))
+    raised = Alarm((*good, Complaint(ctx.organisation, msg.evidence, ctx.sender, ctx.height)))
     recorded = Outcome((ALARMS.put((msg.model, msg.version), raised),))
-    if len(raised.ballots) < quorum(len(terms.verifiers)):
+    if len(raised.complaints) < quorum(len(terms.verifiers)):
         return recorded
-    return recorded + quarantine(view, msg.model, model, msg.version, msg.reason)
-
-
-def report_stolen_key(view: View, msg: ReportStolenKey, ctx: Context) -> Outcome:
-    """Revoke the key as of a height; quarantine what was promoted on its signatures since, and restore what was clean.
-
-    Rejects: SinceInFuture, LastHumanKey, UnknownKey, NotYourKey, RevocationMovesLater.
-    """
-    require(msg.since <= ctx.height, lambda: SinceInFuture(since=msg.since, height=ctx.height))
-    require(msg.public != ctx.sender, lambda: identity.LastHumanKey(key=msg.public))
-    outcome = identity.revoke(view, msg.public, since=msg.since, ctx=ctx)
-    register = REGISTER.get(view) or Register(())
-    for name in register.models:
-        model = MODELS.at(view, name)
-        first = lineage.first_signed_since(view, name, model, ctx.organisation, msg.public, msg.since)
-        if first is not None:
-            outcome += quarantine(view, name, model, first, "signed with a stolen key")
-    return outcome
+    return recorded + lineage.fallen(view, msg.model, model, msg.version, VersionStatus.QUARANTINED, msg.reason, ctx)
 
 
 def register_model(view: View, terms: Terms, ctx: Context) -> Outcome:
@@ -284,13 +137,15 @@ def register_model(view: View, terms: Terms, ctx: Context) -> Outcome:
         artefact=terms.initial,
         round=0,
         parent=0,
+        depth=0,
+        jump=0,
+        best=0,
         canary_correct=0,
-        canary_total=1,
-        judgements=(),
+        agreed=bitmap.NOTHING,
+        judgements=b"",
         digest=terms.initial.digest,
         proposer=terms.aggregators[0],
-        proposed_at=ctx.height,
-        ballots=(),
+        decided_at=ctx.height,
         status=VersionStatus.PROMOTED,
     )
     writes = (
@@ -309,112 +164,69 @@ def require_new(view: View, name: ModelId) -> Register:
     return register
 
 
-def quarantine(view: View, name: ModelId, model: Model, first: VersionNumber, reason: Reason) -> Outcome:
-    """Describe taking a version and all its promoted descendants out of service, and restoring its clean ancestor."""
-    return lineage.restore_before(view, name, model, first, VersionStatus.QUARANTINED, reason)
-
-
-def roll_back(view: View, name: ModelId, to: VersionNumber, reason: Reason) -> Outcome:
+def roll_back(view: View, name: ModelId, to: VersionNumber, reason: Reason, ctx: Context) -> Outcome:
     """Describe going back to a version that was once promoted. For governance.
 
     Rejects: UnknownModel, UnknownVersion, VersionNotOpen.
     """
     model, _, version = _require_version(view, name, to)
-    require(version.status is VersionStatus.SUPERSEDED, lambda: VersionNotOpen(version=to, status=version.status))
-    line = [number for number, _ in lineage.chain(view, name, model)]
-    above = [number for number in line if number > to]
-    require(bool(above) and to in line, lambda: VersionNotOpen(version=to, status="aside"))
-    return lineage.restore_before(view, name, model, above[-1], VersionStatus.ROLLED_BACK, reason)
+    open_ = to != model.current and lineage.is_in_line(view, name, model, to)
+    require(open_, lambda: VersionNotOpen(version=to, status=version.status))
+    first = lineage.ancestor_at(view, name, model.current, version.depth + 1)
+    return lineage.fallen(view, name, model, first, VersionStatus.ROLLED_BACK, reason, ctx)
 
 
-def quorum(voters: int) -> int:
-    """More than two thirds of the voters."""
-    return 2 * voters // 3 + 1
+@dataclass(frozen=True)
+class Decision:
+    """What the ballots say about a round's aggregate."""
+
+    candidate: Candidate
+    digest: Digest
+    correct: Count  # The median score.
+    proposer: OrgId
 
 
-def _tally(view: View, terms: Terms, model: Model, number: VersionNumber, version: Version, ctx: Context) -> Outcome:
-    voters = len([name for name in terms.verifiers if name != version.proposer])
-    needed = quorum(voters)
-    agreeing = tuple(ballot.organisation for ballot in version.ballots if ballot.digest == version.digest)
-    if len(agreeing) >= needed:
-        return _confirm(view, terms, model, number, version, agreeing, ctx)
-    if len(version.ballots) - len(agreeing) > voters - needed:
-        fault = reputation.settle(view, ((version.proposer, Verdict.FALSE_PROPOSAL),), ctx)
-        return fault + decided(terms.model, number, version, VersionStatus.REFUSED, "not the aggregate")
-    return Outcome((VERSIONS.put((terms.model, number), version),))
+def decided(view: View, terms: Terms, decision: Decision, ctx: Context) -> Outcome:
+    """Describe the version that follows from a round: promoted, or below the gate. For ballots.
 
-
-def _confirm(
-    view: View,
-    terms: Terms,
-    model: Model,
-    number: VersionNumber,
-    version: Version,
-    agreeing: tuple[OrgId, ...],
-    ctx: Context,
-) -> Outcome:
-    """The votes confirm the candidate: its judgements count, and the canary gate decides whether it is promoted."""
-    settled = reputation.settle(view, _verdicts(view, terms.task, version, agreeing), ctx)
-    parent = VERSIONS.at(view, (terms.model, version.parent))
-    if not lineage.passes_canary(version, parent, terms.canary_margin_ppm):
-        failed = decided(terms.model, number, version, VersionStatus.FAILED_CANARY, "below its parent on the canary")
-        return settled + failed + rounds.decide(view, terms.task, version.round, base=version.parent)
-    superseded = VERSIONS.put((terms.model, version.parent), replace(parent, status=VersionStatus.SUPERSEDED))
-    promoted = MODELS.put(terms.model, replace(model, current=number))
-    return (
-        settled
-        + Outcome((superseded, promoted))
-        + decided(terms.model, number, version, VersionStatus.PROMOTED, "confirmed by recomputation")
-        + rounds.decide(view, terms.task, version.round, base=number)
+    A model that can have no more versions keeps its current one.
+    """
+    name, model = terms.model, MODELS.at(view, terms.model)
+    if model.latest >= limits.VERSIONS_PER_MODEL:
+        return Outcome()
+    parent = VERSIONS.at(view, (name, decision.candidate.parent))
+    best = VERSIONS.at(view, (name, parent.best)).canary_correct
+    number = model.latest + 1
+    passes = lineage.passes_gate(decision.correct, best, terms.canary_records, terms.canary_margin_ppm)
+    status = VersionStatus.PROMOTED if passes else VersionStatus.FAILED_CANARY
+    depth, jump = lineage.child_of(view, name, decision.candidate.parent)
+    version = Version(
+        artefact=decision.candidate.artefact,
+        round=decision.candidate.round,
+        parent=decision.candidate.parent,
+        depth=depth,
+        jump=jump,
+        best=number if decision.correct >= best else parent.best,
+        canary_correct=decision.correct,
+        agreed=decision.candidate.agreed,
+        judgements=decision.candidate.judgements,
+        digest=decision.digest,
+        proposer=decision.proposer,
+        decided_at=ctx.height,
+        status=status,
     )
-
-
-def _verdicts(
-    view: View, task: TaskId, version: Version, agreeing: tuple[OrgId, ...]
-) -> tuple[tuple[OrgId, Verdict], ...]:
-    seats = rounds.ROUNDS.at(view, (task, version.round)).seats
-    late = tuple((s.organisation, Verdict.MISSING) for s in seats if s.progress is Progress.COMMITTED)
-    judged = tuple((judgement.organisation, judgement.verdict) for judgement in version.judgements)
-    return judged + late + tuple((name, Verdict.CONFIRMED) for name in agreeing)
-
-
-def _require_turn(view: View, terms: Terms, model: Model, current: Round, number: RoundNumber, ctx: Context) -> None:
-    """The sender may propose now: from its own turn on, once a round."""
-    place = terms.aggregators.index(ctx.organisation)
-    turn = rounds.turn_of(terms, current, ctx.time_ms)
-    require(place <= turn < len(terms.aggregators), lambda: NotYourTurn(place=place, turn=turn))
-    proposed = model.latest
-    while proposed > 0:
-        version = VERSIONS.at(view, (terms.model, proposed))
-        if version.round != number:
-            break
-        again = version.proposer == ctx.organisation and version.status is not VersionStatus.QUARANTINED
-        require(not again, lambda: AlreadyProposed(round=number))
-        proposed -= 1
-
-
-def _require_judged(view: View, candidate: Candidate, current: Round) -> None:
-    published = tuple(
-        (seat.organisation, seat.dataset) for seat in current.seats if seat.progress is Progress.PUBLISHED
+    reason = "confirmed by recomputation" if passes else "below the best on the canary"
+    outcome = Outcome(
+        (
+            VERSIONS.put((name, number), version),
+            MODELS.put(name, replace(model, latest=number, current=number if passes else model.current)),
+        ),
+        (VersionDecided(name, number, status, reason),),
     )
-    judged = tuple((judgement.organisation, judgement.dataset) for judgement in candidate.judgements)
-    require(judged == published, lambda: JudgementsIncomplete(judged=len(judged), published=len(published)))
-    for judgement in candidate.judgements:
-        require(
-            judgement.verdict not in (Verdict.CONFIRMED, Verdict.FALSE_PROPOSAL),
-            lambda: JudgementsIncomplete(judged=len(judged), published=len(published)),
-        )
-        good = _as_ledger_knows(view, candidate.task, candidate.round, judgement)
-        if not good:
-            raise Tainted(organisation=judgement.organisation, dataset=judgement.dataset)
-    accepted = [judgement for judgement in candidate.judgements if judgement.verdict is Verdict.ACCEPTED]
-    require(bool(accepted), lambda: NothingAccepted(round=candidate.round))
-
-
-def _as_ledger_knows(view: View, task: TaskId, number: RoundNumber, judgement: Judgement) -> bool:
-    """Withdrawn if and only if the key was not good when it signed."""
-    live = lineage.key_was_live(view, task, number, judgement.organisation, judgement.dataset)
-    return live is (judgement.verdict is not Verdict.WITHDRAWN)
+    if not passes:
+        return outcome
+    task = rounds.TASKS.at(view, terms.task)
+    return outcome + Outcome((rounds.TASKS.put(terms.task, replace(task, base=number)),))
 
 
 def require_model(view: View, name: ModelId) -> Model:
@@ -428,29 +240,29 @@ def require_version(view: View, name: ModelId, number: VersionNumber) -> Version
     return found(VERSIONS, view, (name, number), lambda: UnknownVersion(model=name, version=number))
 
 
+def require_verifier(terms: Terms, organisation: OrgId) -> None:
+    """The terms name the organisation as a verifier. Rejects: NotAVerifier."""
+    require(organisation in terms.verifiers, lambda: NotAVerifier(task=terms.task, organisation=organisation))
+
+
+def quorum(voters: int) -> int:
+    """More than two thirds of the voters."""
+    return 2 * voters // 3 + 1
+
+
 def _require_version(view: View, name: ModelId, number: VersionNumber) -> tuple[Model, Terms, Version]:
     model, version = require_model(view, name), require_version(view, name, number)
     return model, rounds.TERMS.at(view, model.task), version
 
 
-def _require_verifier(terms: Terms, organisation: OrgId) -> None:
-    require(organisation in terms.verifiers, lambda: NotAVerifier(task=terms.task, organisation=organisation))
-
-
-def _require_no_ballot(ballots: tuple[Ballot, ...], organisation: OrgId) -> None:
-    voted = any(ballot.organisation == organisation for ballot in ballots)
-    require(not voted, lambda: AlreadyVoted(organisation=organisation))
+def _is_good(view: View, complaint: Complaint) -> bool:
+    return identity.is_live(identity.KEYS.at(view, complaint.signer), complaint.height)
 
 
 CONTRACT = Contract(
     name="models",
     number=8,
     state=(MODELS, VERSIONS, REGISTER, ALARMS),
-    handlers={
-        ProposeVersion: propose_version,
-        VoteVersion: vote_version,
-        RaiseAlarm: raise_alarm,
-        ReportStolenKey: report_stolen_key,
-    },
+    handlers={RaiseAlarm: raise_alarm},
     modules=("contracts.lineage", __name__),
 )

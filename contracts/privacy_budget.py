@@ -4,18 +4,22 @@ A budget belongs to (organisation, registered dataset) under a cap of the organi
 key nor a new dataset name refills it. It is kept as a Rényi curve at fixed integer orders; a charge is integer
 addition, and a limit on ε is a filter on the composition (``kernel.renyi``).
 
-Invariants: spent + live holds stays within the limit; spent never falls; a hold that nobody commits lapses by block
-time alone, so a stalled round cannot lock anyone's budget. Lapsed holds are ignored where they are read and dropped
-where the account is next written: nothing is swept.
+A hold names the round and the seat it was made for, and what became of it is read from that round
+(``rounds.bill_of``): held until the barrier, then spent; free where the round ended before anything was revealed.
+Accounts are brought up to date where they are read, and written when they are next charged: nothing is swept.
+
+Invariants: spent + holds stays within the limit; spent never falls; a round that reveals nothing costs nothing, unless
+its seat stayed away after training had started.
 
 What the ledger cannot see is the noise itself: it enforces what was declared (``docs/privacy.md``).
 """
 
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, Protocol
 
-from . import identity
+from . import identity, rounds
 from .kernel import (
+    Context,
     Contract,
     Event,
     InvariantBroken,
@@ -28,23 +32,32 @@ from .kernel import (
     renyi,
     require,
 )
-from .kernel.types import DatasetId, DeltaInverse, Digest, Items, NanoEpsilon, NanoRenyi, OrgId, TimeMs
+from .kernel.types import (
+    DatasetId,
+    DeltaInverse,
+    Items,
+    NanoEpsilon,
+    OrgId,
+    RoundNumber,
+    SeatNumber,
+    TaskId,
+)
+from .rounds import Bill
+from .terms import Curve
 
-Curve = Annotated[tuple[NanoRenyi, ...], Items(len(renyi.ORDERS), len(renyi.ORDERS))]
-NOTHING: Curve = (0,) * len(renyi.ORDERS)
-_NO_RESERVATION: Digest = bytes(32)
+NOTHING: Curve = renyi.ZERO
 
 
 class Hold(Record):
-    """A price held back for one reservation until its commitment or its deadline."""
+    """The price of a round, held back for a seat in it. What became of it is the round's to say."""
 
-    reservation: Digest
-    price: Curve
-    until: TimeMs
+    task: TaskId
+    round: RoundNumber
+    seat: SeatNumber
 
 
 class Account(Record):
-    """Privacy loss so far, and what is held back. The limit lives with the dataset or the organisation."""
+    """Privacy loss as of the last charge, and the rounds it was held for. The limit lives with its owner."""
 
     spent: Curve
     holds: Annotated[tuple[Hold, ...], Items(0, limits.HOLDS_PER_ACCOUNT)]
@@ -62,21 +75,24 @@ DATASET_ACCOUNTS = Map("privacy_budget/datasets", Account, "organisation", "data
 ORGANISATION_ACCOUNTS = Map("privacy_budget/organisations", Account, "organisation")
 
 
+class Now(Protocol):
+    """A block: when it was made, and its height. A handler's context is one."""
+
+    @property
+    def time_ms(self) -> int:
+        """Block time, in milliseconds since the Unix epoch."""
+
+    @property
+    def height(self) -> int:
+        """The block's height."""
+
+
 class BudgetHeld(Event):
     """A price was held back; ε is cumulative, this hold included."""
 
     organisation: OrgId
     dataset: DatasetId
     epsilon: NanoEpsilon  # Cumulative with this hold.
-    until: TimeMs
-
-
-class BudgetSpent(Event):
-    """A held price was spent; ε is cumulative."""
-
-    organisation: OrgId
-    dataset: DatasetId
-    epsilon: NanoEpsilon  # Cumulative.
 
 
 class BudgetExceeded(
@@ -91,43 +107,31 @@ class TooManyHolds(Rejected, code=402, hint="Commit or let lapse an open reserva
     """The account holds back as many reservations as it may."""
 
 
-def hold(
-    view: View,
-    organisation: OrgId,
-    dataset: DatasetId,
-    price: Curve,
-    *,
-    reservation: Digest,
-    until: TimeMs,
-    now: TimeMs,
-) -> Outcome:
-    """Hold a price back on the dataset's and the organisation's accounts; ``now`` is block time.
+def hold(view: View, organisation: OrgId, dataset: DatasetId, entry: Hold, ctx: Context) -> Outcome:
+    """Hold a round's price back on the dataset's and the organisation's accounts.
 
     Rejects: UnknownDataset, BudgetExceeded, TooManyHolds.
     """
-    entry = Hold(reservation, price, until)
     registered = identity.require_dataset(view, organisation, dataset)
     member = identity.require_member(view, organisation)
-    narrow = _held(dataset_account(view, organisation, dataset), entry, now)
-    wide = _held(organisation_account(view, organisation), entry, now)
-    _require_within("dataset", narrow, registered.epsilon_limit, registered.delta_inverse)
-    _require_within("organisation", wide, member.epsilon_cap, limits.DELTA_INVERSE_MIN)
-    epsilon = epsilon_of(_total(narrow), registered.delta_inverse)
+    narrow = _held(dataset_account(view, organisation, dataset, ctx), entry)
+    wide = _held(organisation_account(view, organisation, ctx), entry)
+    _require_within(view, "dataset", narrow, registered.epsilon_limit, registered.delta_inverse)
+    _require_within(view, "organisation", wide, member.epsilon_cap, limits.DELTA_INVERSE_MIN)
+    epsilon = epsilon_of(_total(view, narrow), registered.delta_inverse)
     return Outcome(
         (DATASET_ACCOUNTS.put((organisation, dataset), narrow), ORGANISATION_ACCOUNTS.put(organisation, wide)),
-        (BudgetHeld(organisation, dataset, epsilon, until),),
+        (BudgetHeld(organisation, dataset, epsilon),),
     )
 
 
-def spend(view: View, organisation: OrgId, dataset: DatasetId, *, reservation: Digest, now: TimeMs) -> Outcome:
-    """Turn a live hold into spent budget. The caller has checked that the reservation's deadline lies ahead."""
-    registered = identity.require_dataset(view, organisation, dataset)
-    narrow = _settled(dataset_account(view, organisation, dataset), reservation, now)
-    wide = _settled(organisation_account(view, organisation), reservation, now)
-    return Outcome(
-        (DATASET_ACCOUNTS.put((organisation, dataset), narrow), ORGANISATION_ACCOUNTS.put(organisation, wide)),
-        (BudgetSpent(organisation, dataset, epsilon_of(narrow.spent, registered.delta_inverse)),),
-    )
+def release(view: View, organisation: OrgId, dataset: DatasetId, entry: Hold, ctx: Context) -> Outcome:
+    """Give a hold back. The caller has checked that its round has not begun to train."""
+    narrow, wide = dataset_account(view, organisation, dataset, ctx), organisation_account(view, organisation, ctx)
+    return Outcome((
+        DATASET_ACCOUNTS.put((organisation, dataset), _without(narrow, entry)),
+        ORGANISATION_ACCOUNTS.put(organisation, _without(wide, entry)),
+    ))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -145,13 +149,16 @@ class Quote:
     affordable: bool  # Whether ``hold`` would accept it now.
 
 
-def quote(view: View, organisation: OrgId, dataset: DatasetId, price: Curve, now: TimeMs) -> Quote:
-    """What holding a price back would lead to at a block time. Rejects: UnknownOrganisation, UnknownDataset."""
+def quote(view: View, organisation: OrgId, dataset: DatasetId, price: Curve, now: Now) -> Quote:
+    """What holding a price back would lead to at a block. Rejects: UnknownOrganisation, UnknownDataset."""
     member = identity.require_member(view, organisation)
     registered = identity.require_dataset(view, organisation, dataset)
-    narrow, wide = dataset_account(view, organisation, dataset), organisation_account(view, organisation)
-    before = standing(narrow, registered.epsilon_limit, registered.delta_inverse, now)
-    after, whole = (composed(_total(_live(account, now)), price) for account in (narrow, wide))
+    narrow, wide = dataset_account(view, organisation, dataset, now), organisation_account(view, organisation, now)
+    before = standing(view, narrow, registered.epsilon_limit, registered.delta_inverse)
+    after, whole = (composed(_total(view, account), price) for account in (narrow, wide))
+    room = max(len(narrow.holds), len(wide.holds)) < limits.HOLDS_PER_ACCOUNT
+    within = fits(after, registered.epsilon_limit, registered.delta_inverse)
+    capped = fits(whole, member.epsilon_cap, limits.DELTA_INVERSE_MIN)
     return Quote(
         price=epsilon_of(price, registered.delta_inverse),
         spent=before.spent,
@@ -161,24 +168,24 @@ def quote(view: View, organisation: OrgId, dataset: DatasetId, price: Curve, now
         delta_inverse=registered.delta_inverse,
         organisation_after=epsilon_of(whole, limits.DELTA_INVERSE_MIN),
         organisation_cap=member.epsilon_cap,
-        affordable=_would_hold(view, organisation, dataset, price, now),
+        affordable=room and within and capped,
     )
 
 
-def dataset_account(view: View, organisation: OrgId, dataset: DatasetId) -> Account:
-    """The dataset's account; one that was never charged is empty."""
-    return DATASET_ACCOUNTS.get(view, (organisation, dataset)) or Account(NOTHING, ())
+def dataset_account(view: View, organisation: OrgId, dataset: DatasetId, now: Now) -> Account:
+    """The dataset's account at a block; one that was never charged is empty."""
+    return _settled(view, DATASET_ACCOUNTS.get(view, (organisation, dataset)) or Account(NOTHING, ()), now)
 
 
-def organisation_account(view: View, organisation: OrgId) -> Account:
-    """The organisation's account over all its datasets."""
-    return ORGANISATION_ACCOUNTS.get(view, organisation) or Account(NOTHING, ())
+def organisation_account(view: View, organisation: OrgId, now: Now) -> Account:
+    """The organisation's account at a block, over all its datasets."""
+    return _settled(view, ORGANISATION_ACCOUNTS.get(view, organisation) or Account(NOTHING, ()), now)
 
 
-def standing(account: Account, limit: NanoEpsilon, delta_inverse: DeltaInverse, now: TimeMs) -> Standing:
-    """The account in ε at a block time: cumulative, because per-round ε do not add."""
+def standing(view: View, account: Account, limit: NanoEpsilon, delta_inverse: DeltaInverse) -> Standing:
+    """An account that is up to date in ε: cumulative, because per-round ε do not add."""
     spent = epsilon_of(account.spent, delta_inverse)
-    committed = epsilon_of(_total(_live(account, now)), delta_inverse)
+    committed = epsilon_of(_total(view, account), delta_inverse)
     return Standing(limit, spent, committed - spent)
 
 
@@ -199,48 +206,51 @@ def fits(curve: Curve, limit: NanoEpsilon, delta_inverse: DeltaInverse) -> bool:
     return renyi.within(limit, curve, delta_inverse)
 
 
-def _would_hold(view: View, organisation: OrgId, dataset: DatasetId, price: Curve, now: TimeMs) -> bool:
-    try:
-        hold(view, organisation, dataset, price, reservation=_NO_RESERVATION, until=now + 1, now=now)
-    except (BudgetExceeded, TooManyHolds):
-        return False
-    return True
+def _settled(view: View, account: Account, now: Now) -> Account:
+    """The account with every hold whose round has come far enough turned into spent budget, or dropped."""
+    spent, held = account.spent, []
+    for entry in account.holds:
+        current = rounds.ROUNDS.at(view, (entry.task, entry.round))
+        match rounds.bill_of(current, entry.seat, now.time_ms, now.height):
+            case Bill.HELD:
+                held.append(entry)
+            case Bill.SPENT:
+                spent = composed(spent, _price(view, entry))
+            case Bill.FREE:
+                pass
+    return account if len(held) == len(account.holds) else Account(spent, tuple(held))
 
 
-def _held(account: Account, entry: Hold, now: TimeMs) -> Account:
-    live = _live(account, now)
-    require(len(live.holds) < limits.HOLDS_PER_ACCOUNT, lambda: TooManyHolds(limit=limits.HOLDS_PER_ACCOUNT))
-    return replace(live, holds=(*live.holds, entry))
+def _held(account: Account, entry: Hold) -> Account:
+    require(len(account.holds) < limits.HOLDS_PER_ACCOUNT, lambda: TooManyHolds(limit=limits.HOLDS_PER_ACCOUNT))
+    return replace(account, holds=(*account.holds, entry))
 
 
-def _settled(account: Account, reservation: Digest, now: TimeMs) -> Account:
-    live = _live(account, now)
-    mine = tuple(entry for entry in live.holds if entry.reservation == reservation)
-    if len(mine) != 1:
+def _without(account: Account, entry: Hold) -> Account:
+    if entry not in account.holds:
         raise InvariantBroken("a live reservation has no hold")
-    others = tuple(entry for entry in live.holds if entry.reservation != reservation)
-    return Account(composed(live.spent, mine[0].price), others)
+    return replace(account, holds=tuple(other for other in account.holds if other != entry))
 
 
-def _live(account: Account, now: TimeMs) -> Account:
-    """The account without its lapsed holds."""
-    return replace(account, holds=tuple(entry for entry in account.holds if now < entry.until))
-
-
-def _total(account: Account) -> Curve:
+def _total(view: View, account: Account) -> Curve:
     total = account.spent
     for entry in account.holds:
-        total = composed(total, entry.price)
+        total = composed(total, _price(view, entry))
     return total
 
 
-def _require_within(account: str, wanted: Account, limit: NanoEpsilon, delta_inverse: DeltaInverse) -> None:
+def _price(view: View, entry: Hold) -> Curve:
+    return rounds.TASKS.at(view, entry.task).price
+
+
+def _require_within(view: View, account: str, wanted: Account, limit: NanoEpsilon, delta_inverse: DeltaInverse) -> None:
+    total = _total(view, wanted)
     require(
-        fits(_total(wanted), limit, delta_inverse),
+        fits(total, limit, delta_inverse),
         lambda: BudgetExceeded(
             account=account,
             spent=epsilon_of(wanted.spent, delta_inverse),
-            wanted=epsilon_of(_total(wanted), delta_inverse),
+            wanted=epsilon_of(total, delta_inverse),
             limit=limit,
         ),
     )

@@ -5,17 +5,28 @@ The order is the order of imports: a contract may use those above it. Adding a c
 
 from typing import ClassVar
 
-from . import contributions, governance, identity, models, privacy_budget, reputation, rounds, validators
+from . import (
+    ballots,
+    contributions,
+    governance,
+    identity,
+    models,
+    privacy_budget,
+    reputation,
+    rounds,
+    validators,
+)
 from .kernel import Contract, Message, replay
 from .kernel.rules import Handler, refusals_of
 
 CONTRACTS: tuple[Contract, ...] = (
     identity.CONTRACT,
-    privacy_budget.CONTRACT,
     reputation.CONTRACT,
     rounds.CONTRACT,
+    privacy_budget.CONTRACT,
     contributions.CONTRACT,
     models.CONTRACT,
+    ballots.CONTRACT,
     validators.CONTRACT,
     governance.CONTRACT,
 )
@@ -32,6 +43,7 @@ STORES: tuple[str, ...] = (
     "models",
     "governance",
     "validators",
+    "ballots",
 )
 
 HANDLERS: dict[type[Message], Handler] = {

@@ -3,10 +3,10 @@
 A score is a signed deviation from neutral, in millionths, that halves every HALF_LIFE_MS of block time, merit and
 fault alike. It is evaluated where it is read; nothing decays in an empty block.
 
-What bytes prove costs in full (late, malformed, over the norm, a proposal that is not the aggregate). A statistical
-flag costs little, and only once FLAGS_THAT_COUNT of the last FLAG_WINDOW verdicts were flags: under non-IID data the
-odd one out is often honest. The weight never leaves [WEIGHT_FLOOR, WEIGHT_CAP] / WEIGHT_ONE, so reputation cannot
-silence anybody, nor let anybody dominate.
+What bytes prove costs in full (missing, malformed, over the norm, a ballot against the quorum's or never opened). A
+statistical flag costs little, and only once FLAGS_THAT_COUNT of the last FLAG_WINDOW verdicts were flags: under non-IID
+data the odd one out is often honest. The weight never leaves [WEIGHT_FLOOR, WEIGHT_CAP] / WEIGHT_ONE, so reputation
+cannot silence anybody, nor let anybody dominate.
 """
 
 from enum import StrEnum
@@ -31,11 +31,11 @@ class Verdict(StrEnum):
 
     ACCEPTED = "accepted"  # The estimator counted its update.
     FILTERED = "filtered"  # The estimator saw its update and flagged it as an outlier.
-    REFUSED = "refused"  # Its payload is malformed, over the norm, or not what it committed to.
-    MISSING = "missing"  # It committed, and nobody could fetch the payload in time.
-    WITHDRAWN = "withdrawn"  # Its key turned out to be stolen when it signed: no fault, no merit.
-    CONFIRMED = "confirmed"  # It recomputed a proposal and the quorum agreed with it.
-    FALSE_PROPOSAL = "false-proposal"  # What it proposed is not the aggregate of the committed payloads.
+    REFUSED = "refused"  # Its payload is malformed, over the norm, or names something else.
+    MISSING = "missing"  # It committed, and a quorum of verifiers says that too few of them could have the payload.
+    CONFIRMED = "confirmed"  # It opened the ballot that a quorum opened.
+    CONTRADICTED = "contradicted"  # It opened another one than a quorum did.
+    UNOPENED = "unopened"  # It sealed a ballot and did not open it.
 
 
 CHANGES: dict[Verdict, int] = {
@@ -43,9 +43,9 @@ CHANGES: dict[Verdict, int] = {
     Verdict.FILTERED: -100_000,
     Verdict.REFUSED: -400_000,
     Verdict.MISSING: -200_000,
-    Verdict.WITHDRAWN: 0,
     Verdict.CONFIRMED: 10_000,
-    Verdict.FALSE_PROPOSAL: -500_000,
+    Verdict.CONTRADICTED: -500_000,
+    Verdict.UNOPENED: -200_000,
 }
 
 

@@ -1,23 +1,30 @@
 """Tasks and rounds: who joined under which terms, and which phase a round is in.
 
 A task's terms are fixed when governance opens it; their price is computed once, then. Joining is a human key's
-signature over the digest of the terms and a dataset: consent, without which nothing can be reserved. Every eligible
-participant is selected, because a draw that nobody can grind is not built yet, and a public participant list voids
-amplification by client sampling anyway.
+signature over the digest of the terms and a dataset: consent, without which nothing can be reserved. An organisation
+has one number in a task, and so at most one seat in a round, however many of its datasets have joined. Every eligible
+participant may take its seat, because a draw that nobody can grind is not built yet, and a public participant list
+voids amplification by client sampling anyway.
 
-A round moves by block time and by what its seats have done::
+A round moves through its phases (``terms.Phase``); here are the first two and both ends::
 
-    open ── close ──► closed ── a version was promoted or failed its canary ──► decided
-      └── too few published ──► void ◄── nobody proposed in time ── closed
+    reserving ── minimum + f reserved ──► committing ── minimum + f committed ──► attesting ─ ─ ► decided
+        └── too few: nobody pays ──► void ◄── too few: who did not commit pays ──┘       └ ─ ─ ► void
 
-``contributions`` advances the seats and ``models`` decides the round, both through the effect builders here.
+A phase ends when all have acted, in the transaction of the last one; otherwise once its time has passed and its blocks
+were made, which is read lazily: the next act finds it over, and begins the next phase at its own block. So nothing
+is swept, and nobody's clock runs while no transaction can get in.
+
+The end of ``committing`` is the *barrier*: no seat can commit any more, every price is spent, payloads may be served.
+``bill_of`` says who pays, at any moment, from the round alone. ``contributions`` moves the first two phases and
+``ballots`` the others, both through the effect builders here.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Annotated
 
-from . import identity, privacy_budget, reputation
+from . import identity, reputation
 from .kernel import (
     Context,
     Contract,
@@ -30,92 +37,90 @@ from .kernel import (
     Rejected,
     View,
     Write,
+    bitmap,
     crypto,
     found,
     limits,
+    renyi,
     require,
 )
 from .kernel.types import (
+    Count,
     DatasetId,
     Digest,
     Height,
     Items,
     NanoEpsilon,
     OrgId,
-    Positive,
     Purpose,
     Range,
     Reason,
     Role,
     RoundNumber,
+    SeatNumber,
+    Seats,
     TaskId,
     TimeMs,
     VersionNumber,
 )
-from .privacy_budget import Curve
-from .terms import Terms, price_of, require_consistent
+from .terms import Curve, Phase, Terms, needed_seats, phase_ms, price_of, require_consistent
 
 
-class Participant(Record):
-    """A dataset whose owner accepted the terms."""
+class Participation(Record):
+    """An organisation's part in a task: its seat number for good, and the datasets it consented to."""
 
-    organisation: OrgId
-    dataset: DatasetId
+    number: SeatNumber
+    datasets: Annotated[tuple[DatasetId, ...], Items(1, limits.DATASETS_PER_ORGANISATION)]
+    from_round: RoundNumber  # The first round it may reserve in.
+    left: bool
+
+
+class Roster(Record):
+    """The organisations that ever joined a task, by seat number."""
+
+    organisations: Annotated[tuple[OrgId, ...], Items(0, limits.SEATS_PER_ROUND)]
 
 
 class Task(Record):
-    """A task under way: the digest of its terms, its price, who joined, and the version its next round starts from."""
+    """A task under way: the digest of its terms, its price, and the version its next round starts from."""
 
     terms_digest: Digest
     price: Curve
     opened_at: Height
     base: VersionNumber
     rounds: Annotated[int, Range(0, limits.ROUNDS_PER_TASK)]
-    participants: Annotated[tuple[Participant, ...], Items(0, limits.SEATS_PER_ROUND)]
+    participants: Annotated[int, Range(0, limits.SEATS_PER_ROUND)]  # Who have joined and not left.
 
 
-class Progress(StrEnum):
-    """How far a seat has come in its round."""
+class Charged(StrEnum):
+    """Who pays for a round that is past the phase in which prices are held."""
 
-    INVITED = "invited"
-    RESERVED = "reserved"
-    COMMITTED = "committed"
-    PUBLISHED = "published"
-
-
-class Seat(Record):
-    """A participant's place in one round, with its weight as of the opening."""
-
-    organisation: OrgId
-    dataset: DatasetId
-    weight: Annotated[int, Range(reputation.WEIGHT_FLOOR, reputation.WEIGHT_CAP)]
-    progress: Progress
-
-
-class RoundStatus(StrEnum):
-    """Where a round stands."""
-
-    OPEN = "open"
-    CLOSED = "closed"
-    DECIDED = "decided"
-    VOID = "void"
+    NOBODY = "nobody"
+    ABSENT = "absent"  # Who reserved and did not commit: its absence could depend on its data.
+    ALL = "all"  # Everybody who reserved: the barrier was reached.
 
 
 class Round(Record):
-    """One round. Its deadlines are block times; the last block before a deadline is the last that counts."""
+    """One round: its phase, and which seats have come how far. It does not grow with what seats hold."""
 
     base: VersionNumber
-    status: RoundStatus
-    opened_at: TimeMs
-    reserve_by: TimeMs
-    commit_by: TimeMs
-    publish_by: TimeMs
-    closed_at: TimeMs  # 0 while open. The aggregators' turns are counted from here.
-    seats: Annotated[tuple[Seat, ...], Items(1, limits.SEATS_PER_ROUND)]
+    phase: Phase
+    opened_at: Height
+    began_at: TimeMs  # The phase: block time.
+    until: TimeMs  # The phase's end by time; the last block before it is the last that counts.
+    until_height: Height  # And by blocks: the phase ends at neither alone.
+    invited: Annotated[int, Range(0, limits.SEATS_PER_ROUND)]  # Who had joined when it was opened.
+    needed: Annotated[int, Range(1, limits.SEATS_PER_ROUND)]  # Minimum + f.
+    reserved: Seats
+    committed: Seats
+    agreed: Seats  # What was available, once the verifiers have attested.
+    charged: Charged
 
 
 TERMS = Map("rounds/terms", Terms, "task")
 TASKS = Map("rounds/tasks", Task, "task")
+ROSTERS = Map("rounds/rosters", Roster, "task")
+PARTICIPATIONS = Map("rounds/participations", Participation, "task", "organisation")
 ROUNDS = Map("rounds/rounds", Round, "task", "round")
 
 
@@ -127,17 +132,16 @@ class JoinTask(Message, purpose=Purpose.HUMAN, role=Role.DATA_OWNER, lane=Lane.G
     terms_digest: Digest
 
 
+class LeaveTask(Message, purpose=Purpose.HUMAN, role=Role.DATA_OWNER, lane=Lane.SAFETY):
+    """Withdraw consent for all datasets of the sender's organisation: it reserves no more."""
+
+    task: TaskId
+
+
 class OpenRound(Message, purpose=Purpose.WORKLOAD, role=Role.AGGREGATOR, lane=Lane.ROUND):
     """Open the next round from the task's current base version."""
 
     task: TaskId
-
-
-class CloseRound(Message, purpose=Purpose.WORKLOAD, role=Role.AGGREGATOR, lane=Lane.ROUND):
-    """Close a round whose seats have all published or missed a deadline; too few void it."""
-
-    task: TaskId
-    round: RoundNumber
 
 
 class TaskOpened(Event):
@@ -156,23 +160,30 @@ class TaskJoined(Event):
     dataset: DatasetId
 
 
+class TaskLeft(Event):
+    """An organisation left a task."""
+
+    task: TaskId
+    organisation: OrgId
+
+
 class RoundOpened(Event):
     """A round was opened."""
 
     task: TaskId
     round: RoundNumber
     base: VersionNumber
-    seats: Positive
-    reserve_by: TimeMs
-    commit_by: TimeMs
+    invited: Count
 
 
-class RoundClosed(Event):
-    """A round was closed and waits for a proposal."""
+class PhaseBegan(Event):
+    """A round went on to its next phase."""
 
     task: TaskId
     round: RoundNumber
-    published: Annotated[int, Range(0, limits.SEATS_PER_ROUND)]
+    phase: Phase
+    until: TimeMs
+    until_height: Height
 
 
 class RoundVoided(Event):
@@ -181,6 +192,7 @@ class RoundVoided(Event):
     task: TaskId
     round: RoundNumber
     reason: Reason
+    charged: Charged
 
 
 class UnknownTask(Rejected, code=603, hint="Check the name: `fedledger task show` lists the open tasks."):
@@ -203,8 +215,8 @@ class WrongDataClass(Rejected, code=607, hint="Join with a dataset of the class 
     """The dataset's class is not the one the terms admit."""
 
 
-class TaskFull(Rejected, code=608, hint="The task takes no further participant."):
-    """As many datasets have joined the task as a round has seats."""
+class NotJoined(Rejected, code=608, hint="Join the task with a human key first: `fedledger task join`."):
+    """The organisation has not joined the task with this dataset, or has left it."""
 
 
 class NotYourTask(Rejected, code=609, hint="Only an aggregator that the terms name may do this."):
@@ -219,38 +231,42 @@ class NoMoreRounds(Rejected, code=611, hint="Open a new task: consent was for th
     """The terms allow no further round."""
 
 
-class TooFewEligible(Rejected, code=612, hint="More participants must join, or regain reputation."):
-    """Fewer participants are eligible than the estimator's minimum."""
+class TooFewParticipants(Rejected, code=612, hint="More organisations must join."):
+    """Fewer have joined than must reserve: the estimator's minimum and its f."""
 
 
 class UnknownRound(Rejected, code=613, hint="`fedledger round list TASK` shows the rounds of a task."):
     """The task has no round of this number."""
 
 
-class RoundNotOpen(Rejected, code=614, hint="Wait for the next round: `fedledger round watch TASK`."):
-    """The round is not open."""
+class WrongPhase(Rejected, code=614, hint="Wait for the phase in which this is done: `fedledger round watch TASK`."):
+    """The round is in another phase."""
 
 
-class RoundStillMoving(Rejected, code=615, hint="Wait until every seat has published or its deadline has passed."):
-    """A seat of the round may still move."""
+class PhaseOver(Rejected, code=615, hint="Nothing is lost but this round; take part in the next one."):
+    """The phase has ended: its time and blocks have passed, or everybody has acted."""
 
 
-class DeadlinePassed(Rejected, code=616, hint="Nothing is lost but this round; reserve in the next one."):
-    """Block time is at or past the deadline of this step."""
+class PhaseNotOver(Rejected, code=616, hint="Nothing to do yet: the phase ends when all have acted, or by time."):
+    """Nothing is due: the phase's time or blocks have not passed."""
 
 
-class NotSelected(Rejected, code=617, hint="Join the task before the round opens; check your reputation."):
-    """The organisation's dataset has no seat in this round."""
+class JoinedTooLate(Rejected, code=617, hint="Nothing to do: it takes part from the next round on."):
+    """The organisation joined when the round was open already."""
 
 
 class MissingMandate(Rejected, code=618, hint="Name an organisation that was admitted with this role."):
     """The terms give an organisation a part that its roles do not cover."""
 
 
-def join_task(view: View, msg: JoinTask, ctx: Context) -> Outcome:
-    """Record consent to the terms.
+class TooLittleReputation(Rejected, code=619, hint="It halves its way back to neutral: `fedledger org show`."):
+    """The organisation's reputation is below what the terms ask for."""
 
-    Rejects: UnknownTask, TermsDiffer, UnknownDataset, WrongDataClass, AlreadyJoined, TaskFull.
+
+def join_task(view: View, msg: JoinTask, ctx: Context) -> Outcome:
+    """Record consent to the terms; the first dataset of an organisation gets it its number.
+
+    Rejects: UnknownTask, TermsDiffer, UnknownDataset, WrongDataClass, AlreadyJoined.
     """
     task = require_task(view, msg.task)
     terms = TERMS.at(view, msg.task)
@@ -260,52 +276,70 @@ def join_task(view: View, msg: JoinTask, ctx: Context) -> Outcome:
         dataset.data_class == terms.data_class,
         lambda: WrongDataClass(data_class=dataset.data_class, wanted=terms.data_class),
     )
-    participant = Participant(ctx.organisation, msg.dataset)
-    require(participant not in task.participants, lambda: AlreadyJoined(dataset=msg.dataset))
-    require(len(task.participants) < limits.SEATS_PER_ROUND, lambda: TaskFull(limit=limits.SEATS_PER_ROUND))
-    joined = replace(task, participants=(*task.participants, participant))
-    return Outcome((TASKS.put(msg.task, joined),), (TaskJoined(msg.task, ctx.organisation, msg.dataset),))
+    before = PARTICIPATIONS.get(view, (msg.task, ctx.organisation))
+    present = before is not None and not before.left
+    if before is not None and present:
+        require(msg.dataset not in before.datasets, lambda: AlreadyJoined(dataset=msg.dataset))
+        joined, roster = replace(before, datasets=(*before.datasets, msg.dataset)), Outcome()
+    elif before is not None:
+        joined, roster = Participation(before.number, (msg.dataset,), task.rounds + 1, left=False), Outcome()
+    else:
+        known = ROSTERS.at(view, msg.task).organisations
+        joined = Participation(len(known), (msg.dataset,), task.rounds + 1, left=False)
+        roster = Outcome((ROSTERS.put(msg.task, Roster((*known, ctx.organisation))),))
+    counted = replace(task, participants=task.participants + (not present))
+    return roster + Outcome(
+        (PARTICIPATIONS.put((msg.task, ctx.organisation), joined), TASKS.put(msg.task, counted)),
+        (TaskJoined(msg.task, ctx.organisation, msg.dataset),),
+    )
+
+
+def leave_task(view: View, msg: LeaveTask, ctx: Context) -> Outcome:
+    """Record that consent is withdrawn; a seat that was reserved keeps its course. Rejects: UnknownTask, NotJoined."""
+    task = require_task(view, msg.task)
+    part = require_participation(view, msg.task, ctx.organisation)
+    return Outcome(
+        (
+            PARTICIPATIONS.put((msg.task, ctx.organisation), replace(part, left=True)),
+            TASKS.put(msg.task, replace(task, participants=task.participants - 1)),
+        ),
+        (TaskLeft(msg.task, ctx.organisation),),
+    )
 
 
 def open_round(view: View, msg: OpenRound, ctx: Context) -> Outcome:
-    """Open the next round and snapshot its seats and weights.
+    """Open the next round for everybody who has joined.
 
-    Rejects: UnknownTask, NotYourTask, RoundUnderway, NoMoreRounds, TooFewEligible.
+    Rejects: UnknownTask, NotYourTask, TooLittleReputation, RoundUnderway, NoMoreRounds, TooFewParticipants.
     """
     task = require_task(view, msg.task)
     terms = TERMS.at(view, msg.task)
     require_aggregator(terms, ctx.organisation)
-    abandoned = _require_last_round_over(view, msg.task, task, terms, ctx.time_ms)
+    require_reputation(view, terms, ctx.organisation, ctx.time_ms)
+    abandoned = _require_last_round_over(view, msg.task, task, terms, ctx)
     require(task.rounds < terms.max_rounds, lambda: NoMoreRounds(limit=terms.max_rounds))
-    seats = _eligible_seats(view, task, terms, ctx.time_ms)
-    minimum = terms.estimator.minimum
-    require(len(seats) >= minimum, lambda: TooFewEligible(eligible=len(seats), minimum=minimum))
-    number, now, phases = task.rounds + 1, ctx.time_ms, terms.deadlines
-    reserve_by = now + phases.reserve_ms
-    commit_by = reserve_by + phases.commit_ms
-    opened = Round(task.base, RoundStatus.OPEN, now, reserve_by, commit_by, commit_by + phases.publish_ms, 0, seats)
-    return abandoned + Outcome(
-        (ROUNDS.put((msg.task, number), opened), TASKS.put(msg.task, replace(task, rounds=number))),
-        (RoundOpened(msg.task, number, task.base, len(seats), reserve_by, commit_by),),
+    needed, joined = needed_seats(terms), task.participants
+    require(joined >= needed, lambda: TooFewParticipants(joined=joined, needed=needed))
+    number = task.rounds + 1
+    blank = Round(
+        base=task.base,
+        phase=Phase.RESERVING,
+        opened_at=ctx.height,
+        began_at=0,
+        until=0,
+        until_height=0,
+        invited=joined,
+        needed=needed,
+        reserved=bitmap.NOTHING,
+        committed=bitmap.NOTHING,
+        agreed=bitmap.NOTHING,
+        charged=Charged.NOBODY,
     )
-
-
-def close_round(view: View, msg: CloseRound, ctx: Context) -> Outcome:
-    """Close a round that can move no further; fewer than the estimator's minimum void it.
-
-    Rejects: UnknownTask, UnknownRound, NotYourTask, RoundNotOpen, RoundStillMoving.
-    """
-    require_task(view, msg.task)
-    terms = TERMS.at(view, msg.task)
-    require_aggregator(terms, ctx.organisation)
-    current = require_open(view, msg.task, msg.round)
-    moving = sum(1 for seat in current.seats if may_move(seat, current, ctx.time_ms))
-    require(moving == 0, lambda: RoundStillMoving(seats=moving))
-    published = sum(1 for seat in current.seats if seat.progress is Progress.PUBLISHED)
-    if published < terms.estimator.minimum:
-        return void(msg.task, msg.round, current, "too few contributions")
-    closed = replace(current, status=RoundStatus.CLOSED, closed_at=ctx.time_ms)
-    return Outcome((ROUNDS.put((msg.task, msg.round), closed),), (RoundClosed(msg.task, msg.round, published),))
+    opened = begun(msg.task, number, blank, terms, Phase.RESERVING, ctx)
+    return abandoned + Outcome(
+        (put(msg.task, number, opened.round), TASKS.put(msg.task, replace(task, rounds=number))),
+        (RoundOpened(msg.task, number, task.base, joined), *opened.outcome.events),
+    )
 
 
 def open_task(view: View, terms: Terms, ctx: Context) -> Outcome:
@@ -313,10 +347,11 @@ def open_task(view: View, terms: Terms, ctx: Context) -> Outcome:
     require_openable(view, terms)
     price = price_of(terms.mechanism)
     digest = terms_digest(terms)
-    task = Task(digest, price, ctx.height, base=0, rounds=0, participants=())
-    epsilon = privacy_budget.epsilon_of(price, limits.DELTA_INVERSE_MIN)
+    task = Task(digest, price, ctx.height, base=0, rounds=0, participants=0)
+    epsilon = min(renyi.epsilon_nano(price, limits.DELTA_INVERSE_MIN)[0], limits.EPSILON_NANO_MAX)
     return Outcome(
-        (TERMS.put(terms.task, terms), TASKS.put(terms.task, task)), (TaskOpened(terms.task, digest, epsilon),)
+        (TERMS.put(terms.task, terms), TASKS.put(terms.task, task), ROSTERS.put(terms.task, Roster(()))),
+        (TaskOpened(terms.task, digest, epsilon),),
     )
 
 
@@ -336,42 +371,116 @@ def require_openable(view: View, terms: Terms) -> None:
         identity.require_member(view, name)
 
 
-def advance(
-    task: TaskId, number: RoundNumber, current: Round, organisation: OrgId, dataset: DatasetId, to: Progress
-) -> Write:
-    """Describe a seat's next step. For contributions, which has checked that it is due."""
-    seats = tuple(
-        replace(seat, progress=to) if (seat.organisation, seat.dataset) == (organisation, dataset) else seat
-        for seat in current.seats
-    )
-    return ROUNDS.put((task, number), replace(current, seats=seats))
+@dataclass(frozen=True)
+class Moved:
+    """A round as of now, not written yet, and what came of its moving besides."""
+
+    round: Round
+    outcome: Outcome = field(default_factory=Outcome)
+
+    def __or__(self, then: "Moved") -> "Moved":
+        """What came of it so far, and the round as it is then."""
+        return Moved(then.round, self.outcome + then.outcome)
 
 
-def decide(view: View, name: TaskId, number: RoundNumber, base: VersionNumber) -> Outcome:
-    """Describe that a round has its decision, and which version the next one starts from. For models."""
-    decided = replace(ROUNDS.at(view, (name, number)), status=RoundStatus.DECIDED)
-    task = replace(TASKS.at(view, name), base=base)
-    return Outcome((ROUNDS.put((name, number), decided), TASKS.put(name, task)))
+def put(task: TaskId, number: RoundNumber, current: Round) -> Write:
+    """Describe storing a round."""
+    return ROUNDS.put((task, number), current)
 
 
-def rebase(view: View, name: TaskId, base: VersionNumber, reason: Reason) -> Outcome:
+def as_of_now(task: TaskId, number: RoundNumber, current: Round, terms: Terms, ctx: Context) -> Moved:
+    """The round with the end of its first two phases drawn: what any act finds, whoever comes first."""
+    if not is_over(current, ctx.time_ms, ctx.height):
+        return Moved(current)
+    match current.phase:
+        case Phase.RESERVING:
+            return after_reserving(task, number, current, terms, ctx)
+        case Phase.COMMITTING:
+            return after_committing(task, number, current, terms, ctx)
+        case _:
+            return Moved(current)
+
+
+def after_reserving(task: TaskId, number: RoundNumber, current: Round, terms: Terms, ctx: Context) -> Moved:
+    """Training starts, or too few reserved and nobody pays."""
+    if bitmap.count(current.reserved) < current.needed:
+        return voided(task, number, current, "too few reserved", Charged.NOBODY)
+    return begun(task, number, current, terms, Phase.COMMITTING, ctx)
+
+
+def after_committing(task: TaskId, number: RoundNumber, current: Round, terms: Terms, ctx: Context) -> Moved:
+    """The barrier: every price is spent and serving starts; or too few committed, and who did not pays."""
+    if bitmap.count(current.committed) < current.needed:
+        return voided(task, number, current, "too few committed", Charged.ABSENT)
+    return begun(task, number, replace(current, charged=Charged.ALL), terms, Phase.ATTESTING, ctx)
+
+
+def begun(task: TaskId, number: RoundNumber, current: Round, terms: Terms, phase: Phase, ctx: Context) -> Moved:
+    """Describe a phase that begins in this block: its time and blocks are counted from here."""
+    until, until_height = ctx.time_ms + phase_ms(terms, phase), ctx.height + terms.phases.blocks
+    moved = replace(current, phase=phase, began_at=ctx.time_ms, until=until, until_height=until_height)
+    return Moved(moved, Outcome((), (PhaseBegan(task, number, phase, until, until_height),)))
+
+
+def voided(task: TaskId, number: RoundNumber, current: Round, reason: Reason, charged: Charged) -> Moved:
+    """Describe that a round ends without a version, and who pays for it."""
+    over = replace(current, phase=Phase.VOID, charged=charged)
+    return Moved(over, Outcome((), (RoundVoided(task, number, reason, charged),)))
+
+
+def rebased(view: View, name: TaskId, base: VersionNumber, reason: Reason, ctx: Context) -> Outcome:
     """Describe that the next round starts from another version; a round under way on the old base is void.
 
-    For models, when a version is quarantined or rolled back.
+    For models, when a version is quarantined or rolled back. Before the barrier nothing was revealed: nobody pays.
     """
     task = TASKS.at(view, name)
     moved = Outcome((TASKS.put(name, replace(task, base=base)),))
     last = ROUNDS.get(view, (name, task.rounds)) if task.rounds else None
-    if last is None or last.status not in (RoundStatus.OPEN, RoundStatus.CLOSED) or last.base == base:
+    if last is None or last.phase in OVER or last.base == base:
         return moved
-    return moved + void(name, task.rounds, last, reason)
+    charged = charged_of(last, ctx.time_ms, ctx.height) or Charged.NOBODY
+    void = voided(name, task.rounds, last, reason, charged)
+    return moved + void.outcome + Outcome((put(name, task.rounds, void.round),))
 
 
-def void(task: TaskId, number: RoundNumber, current: Round, reason: Reason) -> Outcome:
-    """Describe that a round ends without a version. What was spent stays spent; holds lapse by themselves."""
-    return Outcome(
-        (ROUNDS.put((task, number), replace(current, status=RoundStatus.VOID)),), (RoundVoided(task, number, reason),)
-    )
+OVER = (Phase.DECIDED, Phase.VOID)
+
+
+class Bill(StrEnum):
+    """What a round means for a price that one of its seats holds back."""
+
+    HELD = "held"
+    SPENT = "spent"
+    FREE = "free"
+
+
+def bill_of(current: Round, seat: SeatNumber, now: TimeMs, height: Height) -> Bill:
+    """Whether a seat that reserved has paid, at a block: before anybody has written that a phase is over."""
+    match charged_of(current, now, height):
+        case None:
+            return Bill.HELD
+        case Charged.NOBODY:
+            return Bill.FREE
+        case Charged.ABSENT:
+            return Bill.FREE if bitmap.has(current.committed, seat) else Bill.SPENT
+        case Charged.ALL:
+            return Bill.SPENT
+
+
+def charged_of(current: Round, now: TimeMs, height: Height) -> Charged | None:
+    """Who pays for a round, at a block; None while that is open. Once it is known it stays."""
+    if current.phase not in (Phase.RESERVING, Phase.COMMITTING):
+        return current.charged
+    if not is_over(current, now, height):
+        return None
+    if current.phase is Phase.RESERVING:
+        return None if bitmap.count(current.reserved) >= current.needed else Charged.NOBODY
+    return Charged.ALL if bitmap.count(current.committed) >= current.needed else Charged.ABSENT
+
+
+def is_over(current: Round, now: TimeMs, height: Height) -> bool:
+    """Whether the phase's time has passed and its blocks were made. Anybody can tell from a verified header."""
+    return current.phase not in OVER and now >= current.until and height >= current.until_height
 
 
 def require_task(view: View, name: TaskId) -> Task:
@@ -386,28 +495,26 @@ def require_terms(view: View, name: TaskId) -> Terms:
 
 def require_round(view: View, task: TaskId, number: RoundNumber) -> Round:
     """The round of this number. Rejects: UnknownTask, UnknownRound."""
-    require_task(view, task)
-    return found(ROUNDS, view, (task, number), lambda: UnknownRound(task=task, round=number))
-
-
-def require_open(view: View, task: TaskId, number: RoundNumber) -> Round:
-    """The round, which is open. Rejects: UnknownTask, UnknownRound, RoundNotOpen."""
-    current = require_round(view, task, number)
-    require(current.status is RoundStatus.OPEN, lambda: RoundNotOpen(round=number, status=current.status))
+    current = ROUNDS.get(view, (task, number))
+    if current is None:
+        require_task(view, task)
+        raise UnknownRound(task=task, round=number)
     return current
 
 
-def require_seat(current: Round, organisation: OrgId, dataset: DatasetId) -> Seat:
-    """The dataset's seat in a round. Rejects: NotSelected."""
-    for seat in current.seats:
-        if (seat.organisation, seat.dataset) == (organisation, dataset):
-            return seat
-    raise NotSelected(organisation=organisation, dataset=dataset)
+def require_participation(view: View, task: TaskId, organisation: OrgId) -> Participation:
+    """The organisation's part in a task, which it has not left. Rejects: NotJoined."""
+    part = PARTICIPATIONS.get(view, (task, organisation))
+    if part is None or part.left:
+        raise NotJoined(task=task, organisation=organisation)
+    return part
 
 
-def require_before(deadline: TimeMs, now: TimeMs) -> None:
-    """Block time has not reached a deadline. Rejects: DeadlinePassed."""
-    require(now < deadline, lambda: DeadlinePassed(deadline=deadline, now=now))
+def require_phase(current: Round, wanted: Phase, ctx: Context) -> None:
+    """The round is in a phase, and that is not over. Rejects: WrongPhase, PhaseOver."""
+    require(current.phase is wanted, lambda: WrongPhase(phase=current.phase, wanted=wanted))
+    over = is_over(current, ctx.time_ms, ctx.height)
+    require(not over, lambda: PhaseOver(phase=current.phase, until=current.until, now=ctx.time_ms))
 
 
 def require_aggregator(terms: Terms, organisation: OrgId) -> None:
@@ -415,20 +522,20 @@ def require_aggregator(terms: Terms, organisation: OrgId) -> None:
     require(organisation in terms.aggregators, lambda: NotYourTask(task=terms.task, organisation=organisation))
 
 
-def may_move(seat: Seat, current: Round, now: TimeMs) -> bool:
-    """Whether a seat's next step is still ahead of its deadline."""
-    deadline = {
-        Progress.INVITED: current.reserve_by,
-        Progress.RESERVED: current.commit_by,
-        Progress.COMMITTED: current.publish_by,
-        Progress.PUBLISHED: 0,
-    }[seat.progress]
-    return now < deadline
+def require_reputation(view: View, terms: Terms, organisation: OrgId, now: TimeMs) -> reputation.Score:
+    """The organisation's score at a block time, which the terms are content with. Rejects: TooLittleReputation."""
+    score = reputation.at(view, organisation, now)
+    require(
+        score.deviation >= terms.minimum_reputation,
+        lambda: TooLittleReputation(reputation=score.deviation, minimum=terms.minimum_reputation),
+    )
+    return score
 
 
-def turn_of(terms: Terms, current: Round, now: TimeMs) -> int:
-    """Whose turn it is to propose: an index into the aggregators, past the last one when all had theirs."""
-    return (now - current.closed_at) // terms.deadlines.propose_ms
+def organisations_of(view: View, task: TaskId, seats: Seats) -> tuple[OrgId, ...]:
+    """The organisations of a set of seats, in the order of their numbers."""
+    roster = ROSTERS.at(view, task).organisations
+    return tuple(roster[number] for number in bitmap.numbers(seats))
 
 
 def terms_digest(terms: Terms) -> Digest:
@@ -436,32 +543,23 @@ def terms_digest(terms: Terms) -> Digest:
     return crypto.sha256(terms.encode())
 
 
-def _require_last_round_over(view: View, name: TaskId, task: Task, terms: Terms, now: TimeMs) -> Outcome:
-    """Nothing is under way. A closed round that every aggregator let pass is voided here, where that is first read."""
+def _require_last_round_over(view: View, name: TaskId, task: Task, terms: Terms, ctx: Context) -> Outcome:
+    """Nothing is under way. A round that ended before its barrier is voided here, if that is where it is first read."""
     if task.rounds == 0:
         return Outcome()
-    last = ROUNDS.at(view, (name, task.rounds))
-    if last.status in (RoundStatus.DECIDED, RoundStatus.VOID):
+    stored = ROUNDS.at(view, (name, task.rounds))
+    last = as_of_now(name, task.rounds, stored, terms, ctx)
+    over = last.round.phase in OVER
+    require(over, lambda: RoundUnderway(round=task.rounds, phase=last.round.phase))
+    if last.round is stored:
         return Outcome()
-    passed = last.status is RoundStatus.CLOSED and turn_of(terms, last, now) >= len(terms.aggregators)
-    require(passed, lambda: RoundUnderway(round=task.rounds, status=last.status))
-    return void(name, task.rounds, last, "nobody proposed in time")
-
-
-def _eligible_seats(view: View, task: Task, terms: Terms, now: TimeMs) -> tuple[Seat, ...]:
-    seats = []
-    for participant in task.participants:
-        score = reputation.at(view, participant.organisation, now)
-        if score.deviation >= terms.minimum_reputation:
-            weight = reputation.weight(score)
-            seats.append(Seat(participant.organisation, participant.dataset, weight, Progress.INVITED))
-    return tuple(seats)
+    return last.outcome + Outcome((put(name, task.rounds, last.round),))
 
 
 CONTRACT = Contract(
     name="rounds",
     number=6,
-    state=(TERMS, TASKS, ROUNDS),
-    handlers={JoinTask: join_task, OpenRound: open_round, CloseRound: close_round},
+    state=(TERMS, TASKS, ROSTERS, PARTICIPATIONS, ROUNDS),
+    handlers={JoinTask: join_task, LeaveTask: leave_task, OpenRound: open_round},
     modules=("contracts.terms", __name__),
 )

@@ -9,10 +9,24 @@ Part of the contract ``rounds``, which stores terms and opens tasks.
 from enum import StrEnum
 from typing import Annotated, assert_never
 
-from .kernel import Record, Rejected, limits, renyi, require
-from .kernel.types import Cid, DataClass, Digest, DurationMs, Items, ModelId, OrgId, Positive, Ppm, Range, TaskId
-from .privacy_budget import Curve
+from .kernel import InvariantBroken, Record, Rejected, limits, renyi, require
+from .kernel.types import (
+    Cid,
+    DataClass,
+    Digest,
+    DurationMs,
+    Items,
+    ModelId,
+    NanoRenyi,
+    OrgId,
+    Positive,
+    Ppm,
+    Range,
+    TaskId,
+)
 from .reputation import HIGHEST, LOWEST
+
+Curve = Annotated[tuple[NanoRenyi, ...], Items(len(renyi.ORDERS), len(renyi.ORDERS))]
 
 
 class MechanismKind(StrEnum):
@@ -66,13 +80,35 @@ class Artefact(Record):
     size: Annotated[int, Range(1, limits.PAYLOAD_BYTES)]
 
 
-class Deadlines(Record):
-    """How long each phase of a round lasts, in block time, each from the end of the one before."""
+class Phase(StrEnum):
+    """Where a round stands. The first five end when all have acted, or by time and blocks."""
+
+    RESERVING = "reserving"
+    COMMITTING = "committing"  # Training starts, and only now.
+    ATTESTING = "attesting"  # Every price is spent, payloads are served.
+    SEALING = "sealing"  # The set of contributions is fixed.
+    OPENING = "opening"
+    DECIDED = "decided"
+    VOID = "void"
+
+
+class CommitTiming(StrEnum):
+    """When a commitment leaves its house: what its timing says about the training."""
+
+    AT_INSTANT = "at-instant"  # In the middle of the phase, whenever training ended: an instant fixed before it began.
+    WHEN_READY = "when-ready"  # Faster; how long training took is then visible to everybody.
+
+
+class Phases(Record):
+    """How long each phase of a round lasts at most, in block time, and in how many blocks at least."""
 
     reserve_ms: DurationMs
-    commit_ms: DurationMs
-    publish_ms: DurationMs
-    propose_ms: DurationMs  # For each aggregator in turn.
+    commit_ms: DurationMs  # Training included.
+    attest_ms: DurationMs  # Serving and fetching included.
+    seal_ms: DurationMs  # Recomputing included.
+    open_ms: DurationMs
+    blocks: Annotated[int, Range(1, limits.PHASE_BLOCKS)]  # So that neither a halt nor one proposer ends a phase.
+    commits: CommitTiming
 
 
 class Update(Record):
@@ -96,12 +132,15 @@ class Terms(Record):
     inputs: Artefact  # Layout of the model, input transforms from the public reference set, classes.
     initial: Artefact  # Version 0.
     canary: Artefact  # The held-out records that gate promotion.
-    canary_margin_ppm: Ppm  # How far a version may fall below its parent on the canary split.
-    minimum_reputation: Annotated[int, Range(LOWEST, HIGHEST)]
+    canary_records: Positive  # How many there are: a score is a number of them.
+    canary_margin_ppm: Ppm  # How far a version may fall below the best promoted one on the canary split.
+    minimum_reputation: Annotated[int, Range(LOWEST, HIGHEST)]  # To reserve a seat, and to open a round.
     aggregators: Annotated[tuple[OrgId, ...], Items(1, limits.AGGREGATORS_PER_TASK)]  # In order of succession.
-    verifiers: Annotated[tuple[OrgId, ...], Items(2, limits.VERIFIERS_PER_TASK)]
+    verifiers: Annotated[tuple[OrgId, ...], Items(3, limits.VERIFIERS_PER_TASK)]  # Who attest and vote.
+    verifier_faults: Annotated[int, Range(0, limits.VERIFIERS_PER_TASK)]  # f_v: how many of them may be Byzantine.
     recipients: Annotated[tuple[OrgId, ...], Items(1, limits.RECIPIENTS_PER_TASK)]  # Who can decrypt payloads.
-    deadlines: Deadlines
+    retention_ms: DurationMs  # How long recipients keep payloads after a round was decided.
+    phases: Phases
     max_rounds: Annotated[int, Range(1, limits.ROUNDS_PER_TASK)]
 
 
@@ -129,8 +168,12 @@ def require_consistent(terms: Terms) -> None:
     for field in ("aggregators", "verifiers", "recipients"):
         names: tuple[OrgId, ...] = getattr(terms, field)
         _require(all(name not in names[:i] for i, name in enumerate(names)), field, "names an organisation twice")
-    readers = (*terms.aggregators, *terms.verifiers)
-    _require(all(name in terms.recipients for name in readers), "recipients", "leaves out an aggregator or verifier")
+    _require(all(name in terms.recipients for name in terms.verifiers), "recipients", "leaves out a verifier")
+    _require(all(name in terms.verifiers for name in terms.aggregators), "aggregators", "names one that does not vote")
+    needed = needed_seats(terms)
+    _require(needed <= limits.SEATS_PER_ROUND, "estimator.minimum", "minimum + byzantine is more than the seats")
+    others, faults = len(terms.verifiers) - 1, terms.verifier_faults
+    _require(others >= max(2, 3 * faults + 1), "verifier_faults", "needs 3f+1 voters besides any aggregator")
 
 
 def breakdown_minimum(estimator: Estimator) -> int:
@@ -149,6 +192,30 @@ def breakdown_minimum(estimator: Estimator) -> int:
             return 2 * f + 1
         case _:
             assert_never(estimator.kind)
+
+
+def needed_seats(terms: Terms) -> int:
+    """How many must reserve, and commit, so that f Byzantine ones leave the estimator its minimum."""
+    return terms.estimator.minimum + terms.estimator.byzantine
+
+
+def needed_votes(terms: Terms) -> int:
+    """How many verifiers must agree: all but the f_v that may be Byzantine."""
+    return len(terms.verifiers) - terms.verifier_faults
+
+
+def phase_ms(terms: Terms, phase: Phase) -> DurationMs:
+    """The longest a phase lasts, in block time. Raises InvariantBroken for a phase that is no phase of time."""
+    durations = {
+        Phase.RESERVING: terms.phases.reserve_ms,
+        Phase.COMMITTING: terms.phases.commit_ms,
+        Phase.ATTESTING: terms.phases.attest_ms,
+        Phase.SEALING: terms.phases.seal_ms,
+        Phase.OPENING: terms.phases.open_ms,
+    }
+    if phase not in durations:
+        raise InvariantBroken(f"the phase {phase} does not end by time")
+    return durations[phase]
 
 
 def price_of(mechanism: Mechanism) -> Curve:

@@ -39,11 +39,12 @@ HOLDS_PER_ACCOUNT: Final = 8
 RENYI_NANO_MAX: Final = 2**62
 
 # Rounds -----------------------------------------------------------------------------------------
-SEATS_PER_ROUND: Final = 64
+SEATS_PER_ROUND: Final = 256  # Every organisation may have one.
 AGGREGATORS_PER_TASK: Final = 8
 VERIFIERS_PER_TASK: Final = 16
 RECIPIENTS_PER_TASK: Final = 32
 ROUNDS_PER_TASK: Final = 100_000
+PHASE_BLOCKS: Final = 256
 PHASE_MS_MIN: Final = 500
 PHASE_MS_MAX: Final = 14 * 24 * 3600 * 1000
 PAYLOAD_BYTES: Final = 2**31
@@ -65,5 +66,6 @@ assert VALIDATORS * VALIDATOR_POWER < 2**60, "CometBFT bounds the total power by
 assert VERIFIERS_PER_TASK <= RECIPIENTS_PER_TASK, "every verifier must be able to read the payloads"
 assert DELTA_INVERSE_MIN < DELTA_INVERSE_MAX
 assert PHASE_MS_MIN < PHASE_MS_MAX
+assert SEATS_PER_ROUND == ORGANISATIONS, "a seat is an organisation: no place can be taken from another"
 # Four slugs, a map's own name and a padded number are the longest path any map builds.
 assert 5 * (NAME_CHARS + 1) + 20 <= PATH_BYTES

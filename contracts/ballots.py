@@ -1,0 +1,555 @@
+"""Ballots: attest → seal → open → decide. Nobody is trusted to aggregate, and nobody is paid for echoing.
+
+What was available is agreed, not assumed: a verifier attests which seats' bytes it holds, and f_v + 1 of those who
+attested (the seat's own organisation left out) put a seat into the set, because one of them is honest and can serve
+the rest (``Share``). The set is fixed before anybody seals. A ballot is the hash of (organisation, round, salt, digest of set,
+judgements and aggregate, score), and opens only when no ballot can be sealed any more: what it says was worked out by
+its owner. The digests must agree; the round's candidate is the one that all verifiers but f_v opened, its score the
+median of theirs. The candidate comes with the openings: so no aggregator can fail a round that the verifiers agree on.
+
+    attesting ── the set has the minimum ──► sealing ── enough sealed ──► opening ── enough agree ──► decided
+        └── void                                └── void                     └── void, or sealing anew
+
+Who opened another digest than a quorum's pays, and who did not open; where there is no quorum, only the latter. Who
+did not seal abstained, and pays nothing. MISSING needs a quorum of attestations of which fewer than f_v + 1 name the
+seat, and is settled in void rounds too; without that quorum nobody is blamed.
+
+A key that is reported stolen takes out what is pending: a seat that is not yet in the set, a ballot; a seat of the set
+sends the round back to sealing without it. What ballots owe is settled first: a report pays no debt.
+"""
+
+from dataclasses import replace
+from typing import Annotated
+
+from . import contributions, identity, lineage, models, reputation, rounds
+from .kernel import (
+    Context,
+    Contract,
+    Event,
+    Lane,
+    Map,
+    Message,
+    Outcome,
+    Record,
+    Rejected,
+    View,
+    bitmap,
+    crypto,
+    limits,
+    require,
+)
+from .kernel.types import (
+    Cid,
+    Count,
+    Digest,
+    Height,
+    Items,
+    OrgId,
+    Positive,
+    PublicKey,
+    Purpose,
+    Role,
+    RoundNumber,
+    Seats,
+    TaskId,
+)
+from .lineage import NO_CANDIDATE, VERDICTS, Candidate, Finding
+from .models import Decision, require_verifier
+from .reputation import Verdict
+from .rounds import Moved, Round
+from .terms import Phase, Terms, needed_votes
+
+_SEAL_DOMAIN = "ballot"
+
+
+class Attestation(Record):
+    """Which seats' bytes a verifier holds."""
+
+    organisation: OrgId
+    held: Seats
+
+
+class Attestations(Record):
+    """What the verifiers hold of a round."""
+
+    rows: Annotated[tuple[Attestation, ...], Items(0, limits.VERIFIERS_PER_TASK)]
+
+
+class Copy(Record):
+    """Where a verifier keeps a copy of a payload, encrypted anew to all recipients."""
+
+    organisation: OrgId
+    cid: Cid
+    size: Positive
+
+
+class Shares(Record):
+    """The copies of one seat's payload. What they hold is told by the digest that the seat committed to."""
+
+    copies: Annotated[tuple[Copy, ...], Items(1, limits.VERIFIERS_PER_TASK)]
+
+
+class Ballot(Record):
+    """A verifier's sealed ballot, and what it turned out to say."""
+
+    organisation: OrgId
+    seal: Digest
+    signer: PublicKey
+    height: Height
+    opened: Digest | None  # Of the candidate.
+    correct: Count  # The score; 0 until it is opened.
+
+
+class Box(Record):
+    """The ballots of a round."""
+
+    ballots: Annotated[tuple[Ballot, ...], Items(0, limits.VERIFIERS_PER_TASK)]
+
+
+class Statement(Record):
+    """What a seal hides: the sender's own work, and 32 random bytes that keep it from being guessed."""
+
+    organisation: OrgId
+    task: TaskId
+    round: RoundNumber
+    salt: Digest
+    digest: Digest
+    correct: Count
+
+
+ATTESTATIONS = Map("ballots/attestations", Attestations, "task", "round")
+SHARES = Map("ballots/shares", Shares, "task", "round", "organisation")
+BOXES = Map("ballots/boxes", Box, "task", "round")
+CANDIDATES = Map("ballots/candidates", Candidate, "task", "round", "digest")
+
+
+class Attest(Message, purpose=Purpose.WORKLOAD, role=Role.VERIFIER, lane=Lane.ROUND):
+    """State which committed payloads the sender holds: bytes that match the salted digest, whatever they say."""
+
+    task: TaskId
+    round: RoundNumber
+    held: Seats
+
+
+class Share(Message, purpose=Purpose.WORKLOAD, role=Role.VERIFIER, lane=Lane.ROUND):
+    """Serve a payload that others could not have: the sender holds it, and has encrypted it to all recipients."""
+
+    task: TaskId
+    round: RoundNumber
+    organisation: OrgId  # Whose payload it is.
+    cid: Cid
+    size: Positive
+
+
+class Seal(Message, purpose=Purpose.WORKLOAD, role=Role.VERIFIER, lane=Lane.ROUND):
+    """Seal a ballot over what the sender recomputed from the agreed set."""
+
+    task: TaskId
+    round: RoundNumber
+    seal: Digest
+
+
+class OpenBallot(Message, purpose=Purpose.WORKLOAD, role=Role.VERIFIER, lane=Lane.ROUND):
+    """Open the sender's ballot: the candidate, or that none follows from the set, and its score."""
+
+    task: TaskId
+    round: RoundNumber
+    salt: Digest
+    candidate: Candidate | None
+    correct: Count
+
+
+class AdvanceRound(Message, purpose=Purpose.WORKLOAD, lane=Lane.ROUND):
+    """Write down that a phase is over, so that the next one begins: for anybody, when nobody has anything else to do."""
+
+    task: TaskId
+    round: RoundNumber
+
+
+class Attested(Event):
+    """A verifier attested."""
+
+    task: TaskId
+    round: RoundNumber
+    organisation: OrgId
+    held: Count
+
+
+class Shared(Event):
+    """A verifier serves a copy of another's payload."""
+
+    task: TaskId
+    round: RoundNumber
+    organisation: OrgId
+    verifier: OrgId
+    cid: Cid
+
+
+class SetAgreed(Event):
+    """The set of contributions that counts was fixed."""
+
+    task: TaskId
+    round: RoundNumber
+    seats: Count
+
+
+class Sealed(Event):
+    """A verifier sealed a ballot."""
+
+    task: TaskId
+    round: RoundNumber
+    organisation: OrgId
+
+
+class Opened(Event):
+    """A verifier opened its ballot."""
+
+    task: TaskId
+    round: RoundNumber
+    organisation: OrgId
+    digest: Digest
+    correct: Count
+
+
+class RoundDecided(Event):
+    """The ballots agree on a candidate."""
+
+    task: TaskId
+    round: RoundNumber
+    digest: Digest
+    agreeing: Count
+    correct: Count  # The median.
+
+
+class AlreadyAttested(Rejected, code=1101, hint="Nothing to do: the first attestation stands."):
+    """The organisation has attested in this round."""
+
+
+class NotCommittedTo(Rejected, code=1102, hint="Name seats that have committed, in a set without trailing zeros."):
+    """The set names a seat that has no commitment, or is not in its only form."""
+
+
+class AlreadySealed(Rejected, code=1103, hint="Nothing to do: open the first ballot when the phase has come."):
+    """The organisation has sealed a ballot in this round."""
+
+
+class NotSealed(Rejected, code=1104, hint="Only a sealed ballot can be opened: seal one in the next round."):
+    """The organisation has sealed no ballot in this round."""
+
+
+class AlreadyOpened(Rejected, code=1105, hint="Nothing to do: the ballot is open."):
+    """The organisation has opened its ballot."""
+
+
+class WrongOpening(Rejected, code=1106, hint="Open with the salt, candidate and score that were sealed."):
+    """The opening does not hash to the seal."""
+
+
+class NotACandidate(Rejected, code=1107, hint="Recompute over the agreed set, and judge each of its seats."):
+    """What the ballot names cannot be this round's candidate, whatever the payloads say."""
+
+
+class NotHeld(Rejected, code=1108, hint="Share only what was attested, and once."):
+    """The organisation has not attested that it holds this payload, or shares it already."""
+
+
+def attest(view: View, msg: Attest, ctx: Context) -> Outcome:
+    """Record what a verifier holds; when all have attested, the set is fixed.
+
+    Rejects: UnknownTask, UnknownRound, WrongPhase, PhaseOver, NotAVerifier, AlreadyAttested, NotCommittedTo.
+    """
+    terms, now = _arrived(view, msg.task, msg.round, Phase.ATTESTING, ctx)
+    require_verifier(terms, ctx.organisation)
+    rows = _attestations(view, msg.task, msg.round)
+    again = any(row.organisation == ctx.organisation for row in rows)
+    require(not again, lambda: AlreadyAttested(organisation=ctx.organisation))
+    named = not msg.held.endswith(b"\0") and bitmap.is_within(msg.held, now.round.committed)
+    require(named, lambda: NotCommittedTo(field="held"))
+    rows = (*rows, Attestation(ctx.organisation, msg.held))
+    recorded = Outcome(
+        (ATTESTATIONS.put((msg.task, msg.round), Attestations(rows)),),
+        (Attested(msg.task, msg.round, ctx.organisation, bitmap.count(msg.held)),),
+    )
+    everybody = len(rows) == len(terms.verifiers)
+    after = _after_attesting(view, terms, msg.round, now.round, rows, ctx) if everybody else Moved(now.round)
+    return now.outcome + recorded + _written(msg, after)
+
+
+def share(view: View, msg: Share, ctx: Context) -> Outcome:
+    """Record where a copy is, while the set is being fixed or ballots are being made.
+
+    Rejects: UnknownTask, UnknownRound, WrongPhase, NotReserved, NotHeld, PayloadTooLarge.
+    """
+    current = rounds.require_round(view, msg.task, msg.round)
+    phases = (Phase.ATTESTING, Phase.SEALING)
+    require(current.phase in phases, lambda: rounds.WrongPhase(phase=current.phase, wanted=Phase.SEALING))
+    seat = contributions.require_seat(view, msg.task, msg.round, msg.organisation)
+    most = rounds.TERMS.at(view, msg.task).update.max_bytes
+    require(msg.size <= most, lambda: contributions.PayloadTooLarge(size=msg.size, limit=most))
+    rows = _attestations(view, msg.task, msg.round)
+    holds = any(row.organisation == ctx.organisation and bitmap.has(row.held, seat.number) for row in rows)
+    record = SHARES.get(view, (msg.task, msg.round, msg.organisation))
+    copies = record.copies if record else ()
+    again = any(copy.organisation == ctx.organisation for copy in copies)
+    require(holds and not again, lambda: NotHeld(organisation=msg.organisation))
+    shared = Shares((*copies, Copy(ctx.organisation, msg.cid, msg.size)))
+    return Outcome(
+        (SHARES.put((msg.task, msg.round, msg.organisation), shared),),
+        (Shared(msg.task, msg.round, msg.organisation, ctx.organisation, msg.cid),),
+    )
+
+
+def seal(view: View, msg: Seal, ctx: Context) -> Outcome:
+    """Take a ballot into the box; when all have sealed, ballots are opened.
+
+    Rejects: UnknownTask, UnknownRound, WrongPhase, PhaseOver, NotAVerifier, AlreadySealed.
+    """
+    terms, now = _arrived(view, msg.task, msg.round, Phase.SEALING, ctx)
+    require_verifier(terms, ctx.organisation)
+    box = _box(view, msg.task, msg.round)
+    again = any(ballot.organisation == ctx.organisation for ballot in box)
+    require(not again, lambda: AlreadySealed(organisation=ctx.organisation))
+    box = (*box, Ballot(ctx.organisation, msg.seal, ctx.sender, ctx.height, None, 0))
+    recorded = Outcome((BOXES.put((msg.task, msg.round), Box(box)),), (Sealed(msg.task, msg.round, ctx.organisation),))
+    everybody = len(box) == len(terms.verifiers)
+    after = _after_sealing(terms, msg.round, now.round, box, ctx) if everybody else Moved(now.round)
+    return now.outcome + recorded + _written(msg, after)
+
+
+def open_ballot(view: View, msg: OpenBallot, ctx: Context) -> Outcome:
+    """Count an opened ballot; when all are open, the round is decided.
+
+    Rejects: UnknownTask, UnknownRound, WrongPhase, PhaseOver, NotSealed, AlreadyOpened, WrongOpening, NotACandidate.
+    """
+    terms, now = _arrived(view, msg.task, msg.round, Phase.OPENING, ctx)
+    box = _box(view, msg.task, msg.round)
+    mine = next((ballot for ballot in box if ballot.organisation == ctx.organisation), None)
+    if mine is None:
+        raise NotSealed(organisation=ctx.organisation)
+    require(mine.opened is None, lambda: AlreadyOpened(organisation=ctx.organisation))
+    digest = NO_CANDIDATE if msg.candidate is None else lineage.candidate_digest(msg.candidate)
+    said = Statement(ctx.organisation, msg.task, msg.round, msg.salt, digest, msg.correct)
+    require(seal_of(said) == mine.seal, lambda: WrongOpening(organisation=ctx.organisation))
+    _require_possible(terms, msg, now.round)
+    opened = replace(mine, opened=digest, correct=msg.correct)
+    box = tuple(opened if ballot is mine else ballot for ballot in box)
+    announced = Outcome((), (Opened(msg.task, msg.round, ctx.organisation, digest, msg.correct),))
+    if all(ballot.opened is not None for ballot in box):
+        return now.outcome + announced + _written(msg, _after_opening(view, terms, msg.round, now.round, box, msg, ctx))
+    writes = [BOXES.put((msg.task, msg.round), Box(box))]
+    if msg.candidate is not None:
+        writes.append(CANDIDATES.put((msg.task, msg.round, digest), msg.candidate))
+    return now.outcome + announced + Outcome(tuple(writes)) + _written(msg, Moved(now.round))
+
+
+def advance_round(view: View, msg: AdvanceRound, ctx: Context) -> Outcome:
+    """Write down that a phase is over. Rejects: UnknownTask, UnknownRound, PhaseNotOver."""
+    stored = rounds.require_round(view, msg.task, msg.round)
+    terms = rounds.TERMS.at(view, msg.task)
+    now = _as_of_now(view, terms, msg.round, stored, ctx)
+    require(
+        now.round is not stored,
+        lambda: rounds.PhaseNotOver(phase=stored.phase, until=stored.until, until_height=stored.until_height),
+    )
+    return _written(msg, now)
+
+
+def seal_of(statement: Statement) -> Digest:
+    """What hides a ballot until it is opened."""
+    return crypto.sha256(crypto.tagged(_SEAL_DOMAIN, statement.encode()))
+
+
+def _arrived(view: View, task: TaskId, number: RoundNumber, phase: Phase, ctx: Context) -> tuple[Terms, Moved]:
+    """The terms, and the round as of now, which is in a phase."""
+    stored = rounds.require_round(view, task, number)
+    terms = rounds.TERMS.at(view, task)
+    now = _as_of_now(view, terms, number, stored, ctx)
+    rounds.require_phase(now.round, phase, ctx)
+    return terms, now
+
+
+def _as_of_now(view: View, terms: Terms, number: RoundNumber, current: Round, ctx: Context) -> Moved:
+    """The round with the end of its phase drawn, whichever it is."""
+    if not rounds.is_over(current, ctx.time_ms, ctx.height):
+        return Moved(current)
+    match current.phase:
+        case Phase.ATTESTING:
+            return _after_attesting(view, terms, number, current, _attestations(view, terms.task, number), ctx)
+        case Phase.SEALING:
+            return _after_sealing(terms, number, current, _box(view, terms.task, number), ctx)
+        case Phase.OPENING:
+            return _after_opening(view, terms, number, current, _box(view, terms.task, number), None, ctx)
+        case _:
+            return rounds.as_of_now(terms.task, number, current, terms, ctx)
+
+
+def _after_attesting(
+    view: View, terms: Terms, number: RoundNumber, current: Round, rows: tuple[Attestation, ...], ctx: Context
+) -> Moved:
+    """Fix the set. A seat that a quorum has looked for in vain is missing, also when the round ends here."""
+    enough, quorate = terms.verifier_faults + 1, len(rows) >= needed_votes(terms)
+    owners = rounds.organisations_of(view, terms.task, current.committed)
+    agreed, missing = [], []
+    for seat, owner in zip(bitmap.numbers(current.committed), owners, strict=True):
+        holders = sum(1 for row in rows if row.organisation != owner and bitmap.has(row.held, seat))
+        if holders < enough:
+            missing += [owner] if quorate else []
+        elif _is_untainted(view, terms.task, number, owner):
+            agreed.append(seat)
+    blamed = reputation.settle(view, tuple((owner, Verdict.MISSING) for owner in missing), ctx)
+    return Moved(current, blamed) | _agreed(terms, number, current, bitmap.of(agreed), "too few available", ctx)
+
+
+def _agreed(terms: Terms, number: RoundNumber, current: Round, seats: Seats, reason: str, ctx: Context) -> Moved:
+    """Sealing over this set begins, unless the estimator cannot do with so few."""
+    fixed = replace(current, agreed=seats)
+    if bitmap.count(seats) < terms.estimator.minimum:
+        return rounds.voided(terms.task, number, fixed, reason, current.charged)
+    announced = Outcome((), (SetAgreed(terms.task, number, bitmap.count(seats)),))
+    return Moved(fixed, announced) | rounds.begun(terms.task, number, fixed, terms, Phase.SEALING, ctx)
+
+
+def _after_sealing(terms: Terms, number: RoundNumber, current: Round, box: tuple[Ballot, ...], ctx: Context) -> Moved:
+    """Opening begins, unless no quorum can come of so few: then nobody pays, and nothing is ever opened."""
+    if len(box) < needed_votes(terms):
+        return rounds.voided(terms.task, number, current, "too few ballots", current.charged)
+    return rounds.begun(terms.task, number, current, terms, Phase.OPENING, ctx)
+
+
+def _after_opening(
+    view: View,
+    terms: Terms,
+    number: RoundNumber,
+    current: Round,
+    box: tuple[Ballot, ...],
+    last: OpenBallot | None,
+    ctx: Context,
+) -> Moved:
+    """Count, settle what the ballots owe, and decide. ``last`` is the opening that made it complete, if one did."""
+    agreeing = _quorum(view, terms, box)
+    digest = agreeing[0].opened if agreeing else None
+    candidate = _named(view, terms.task, number, digest, last)
+    tainted = candidate is not None and _tainted(view, terms.task, number, current.agreed)
+    verdicts = _earned(box, agreeing, digest)
+    if candidate is not None and not tainted:
+        owners = rounds.organisations_of(view, terms.task, candidate.agreed)
+        findings = (Finding(byte) for byte in candidate.judgements)
+        verdicts += tuple((owner, VERDICTS[one]) for owner, one in zip(owners, findings, strict=True))
+    settled = Moved(current, reputation.settle(view, verdicts, ctx) + _emptied(terms.task, number, box, last))
+    kept = Outcome((BOXES.put((terms.task, number), Box(() if tainted else box)),))
+    if tainted:
+        without = bitmap.of(seat for seat in bitmap.numbers(current.agreed) if seat not in tainted)
+        return settled | Moved(current, kept) | _agreed(terms, number, current, without, "too few untainted", ctx)
+    if candidate is None or digest is None:
+        reason = "nothing follows from the set" if agreeing else "no quorum of ballots"
+        return settled | Moved(current, kept) | rounds.voided(terms.task, number, current, reason, current.charged)
+    correct = sorted(ballot.correct for ballot in agreeing)[(len(agreeing) - 1) // 2]
+    names = [ballot.organisation for ballot in agreeing]
+    proposer = next((name for name in terms.aggregators if name in names), names[0])
+    decided = models.decided(view, terms, Decision(candidate, digest, correct, proposer), ctx)
+    announced = RoundDecided(terms.task, number, digest, len(agreeing), correct)
+    over = replace(current, phase=Phase.DECIDED)
+    return settled | Moved(over, kept + Outcome((), (announced,)) + decided)
+
+
+def _quorum(view: View, terms: Terms, box: tuple[Ballot, ...]) -> tuple[Ballot, ...]:
+    """The ballots that agree, if they are enough; those of a key that was not good count for nothing."""
+    good = tuple(
+        ballot
+        for ballot in box
+        if ballot.opened and identity.is_live(identity.KEYS.at(view, ballot.signer), ballot.height)
+    )
+    for digest in dict.fromkeys(ballot.opened for ballot in good):
+        agreeing = tuple(ballot for ballot in good if ballot.opened == digest)
+        if len(agreeing) >= needed_votes(terms):
+            return agreeing
+    return ()
+
+
+def _earned(
+    box: tuple[Ballot, ...], agreeing: tuple[Ballot, ...], digest: Digest | None
+) -> tuple[tuple[OrgId, Verdict], ...]:
+    """What the ballots say of those who cast them."""
+    verdicts: list[tuple[OrgId, Verdict]] = []
+    for ballot in box:
+        if ballot.opened is None:
+            verdicts.append((ballot.organisation, Verdict.UNOPENED))
+        elif ballot in agreeing:
+            verdicts.append((ballot.organisation, Verdict.CONFIRMED))
+        elif digest is not None and ballot.opened != digest:
+            verdicts.append((ballot.organisation, Verdict.CONTRADICTED))
+    return tuple(verdicts)
+
+
+def _named(
+    view: View, task: TaskId, number: RoundNumber, digest: Digest | None, last: OpenBallot | None
+) -> Candidate | None:
+    """The candidate that a quorum opened, if it opened one."""
+    if digest is None or digest == NO_CANDIDATE:
+        return None
+    if last is not None and last.candidate is not None and lineage.candidate_digest(last.candidate) == digest:
+        return last.candidate
+    return CANDIDATES.at(view, (task, number, digest))
+
+
+def _emptied(task: TaskId, number: RoundNumber, box: tuple[Ballot, ...], last: OpenBallot | None) -> Outcome:
+    """Drop the candidates of a decided round: the one that counts is in its version."""
+    mine = None if last is None or last.candidate is None else lineage.candidate_digest(last.candidate)
+    opened = (ballot.opened for ballot in box)
+    others = dict.fromkeys(digest for digest in opened if digest is not None and digest != NO_CANDIDATE)
+    return Outcome(tuple(
+        CANDIDATES.remove((task, number, digest)) for digest in others if digest != mine
+    ))  # fmt: skip
+
+
+def _tainted(view: View, task: TaskId, number: RoundNumber, seats: Seats) -> tuple[int, ...]:
+    """The seats of a set whose key, it turned out since, was not good when it committed."""
+    owners = rounds.organisations_of(view, task, seats)
+    paired = zip(bitmap.numbers(seats), owners, strict=True)
+    return tuple(seat for seat, owner in paired if not _is_untainted(view, task, number, owner))
+
+
+def _is_untainted(view: View, task: TaskId, number: RoundNumber, owner: OrgId) -> bool:
+    return contributions.is_untainted(view, contributions.SEATS.at(view, (task, number, owner)))
+
+
+def _require_possible(terms: Terms, msg: OpenBallot, current: Round) -> None:
+    """What the ledger can tell without the payloads. Rejects: NotACandidate."""
+    candidate = msg.candidate
+    require(msg.correct <= terms.canary_records, lambda: NotACandidate(field="correct", limit=terms.canary_records))
+    if candidate is None:
+        require(msg.correct == 0, lambda: NotACandidate(field="correct", limit=0))
+        return
+    mine = (candidate.task, candidate.round) == (msg.task, msg.round)
+    require(mine, lambda: NotACandidate(field="candidate.round"))
+    require(candidate.parent == current.base, lambda: NotACandidate(field="candidate.parent"))
+    require(candidate.agreed == current.agreed, lambda: NotACandidate(field="candidate.agreed"))
+    seats, findings = bitmap.count(current.agreed), candidate.judgements
+    known = len(findings) == seats and all(byte <= max(Finding) for byte in findings)
+    require(known, lambda: NotACandidate(field="candidate.judgements"))
+    usable = sum(1 for byte in findings if VERDICTS[Finding(byte)] is not Verdict.REFUSED)
+    least = terms.estimator.minimum
+    require(usable >= least, lambda: NotACandidate(field="candidate.judgements", usable=usable, minimum=least))
+
+
+def _attestations(view: View, task: TaskId, number: RoundNumber) -> tuple[Attestation, ...]:
+    record = ATTESTATIONS.get(view, (task, number))
+    return record.rows if record else ()
+
+
+def _box(view: View, task: TaskId, number: RoundNumber) -> tuple[Ballot, ...]:
+    record = BOXES.get(view, (task, number))
+    return record.ballots if record else ()
+
+
+def _written(msg: Attest | Seal | OpenBallot | AdvanceRound, after: Moved) -> Outcome:
+    return after.outcome + Outcome((rounds.put(msg.task, msg.round, after.round),))
+
+
+CONTRACT = Contract(
+    name="ballots",
+    number=11,
+    state=(ATTESTATIONS, SHARES, BOXES, CANDIDATES),
+    handlers={Attest: attest, Share: share, Seal: seal, OpenBallot: open_ballot, AdvanceRound: advance_round},
+    modules=(__name__,),
+)
