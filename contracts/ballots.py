@@ -2,10 +2,11 @@
 
 What was available is agreed, not assumed: a verifier attests which seats' bytes it holds, and f_v + 1 of those who
 attested (the seat's own organisation left out) put a seat into the set, because one of them is honest and can serve
-the rest (``Share``). The set is fixed before anybody seals. A ballot is the hash of (organisation, round, salt, digest of set,
-judgements and aggregate, score), and opens only when no ballot can be sealed any more: what it says was worked out by
-its owner. The digests must agree; the round's candidate is the one that all verifiers but f_v opened, its score the
-median of theirs. The candidate comes with the openings: so no aggregator can fail a round that the verifiers agree on.
+the rest (``Share``). The set is fixed before anybody seals. A ballot is the hash of (organisation, round, salt, digest
+of set, judgements and aggregate, score), and opens only when no ballot can be sealed any more: what it says was worked
+out by its owner. The digests must agree; the round's candidate is the one that all verifiers but f_v opened, its score
+the median of theirs. The candidate comes with the openings: so no aggregator can fail a round that the verifiers agree
+on.
 
     attesting ── the set has the minimum ──► sealing ── enough sealed ──► opening ── enough agree ──► decided
         └── void                                └── void                     └── void, or sealing anew
@@ -160,7 +161,7 @@ class OpenBallot(Message, purpose=Purpose.WORKLOAD, role=Role.VERIFIER, lane=Lan
 
 
 class AdvanceRound(Message, purpose=Purpose.WORKLOAD, lane=Lane.ROUND):
-    """Write down that a phase is over, so that the next one begins: for anybody, when nobody has anything else to do."""
+    """Write down that a phase is over, so that the next one begins: for anybody, when no other act is due."""
 
     task: TaskId
     round: RoundNumber

@@ -13,23 +13,24 @@ from dataclasses import dataclass, replace
 from functools import cache, wraps
 from typing import Any
 
-from contracts import lineage, reputation, rounds
-from contracts.contributions import Commit, NoiseSource, Publish, Reserve
+from contracts import ballots, contributions, lineage, reputation, rounds
+from contracts.ballots import AdvanceRound, Attest, OpenBallot, Seal, Statement
+from contracts.contributions import Commit, NoiseSource, Reserve
 from contracts.governance import Action, OpenTask, Propose, Vote
 from contracts.identity import AddKey, RegisterDataset
-from contracts.kernel import Event, crypto
+from contracts.kernel import Event, bitmap, crypto
 from contracts.kernel.types import Role
-from contracts.lineage import Candidate, Judgement
-from contracts.models import ProposeVersion, VoteVersion
-from contracts.reputation import Verdict
-from contracts.rounds import CloseRound, JoinTask, OpenRound, Progress
+from contracts.lineage import NO_CANDIDATE, Candidate, Finding
+from contracts.rounds import JoinTask, OpenRound
 from contracts.terms import (
     Artefact,
-    Deadlines,
+    CommitTiming,
     Estimator,
     EstimatorKind,
     Mechanism,
     MechanismKind,
+    Phase,
+    Phases,
     Relation,
     Terms,
     Update,
@@ -49,9 +50,12 @@ ROLES = {
     **dict.fromkeys((LAB, STAND_BY), (Role.OPERATOR, Role.AGGREGATOR, Role.VERIFIER)),
     AUDITOR: (Role.AUDITOR,),
 }
+VERIFIERS = (*HOSPITALS, LAB, STAND_BY)
 OPERATORS = (HOSPITAL_A, HOSPITAL_B, LAB, STAND_BY)  # Of the first validators, one each.
 TASK, MODEL, DATASET, DATA_CLASS = "breast-cancer", "classifier", "wdbc", "tumour-cytology"
 PHASE_MS = 10_000
+PHASE_BLOCKS = 2
+CANARY_RECORDS = 100
 LIMIT = 4_500_000_000  # Of a dataset, and the cap of an organisation: three rounds of MECHANISM fit, a fourth does not.
 DELTA_INVERSE = 100_000
 RECIPIENT = "age1" + "q" * 58
@@ -93,12 +97,15 @@ TERMS = Terms(
     inputs=artefact("inputs"),
     initial=artefact("initial"),
     canary=artefact("canary"),
+    canary_records=CANARY_RECORDS,
     canary_margin_ppm=20_000,
     minimum_reputation=-600_000,
     aggregators=(LAB.name, STAND_BY.name),
     verifiers=tuple(member.name for member in (*HOSPITALS, LAB, STAND_BY)),
+    verifier_faults=1,
     recipients=tuple(member.name for member in (*HOSPITALS, LAB, STAND_BY)),
-    deadlines=Deadlines(PHASE_MS, PHASE_MS, PHASE_MS, PHASE_MS),
+    retention_ms=60_000,
+    phases=Phases(PHASE_MS, PHASE_MS, PHASE_MS, PHASE_MS, PHASE_MS, PHASE_BLOCKS, CommitTiming.WHEN_READY),
     max_rounds=20,
 )
 
@@ -205,59 +212,50 @@ def reserved() -> Chain:
 
 @stage
 def committed() -> Chain:
-    """Every hospital has committed."""
+    """Every hospital has committed: the barrier is reached, payloads are served."""
     chain = reserved()
     succeed(chain, *((hospital, commit()) for hospital in HOSPITALS))
     return chain
 
 
 @stage
-def published() -> Chain:
-    """Every hospital has published."""
+def agreed() -> Chain:
+    """Every verifier has attested all four payloads: the set is fixed."""
     chain = committed()
-    succeed(chain, *((hospital, publish()) for hospital in HOSPITALS))
+    attest_all(chain)
     return chain
 
 
 @stage
-def closed() -> Chain:
-    """Round 1 is closed with four contributions."""
-    chain = published()
-    chain.submit(LAB, CloseRound(TASK, 1))
-    return chain
-
-
-@stage
-def proposed() -> Chain:
-    """The lab has proposed version 1."""
-    chain = closed()
-    chain.submit(LAB, propose(chain))
+def sealed() -> Chain:
+    """Every verifier has sealed its ballot."""
+    chain = agreed()
+    seal_all(chain)
     return chain
 
 
 @stage
 def promoted() -> Chain:
-    """Version 1 is promoted."""
-    chain = proposed()
-    vote_all(chain, 1)
+    """Every verifier has opened its ballot: version 1 is promoted."""
+    chain = sealed()
+    open_all(chain)
     return chain
 
 
 @stage
-def second_closed() -> Chain:
-    """Round 2, on version 1, is closed with four contributions."""
+def second_agreed() -> Chain:
+    """Round 2, on version 1, has its set of four contributions."""
     chain = promoted()
     chain.submit(LAB, OpenRound(TASK))
     contribute(chain, 2)
-    close(chain, 2)
+    attest_all(chain, 2)
     return chain
 
 
 @stage
 def twice_promoted() -> Chain:
     """Versions 1 and 2 are promoted, one after the other."""
-    chain = second_closed()
-    chain.submit(LAB, propose(chain, 2))
+    chain = second_agreed()
     vote_all(chain, 2)
     return chain
 
@@ -290,7 +288,6 @@ def commit(number: int = 1, **changes: Any) -> Commit:
     plain = Commit(
         task=TASK,
         round=number,
-        dataset=DATASET,
         cid=cid(f"payload {number}"),
         digest=digest(f"payload {number}"),
         size=1_000,
@@ -302,33 +299,38 @@ def commit(number: int = 1, **changes: Any) -> Commit:
     return replace(plain, **changes)
 
 
-def publish(number: int = 1, dataset: str = DATASET) -> Publish:
-    return Publish(TASK, number, dataset)
+def attest(number: int = 1, held: Iterable[int] = range(len(HOSPITALS))) -> Attest:
+    """An attestation of the payloads of some seats: of all hospitals', if none are named."""
+    return Attest(TASK, number, bitmap.of(held))
 
 
 def candidate(
-    chain: Chain, number: int = 1, *, verdicts: dict[Member, Verdict] | None = None, **changes: Any
+    chain: Chain, number: int = 1, *, findings: dict[Member, Finding] | None = None, **changes: Any
 ) -> Candidate:
-    """What an honest aggregator derives from a closed round; ``verdicts`` for contributions that are not accepted."""
-    current = rounds.ROUNDS.at(chain.view, (TASK, number))
-    others = {member.name: verdict for member, verdict in (verdicts or {}).items()}
-    judgements = tuple(
-        Judgement(seat.organisation, seat.dataset, others.get(seat.organisation, Verdict.ACCEPTED), "")
-        for seat in current.seats
-        if seat.progress is Progress.PUBLISHED
-    )
-    plain = Candidate(TASK, number, current.base, artefact(f"version of round {number}"), 90, 100, judgements)
+    """What an honest verifier derives from an agreed set; ``findings`` for contributions that are not aggregated."""
+    current = round_of(chain, number)
+    others = {member.name: finding for member, finding in (findings or {}).items()}
+    owners = rounds.organisations_of(chain.view, TASK, current.agreed)
+    judgements = bytes(others.get(owner, Finding.AGGREGATED) for owner in owners)
+    plain = Candidate(TASK, number, current.base, current.agreed, judgements, artefact(f"version of round {number}"))
     return replace(plain, **changes)
 
 
-def propose(chain: Chain, number: int = 1, **changes: Any) -> ProposeVersion:
-    """The proposal of a candidate; takes what ``candidate`` takes."""
-    return ProposeVersion(candidate(chain, number, **changes))
+def salt_of(member: Member, number: int = 1) -> bytes:
+    """The salt of a member's ballot."""
+    return digest(f"salt of {member.name} in round {number}")
 
 
-def vote(chain: Chain, version: int, *, digest: bytes | None = None) -> VoteVersion:
-    """A vote for what was proposed, or for another digest."""
-    return VoteVersion(MODEL, version, digest or version_of(chain, version).digest)
+def seal(member: Member, named: Candidate | None, number: int = 1, correct: int = 90) -> Seal:
+    """A member's sealed ballot."""
+    named_digest = NO_CANDIDATE if named is None else lineage.candidate_digest(named)
+    said = Statement(member.name, TASK, number, salt_of(member, number), named_digest, correct)
+    return Seal(TASK, number, ballots.seal_of(said))
+
+
+def open_ballot(member: Member, named: Candidate | None, number: int = 1, correct: int = 90) -> OpenBallot:
+    """The opening of what ``seal`` sealed."""
+    return OpenBallot(TASK, number, salt_of(member, number), named, correct)
 
 
 # Courses of events ------------------------------------------------------------------------------
@@ -355,45 +357,84 @@ def pass_proposal(chain: Chain, action: Action, voters: Iterable[Member] = MEMBE
 
 
 def contribute(chain: Chain, number: int, members: Iterable[Member] = HOSPITALS) -> None:
-    """Reserve, commit and publish, one block for each step."""
-    members, base = tuple(members), rounds.ROUNDS.at(chain.view, (TASK, number)).base
+    """Reserve and commit, one block for each step; who was invited and is not named lets its time pass."""
+    members, base = tuple(members), round_of(chain, number).base
     succeed(chain, *((member, reserve(number)) for member in members))
+    if round_of(chain, number).phase is Phase.RESERVING:
+        pass_phase(chain, number)
     succeed(chain, *((member, commit(number, base=base)) for member in members))
-    succeed(chain, *((member, publish(number)) for member in members))
 
 
-def close(chain: Chain, number: int, *, waiting: bool = False) -> tuple[Event, ...]:
-    """Close a round, after its last deadline when somebody dropped out."""
-    if waiting:
-        chain.advance(3 * PHASE_MS)
-    return chain.submit(LAB, CloseRound(TASK, number))
+def attest_all(
+    chain: Chain, number: int = 1, held: Iterable[int] | None = None, by: Iterable[Member] = VERIFIERS
+) -> None:
+    """Verifiers attest in one block: everything that was committed, if nothing is named."""
+    seats = bitmap.numbers(round_of(chain, number).committed) if held is None else tuple(held)
+    succeed(chain, *((member, attest(number, seats)) for member in by))
 
 
-def vote_all(chain: Chain, version: int, *, digest: bytes | None = None, voters: Iterable[Member] = HOSPITALS) -> None:
-    """Verifiers vote, one block each, until the version is decided."""
-    for voter in voters:
-        if version_of(chain, version).status is lineage.VersionStatus.PROPOSED:
-            chain.submit(voter, vote(chain, version, digest=digest))
+def seal_all(
+    chain: Chain,
+    number: int = 1,
+    named: Candidate | None = None,
+    *,
+    correct: int = 90,
+    by: Iterable[Member] = VERIFIERS,
+) -> None:
+    """Verifiers seal the same ballot in one block: the honest candidate's, if none is named."""
+    named = named or candidate(chain, number)
+    succeed(chain, *((member, seal(member, named, number, correct)) for member in by))
+
+
+def open_all(
+    chain: Chain,
+    number: int = 1,
+    named: Candidate | None = None,
+    *,
+    correct: int = 90,
+    by: Iterable[Member] = VERIFIERS,
+) -> tuple[Event, ...]:
+    """Verifiers open what ``seal_all`` sealed; the events of the last one."""
+    named = named or candidate(chain, number)
+    return [succeed(chain, (member, open_ballot(member, named, number, correct))) for member in by][-1]
+
+
+def vote_all(chain: Chain, number: int = 1, named: Candidate | None = None, *, correct: int = 90) -> tuple[Event, ...]:
+    """All verifiers seal and open the same ballot."""
+    named = named or candidate(chain, number)
+    seal_all(chain, number, named, correct=correct)
+    return open_all(chain, number, named, correct=correct)
+
+
+def pass_phase(chain: Chain, number: int = 1) -> tuple[Event, ...]:
+    """Let the phase's time and blocks pass, and have it written down that it is over; the events."""
+    let_pass(chain, number)
+    return succeed(chain, (AUDITOR, AdvanceRound(TASK, number)))
+
+
+def let_pass(chain: Chain, number: int = 1) -> None:
+    """Let the phase's time and blocks pass: the next block finds it over."""
+    current = round_of(chain, number)
+    chain.advance(max(0, current.until - chain.time_ms))
+    while chain.height + 1 < current.until_height:
+        chain.block()
 
 
 def run_round(
     chain: Chain,
     contributors: Iterable[Member] = HOSPITALS,
     *,
-    verdicts: dict[Member, Verdict] | None = None,
+    findings: dict[Member, Finding] | None = None,
+    correct: int = 90,
     **changes: Any,
 ) -> int:
     """The next round from opening to decision; the number of its version."""
-    contributors = tuple(contributors)
     chain.submit(LAB, OpenRound(TASK))
     number = rounds.TASKS.at(chain.view, TASK).rounds
-    seats = len(rounds.ROUNDS.at(chain.view, (TASK, number)).seats)
     contribute(chain, number, contributors)
-    close(chain, number, waiting=len(contributors) < seats)
-    chain.submit(LAB, propose(chain, number, verdicts=verdicts, **changes))
-    version = lineage.MODELS.at(chain.view, MODEL).latest
-    vote_all(chain, version)
-    return version
+    attest_all(chain, number)
+    vote_all(chain, number, candidate(chain, number, findings=findings, **changes), correct=correct)
+    return lineage.MODELS.at(chain.view, MODEL).latest
 
 
 # What the state says ----------------------------------------------------------------------------
@@ -404,7 +445,7 @@ def version_of(chain: Chain, number: int) -> lineage.Version:
 
 
 def status_of(chain: Chain, number: int) -> lineage.VersionStatus:
-    return version_of(chain, number).status
+    return lineage.status_of(chain.view, MODEL, number)
 
 
 def current_version(chain: Chain) -> int:
@@ -418,3 +459,7 @@ def deviation_of(chain: Chain, member: Member) -> int:
 
 def round_of(chain: Chain, number: int = 1) -> rounds.Round:
     return rounds.ROUNDS.at(chain.view, (TASK, number))
+
+
+def seat_of(chain: Chain, member: Member, number: int = 1) -> contributions.Seat:
+    return contributions.SEATS.at(chain.view, (TASK, number, member.name))
