@@ -47,7 +47,7 @@ HOSPITALS = (HOSPITAL_A, HOSPITAL_B, HOSPITAL_C, HOSPITAL_D)
 MEMBERS = (*HOSPITALS, LAB, STAND_BY, AUDITOR)
 ROLES = {
     **dict.fromkeys(HOSPITALS, (Role.OPERATOR, Role.DATA_OWNER, Role.VERIFIER)),
-    **dict.fromkeys((LAB, STAND_BY), (Role.OPERATOR, Role.AGGREGATOR, Role.VERIFIER)),
+    **dict.fromkeys((LAB, STAND_BY), (Role.OPERATOR, Role.DATA_OWNER, Role.AGGREGATOR, Role.VERIFIER)),
     AUDITOR: (Role.AUDITOR,),
 }
 VERIFIERS = (*HOSPITALS, LAB, STAND_BY)
@@ -191,6 +191,15 @@ def joined() -> Chain:
     """Every hospital has consented to the terms."""
     chain = task_open()
     succeed(chain, *((hospital, join()) for hospital in HOSPITALS))
+    return chain
+
+
+@stage
+def five_joined() -> Chain:
+    """The lab contributes too: one more than a round needs."""
+    chain = joined()
+    succeed(chain, (LAB, register_dataset()))
+    succeed(chain, (LAB, join()))
     return chain
 
 
