@@ -108,7 +108,7 @@ class Round(Record):
     opened_at: Height
     began_at: TimeMs  # The phase: block time.
     until: TimeMs  # The phase's end by time; the last block before it is the last that counts.
-    until_height: Height  # And by blocks: the phase ends at neither alone.
+    until_height: Height  # And by blocks: the first height after those that must be made in it.
     invited: Annotated[int, Range(0, limits.SEATS_PER_ROUND)]  # Who had joined when it was opened.
     needed: Annotated[int, Range(1, limits.SEATS_PER_ROUND)]  # Minimum + f.
     reserved: Seats
@@ -417,7 +417,7 @@ def after_committing(task: TaskId, number: RoundNumber, current: Round, terms: T
 
 def begun(task: TaskId, number: RoundNumber, current: Round, terms: Terms, phase: Phase, ctx: Context) -> Moved:
     """Describe a phase that begins in this block: its time and blocks are counted from here."""
-    until, until_height = ctx.time_ms + phase_ms(terms, phase), ctx.height + terms.phases.blocks
+    until, until_height = ctx.time_ms + phase_ms(terms, phase), ctx.height + terms.phases.blocks + 1
     moved = replace(current, phase=phase, began_at=ctx.time_ms, until=until, until_height=until_height)
     return Moved(moved, Outcome((), (PhaseBegan(task, number, phase, until, until_height),)))
 

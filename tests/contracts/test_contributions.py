@@ -1,66 +1,70 @@
-"""Contributions: reserve → commit → published, in this order and no other."""
+"""Contributions: reserve → commit, in this order and no other; one organisation, one seat."""
 
 from dataclasses import replace
 
 import pytest
 
 from campaigns.harness import consortium
+from campaigns.harness.chain import Chain
 from campaigns.harness.consortium import (
     DATASET,
     HOSPITAL_A,
     HOSPITAL_B,
+    HOSPITAL_C,
     HOSPITAL_D,
+    HOSPITALS,
+    LAB,
     MECHANISM,
     TASK,
     TERMS,
     cid,
     commit,
     digest,
-    publish,
+    join,
+    register_dataset,
     reserve,
     round_of,
+    seat_of,
 )
+from contracts import rounds
 from contracts.contributions import (
-    COMMITMENTS,
-    RESERVATIONS,
+    SEATS,
     AlreadyCommitted,
-    AlreadyPublished,
     AlreadyReserved,
     Commit,
     Commitment,
     Committed,
     NoiseSource,
-    NotCommitted,
     NotPrivate,
     NotReserved,
     PayloadTooLarge,
-    Published,
-    Reservation,
     Reserved,
+    Seat,
+    Withdraw,
+    Withdrawn,
     WrongBase,
     WrongMechanism,
 )
 from contracts.identity import AddKey, RevokeKey
+from contracts.kernel import bitmap
 from contracts.kernel.types import Purpose
 from contracts.privacy_budget import NOTHING, dataset_account
-from contracts.rounds import NotSelected, UnknownRound, UnknownTask
-from contracts.terms import MechanismKind
+from contracts.reputation import WEIGHT_ONE
+from contracts.rounds import PhaseOver, UnknownRound, UnknownTask, WrongPhase
+from contracts.terms import MechanismKind, Phase
 from tests.vectors_io import VectorWriter
-
-KEY = (TASK, 1, "hospital-a", DATASET)
-
 
 # --- the ordinary course ---
 
 
 @pytest.mark.vectors
-def test_a_workload_key_reserves_its_seat(vector: VectorWriter) -> None:
-    """A reservation is the right to train once; it names the key, the height and the deadline."""
+def test_a_workload_key_reserves_its_organisation_s_seat(vector: VectorWriter) -> None:
+    """A seat names the dataset that pays, and the weight that its update will have."""
     chain = consortium.round_open()
-    until = round_of(chain).commit_by
-    events = vector.accepted(chain, HOSPITAL_A, reserve())
-    assert Reserved(TASK, 1, "hospital-a", DATASET, until) in events
-    assert RESERVATIONS.at(chain.view, KEY) == Reservation(HOSPITAL_A.worker.public, chain.height, until)
+    events = vector.accepted(chain, HOSPITAL_B, reserve())
+    assert Reserved(TASK, 1, "hospital-b", DATASET, 1) in events
+    assert seat_of(chain, HOSPITAL_B) == Seat(1, DATASET, WEIGHT_ONE, None)
+    assert bitmap.numbers(round_of(chain).reserved) == (1,)
 
 
 @pytest.mark.vectors
@@ -68,8 +72,8 @@ def test_a_commitment_fixes_payload_signer_and_height(vector: VectorWriter) -> N
     """What is served later must be what was committed: CID, digest and size are on the ledger first."""
     chain = consortium.reserved()
     events = vector.accepted(chain, HOSPITAL_A, commit())
-    assert Committed(TASK, 1, "hospital-a", DATASET, cid("payload 1")) in events
-    assert COMMITMENTS.at(chain.view, KEY) == Commitment(
+    assert Committed(TASK, 1, "hospital-a", cid("payload 1")) in events
+    assert seat_of(chain, HOSPITAL_A).commitment == Commitment(
         signer=HOSPITAL_A.worker.public,
         height=chain.height,
         cid=cid("payload 1"),
@@ -79,21 +83,75 @@ def test_a_commitment_fixes_payload_signer_and_height(vector: VectorWriter) -> N
     )
 
 
-@pytest.mark.vectors
-def test_a_committed_payload_is_published(vector: VectorWriter) -> None:
-    """Publishing announces the CID that was committed; it cannot name another."""
-    chain = consortium.committed()
-    events = vector.accepted(chain, HOSPITAL_A, publish())
-    assert events == (Published(TASK, 1, "hospital-a", DATASET, cid("payload 1")),)
-
-
 def test_reservation_and_commitment_may_be_signed_by_different_keys_of_one_organisation() -> None:
     chain = consortium.reserved()
     second = HOSPITAL_A.key(Purpose.WORKLOAD, 1)
     chain.submit(HOSPITAL_A, AddKey(second.enrolment()))
     chain.submit(HOSPITAL_A, RevokeKey(HOSPITAL_A.worker.public))
     chain.submit(second, commit())
-    assert COMMITMENTS.at(chain.view, KEY).signer == second.public
+    assert seat_of(chain, HOSPITAL_A).commitment.signer == second.public  # type: ignore[union-attr]
+
+
+@pytest.mark.vectors
+def test_a_seat_is_given_back_before_training_starts(vector: VectorWriter) -> None:
+    """Until the round is known to take place, a seat costs nothing."""
+    chain = consortium.round_open()
+    chain.submit(HOSPITAL_A, reserve())
+    assert vector.accepted(chain, HOSPITAL_A, Withdraw(TASK, 1)) == (Withdrawn(TASK, 1, "hospital-a"),)
+    assert SEATS.get(chain.view, (TASK, 1, "hospital-a")) is None
+    assert round_of(chain).reserved == bitmap.NOTHING
+    assert not dataset_account(chain.view, "hospital-a", DATASET, chain.next_block()).holds
+
+
+def test_a_seat_that_was_given_back_may_be_taken_again() -> None:
+    chain = consortium.round_open()
+    for message in (reserve(), Withdraw(TASK, 1), reserve()):
+        chain.submit(HOSPITAL_A, message)
+    assert bitmap.numbers(round_of(chain).reserved) == (0,)
+
+
+def test_nobody_withdraws_once_training_may_have_started() -> None:
+    chain = consortium.reserved()
+    chain.refused(WrongPhase, HOSPITAL_A, Withdraw(TASK, 1))
+    lazily = consortium.five_joined()
+    lazily.submit(LAB, rounds.OpenRound(TASK))
+    consortium.succeed(lazily, *((hospital, reserve()) for hospital in HOSPITALS))
+    consortium.let_pass(lazily)
+    lazily.refused(PhaseOver, HOSPITAL_A, Withdraw(TASK, 1))
+
+
+# --- one organisation, one voice ---
+
+
+def two_datasets() -> Chain:
+    """Hospital A has joined with two datasets; round 1 is open."""
+    chain = consortium.joined()
+    chain.submit(HOSPITAL_A, register_dataset("second"))
+    chain.submit(HOSPITAL_A, join("second"))
+    chain.submit(LAB, rounds.OpenRound(TASK))
+    return chain
+
+
+@pytest.mark.vectors
+def test_a_second_seat_by_a_second_dataset(vector: VectorWriter) -> None:
+    """An organisation has one seat, one row and one verdict in a round, however many datasets it registers."""
+    chain = two_datasets()
+    chain.submit(HOSPITAL_A, reserve())
+    facts = vector.refused(chain, AlreadyReserved, HOSPITAL_A, reserve(dataset="second"))
+    assert facts == {"organisation": "hospital-a"}
+    assert bitmap.count(round_of(chain).reserved) == 1
+
+
+def test_a_reservation_names_the_one_dataset_that_pays() -> None:
+    chain = two_datasets()
+    chain.submit(HOSPITAL_A, reserve(dataset="second"))
+    now = chain.next_block()
+    assert dataset_account(chain.view, "hospital-a", "second", now).holds
+    assert not dataset_account(chain.view, "hospital-a", DATASET, now).holds
+
+
+def test_many_datasets_are_one_invitation() -> None:
+    assert round_of(two_datasets()).invited == len(HOSPITALS)
 
 
 # --- out of order ---
@@ -101,36 +159,31 @@ def test_reservation_and_commitment_may_be_signed_by_different_keys_of_one_organ
 
 @pytest.mark.vectors
 def test_a_second_reservation_in_one_round(vector: VectorWriter) -> None:
-    """One reservation for a dataset and round, so one training and one debit."""
-    facts = vector.refused(consortium.reserved(), AlreadyReserved, HOSPITAL_A, reserve())
-    assert facts == {"dataset": DATASET, "progress": "reserved"}
+    """One reservation for an organisation and round, so one training and one debit."""
+    chain = consortium.round_open()
+    chain.submit(HOSPITAL_A, reserve())
+    assert vector.refused(chain, AlreadyReserved, HOSPITAL_A, reserve()) == {"organisation": "hospital-a"}
 
 
 @pytest.mark.vectors
-def test_a_commitment_without_a_reservation(vector: VectorWriter) -> None:
+def test_a_commitment_without_a_seat(vector: VectorWriter) -> None:
     """Budget is held before training: what was trained without a hold is not accepted."""
-    chain = consortium.round_open()
-    vector.refused(chain, NotReserved, HOSPITAL_A, commit())
-    assert dataset_account(chain.view, "hospital-a", DATASET).spent == NOTHING
+    chain = consortium.reserved()
+    assert vector.refused(chain, NotReserved, LAB, commit()) == {"organisation": "lab"}
+    assert dataset_account(chain.view, "lab", DATASET, chain.next_block()).spent == NOTHING
 
 
 @pytest.mark.vectors
 def test_a_second_commitment_under_one_reservation(vector: VectorWriter) -> None:
     """The first commitment stands: nobody trains twice under one reservation and picks."""
+    chain = consortium.reserved()
+    chain.submit(HOSPITAL_A, commit())
     other = commit(cid=cid("another payload"), digest=digest("another payload"))
-    vector.refused(consortium.committed(), AlreadyCommitted, HOSPITAL_A, other)
+    assert vector.refused(chain, AlreadyCommitted, HOSPITAL_A, other) == {"organisation": "hospital-a"}
 
 
-@pytest.mark.vectors
-def test_a_publication_without_a_commitment(vector: VectorWriter) -> None:
-    """Only what was committed can be published."""
-    vector.refused(consortium.reserved(), NotCommitted, HOSPITAL_A, publish())
-
-
-@pytest.mark.vectors
-def test_a_second_publication(vector: VectorWriter) -> None:
-    """A payload is published once."""
-    vector.refused(consortium.published(), AlreadyPublished, HOSPITAL_A, publish())
+def test_nobody_gives_back_a_seat_it_does_not_have() -> None:
+    consortium.round_open().refused(NotReserved, HOSPITAL_A, Withdraw(TASK, 1))
 
 
 # --- not as agreed ---
@@ -186,24 +239,35 @@ def test_the_largest_payload_that_was_agreed_is_accepted() -> None:
 # --- somebody else's seat ---
 
 
-def test_a_dataset_is_always_one_s_own() -> None:
-    """A message names a dataset, never an organisation: the signing key says whose it is."""
+def test_a_seat_is_always_one_s_own() -> None:
+    """A message never names an organisation: the signing key says whose seat it is."""
     chain = consortium.round_open()
     chain.submit(HOSPITAL_A, reserve())
     chain.submit(HOSPITAL_B, reserve())
-    assert [seat.progress for seat in round_of(chain).seats][:2] == ["reserved", "reserved"]
+    assert bitmap.numbers(round_of(chain).reserved) == (0, 1)
     assert "organisation" not in Commit.__dataclass_fields__
 
 
 def test_steps_in_rounds_and_tasks_that_are_not_there_are_refused_by_name() -> None:
     chain = consortium.round_open()
-    for message in (reserve(2), commit(2), publish(2)):
+    for message in (reserve(2), commit(2), Withdraw(TASK, 2)):
         chain.refused(UnknownRound, HOSPITAL_A, message)
         chain.refused(UnknownTask, HOSPITAL_A, replace(message, task="another"))
-        chain.refused(NotSelected, HOSPITAL_A, replace(message, round=1, dataset="another"))
 
 
 def test_seats_of_other_participants_are_left_as_they_are() -> None:
     chain = consortium.reserved()
+    before = seat_of(chain, HOSPITAL_C)
     chain.submit(HOSPITAL_D, commit())
-    assert [seat.progress for seat in round_of(chain).seats] == ["reserved"] * 3 + ["committed"]
+    assert seat_of(chain, HOSPITAL_C) == before
+    assert bitmap.numbers(round_of(chain).committed) == (3,)
+
+
+def test_the_last_commitment_reaches_the_barrier() -> None:
+    chain = consortium.reserved()
+    consortium.succeed(chain, *((hospital, commit()) for hospital in HOSPITALS[:3]))
+    assert round_of(chain).phase is Phase.COMMITTING
+    assert dataset_account(chain.view, "hospital-a", DATASET, chain.next_block()).spent == NOTHING
+    chain.submit(HOSPITAL_D, commit())
+    assert round_of(chain).phase is Phase.ATTESTING
+    assert dataset_account(chain.view, "hospital-a", DATASET, chain.next_block()).spent != NOTHING

@@ -1,75 +1,82 @@
-"""Tasks and rounds: consent to exact terms, phases by block time, and rounds that end without a version."""
+"""Tasks and rounds: consent to exact terms, phases by time and blocks, and rounds that end without a version."""
 
 from dataclasses import replace
 
 import pytest
 
 from campaigns.harness import consortium
-from campaigns.harness.chain import BLOCK_MS, Chain
+from campaigns.harness.chain import Chain
 from campaigns.harness.consortium import (
+    AUDITOR,
     DATASET,
     HOSPITAL_A,
     HOSPITAL_B,
-    HOSPITAL_C,
     HOSPITAL_D,
     HOSPITALS,
     LAB,
     MEMBERS,
+    PHASE_BLOCKS,
     PHASE_MS,
     STAND_BY,
     TASK,
     TERMS,
+    attest,
     commit,
     digest,
     join,
     pass_proposal,
-    publish,
     register_dataset,
     reserve,
     round_of,
     run_round,
 )
 from contracts import reputation, rounds
+from contracts.ballots import AdvanceRound
+from contracts.contributions import Withdraw
 from contracts.governance import OpenTask, Propose
-from contracts.kernel import limits
+from contracts.kernel import bitmap, limits
 from contracts.kernel.types import Role
 from contracts.lineage import VersionStatus
 from contracts.reputation import SCORES, Score
 from contracts.rounds import (
+    PARTICIPATIONS,
+    ROSTERS,
     TASKS,
     AlreadyJoined,
-    CloseRound,
-    DeadlinePassed,
+    Charged,
+    JoinedTooLate,
     JoinTask,
+    LeaveTask,
     MissingMandate,
     NoMoreRounds,
-    NotSelected,
+    NotJoined,
     NotYourTask,
     OpenRound,
-    Participant,
-    Progress,
-    RoundClosed,
-    RoundNotOpen,
+    Participation,
+    PhaseBegan,
+    PhaseNotOver,
+    PhaseOver,
     RoundOpened,
-    RoundStatus,
-    RoundStillMoving,
     RoundUnderway,
     RoundVoided,
     TaskExists,
-    TaskFull,
     TaskJoined,
+    TaskLeft,
     TaskOpened,
     TermsDiffer,
-    TooFewEligible,
+    TooFewParticipants,
+    TooLittleReputation,
     UnknownRound,
     UnknownTask,
     WrongDataClass,
+    WrongPhase,
 )
+from contracts.terms import Phase
 from tests.vectors_io import VectorWriter
 
 
-def seats_of(chain: Chain, number: int) -> list[str]:
-    return [seat.organisation for seat in round_of(chain, number).seats]
+def part_of(chain: Chain, member: consortium.Member) -> Participation:
+    return PARTICIPATIONS.at(chain.view, (TASK, member.name))
 
 
 # --- opening a task ---
@@ -109,7 +116,8 @@ def test_a_human_key_consents_to_the_digest_of_the_terms(vector: VectorWriter) -
     """Consent names the task, the dataset and the digest of exactly these terms."""
     chain = consortium.task_open()
     assert vector.accepted(chain, HOSPITAL_A, join()) == (TaskJoined(TASK, "hospital-a", DATASET),)
-    assert TASKS.at(chain.view, TASK).participants == (Participant("hospital-a", DATASET),)
+    assert part_of(chain, HOSPITAL_A) == Participation(0, (DATASET,), from_round=1, left=False)
+    assert TASKS.at(chain.view, TASK).participants == 1
 
 
 @pytest.mark.vectors
@@ -128,7 +136,7 @@ def test_a_task_nobody_opened(vector: VectorWriter) -> None:
 
 @pytest.mark.vectors
 def test_a_dataset_that_joins_twice(vector: VectorWriter) -> None:
-    """A dataset takes part once: a second seat would count its records twice."""
+    """A dataset joins once."""
     assert vector.refused(consortium.joined(), AlreadyJoined, HOSPITAL_A, join()) == {"dataset": DATASET}
 
 
@@ -141,45 +149,71 @@ def test_a_dataset_of_another_class(vector: VectorWriter) -> None:
     assert facts == {"data_class": "radiology", "wanted": consortium.DATA_CLASS}
 
 
+def test_an_organisation_has_one_number_however_many_datasets_it_joins_with() -> None:
+    chain = consortium.joined()
+    for name in ("second", "third"):
+        chain.submit(HOSPITAL_A, register_dataset(name))
+        chain.submit(HOSPITAL_A, join(name))
+    assert part_of(chain, HOSPITAL_A) == Participation(0, (DATASET, "second", "third"), from_round=1, left=False)
+    assert ROSTERS.at(chain.view, TASK).organisations == tuple(hospital.name for hospital in HOSPITALS)
+    assert TASKS.at(chain.view, TASK).participants == 4
+
+
+def test_no_organisation_takes_another_s_place() -> None:
+    assert limits.SEATS_PER_ROUND == limits.ORGANISATIONS, "every member may have a seat"
+
+
 @pytest.mark.vectors
-def test_one_participant_more_than_a_round_has_seats(vector: VectorWriter) -> None:
-    """Every eligible participant is selected, so a task takes as many as a round can seat."""
-    chain = consortium.task_open()
-    crowd = tuple(Participant(f"hospital-{i}", DATASET) for i in range(limits.SEATS_PER_ROUND))
-    chain.given(TASKS.put(TASK, replace(TASKS.at(chain.view, TASK), participants=crowd)))
-    assert vector.refused(chain, TaskFull, HOSPITAL_A, join()) == {"limit": limits.SEATS_PER_ROUND}
+def test_who_leaves_reserves_no_more(vector: VectorWriter) -> None:
+    """Consent can be withdrawn at any time: no seat from the next reservation on, also in the round that is open."""
+    chain = consortium.round_open()
+    assert vector.accepted(chain, HOSPITAL_A, LeaveTask(TASK)) == (TaskLeft(TASK, "hospital-a"),)
+    chain.refused(NotJoined, HOSPITAL_A, reserve())
+    assert TASKS.at(chain.view, TASK).participants == 3
 
 
-def test_a_late_joiner_is_seated_from_the_next_round_on() -> None:
-    chain = consortium.task_open()
-    consortium.succeed(chain, *((hospital, join()) for hospital in HOSPITALS[:3]))
+@pytest.mark.vectors
+def test_who_has_not_joined_cannot_leave(vector: VectorWriter) -> None:
+    """There is no consent to withdraw."""
+    facts = vector.refused(consortium.joined(), NotJoined, LAB, LeaveTask(TASK))
+    assert facts == {"task": TASK, "organisation": "lab"}
+
+
+def test_a_seat_that_was_reserved_keeps_its_course_when_its_owner_leaves() -> None:
+    chain = consortium.reserved()
+    chain.submit(HOSPITAL_A, LeaveTask(TASK))
+    chain.refused(NotJoined, HOSPITAL_A, LeaveTask(TASK))
+    chain.submit(HOSPITAL_A, commit())
+
+
+def test_who_comes_back_has_its_number_again_and_takes_part_from_the_next_round_on() -> None:
+    chain = consortium.five_joined()
+    chain.submit(HOSPITAL_B, LeaveTask(TASK))
     chain.submit(LAB, OpenRound(TASK))
-    chain.submit(HOSPITAL_D, join())
-    chain.refused(NotSelected, HOSPITAL_D, reserve())
-    consortium.close(chain, 1, waiting=True)
-    chain.submit(LAB, OpenRound(TASK))
-    assert seats_of(chain, 2) == [hospital.name for hospital in HOSPITALS]
-    chain.submit(HOSPITAL_D, reserve(2))
+    chain.submit(HOSPITAL_B, join())
+    assert part_of(chain, HOSPITAL_B) == Participation(1, (DATASET,), from_round=2, left=False)
+    chain.refused(JoinedTooLate, HOSPITAL_B, reserve())
+    assert ROSTERS.at(chain.view, TASK).organisations[1] == "hospital-b"
 
 
 # --- opening a round ---
 
 
 @pytest.mark.vectors
-def test_an_aggregator_opens_a_round_for_every_eligible_participant(vector: VectorWriter) -> None:
-    """Everybody who joined and is in good standing has a seat, with its weight as of now."""
+def test_an_aggregator_opens_a_round_for_every_participant(vector: VectorWriter) -> None:
+    """Everybody who has joined may reserve until the phase ends: by time and blocks, or when all have reserved."""
     chain = consortium.joined()
-    now = chain.next_block().time_ms
+    now, height = chain.next_block().time_ms, chain.next_block().height
     events = vector.accepted(chain, LAB, OpenRound(TASK))
-    assert events == (RoundOpened(TASK, 1, 0, 4, now + PHASE_MS, now + 2 * PHASE_MS),)
-    assert {seat.progress for seat in round_of(chain).seats} == {Progress.INVITED}
+    assert events == (
+        RoundOpened(TASK, 1, 0, 4),
+        PhaseBegan(TASK, 1, Phase.RESERVING, now + PHASE_MS, height + PHASE_BLOCKS + 1),
+    )
+    assert (round_of(chain).invited, round_of(chain).needed) == (4, 4)
 
 
-def test_any_aggregator_of_the_terms_may_open_and_close_rounds() -> None:
-    chain = consortium.joined()
-    chain.submit(STAND_BY, OpenRound(TASK))
-    chain.advance(3 * PHASE_MS)
-    chain.submit(STAND_BY, CloseRound(TASK, 1))
+def test_any_aggregator_of_the_terms_may_open_rounds() -> None:
+    consortium.joined().submit(STAND_BY, OpenRound(TASK))
 
 
 @pytest.mark.vectors
@@ -189,29 +223,32 @@ def test_an_aggregator_that_the_terms_do_not_name(vector: VectorWriter) -> None:
     pass_proposal(chain, OpenTask(replace(TERMS, aggregators=("lab",))))
     facts = vector.refused(chain, NotYourTask, STAND_BY, OpenRound(TASK))
     assert facts == {"task": TASK, "organisation": "stand-by-lab"}
-    chain.refused(NotYourTask, STAND_BY, CloseRound(TASK, 1))
 
 
-def test_a_round_of_a_task_nobody_opened_can_be_neither_opened_nor_closed() -> None:
-    chain = consortium.round_open()
-    chain.refused(UnknownTask, LAB, OpenRound("another"))
-    chain.refused(UnknownTask, LAB, CloseRound("another", 1))
+def test_an_aggregator_below_the_minimum_reputation_opens_no_round() -> None:
+    chain = consortium.joined()
+    chain.given(SCORES.put("lab", Score(TERMS.minimum_reputation - 1, chain.next_block().time_ms, 0)))
+    chain.refused(TooLittleReputation, LAB, OpenRound(TASK))
+    chain.submit(STAND_BY, OpenRound(TASK))
+
+
+def test_a_round_of_a_task_nobody_opened_cannot_be_opened() -> None:
+    consortium.round_open().refused(UnknownTask, LAB, OpenRound("another"))
 
 
 @pytest.mark.vectors
 def test_a_round_while_another_is_under_way(vector: VectorWriter) -> None:
     """A task has one round at a time."""
     facts = vector.refused(consortium.round_open(), RoundUnderway, LAB, OpenRound(TASK))
-    assert facts == {"round": 1, "status": "open"}
+    assert facts == {"round": 1, "phase": "reserving"}
 
 
-def test_a_closed_round_is_under_way_until_every_aggregator_had_its_turn() -> None:
-    chain = consortium.closed()
-    chain.advance(2 * PHASE_MS - 2 * BLOCK_MS)
-    chain.refused(RoundUnderway, LAB, OpenRound(TASK))
+def test_a_round_that_nobody_may_go_on_with_is_void_where_the_next_one_is_opened() -> None:
+    chain = consortium.round_open()
+    consortium.let_pass(chain)
     events = chain.submit(LAB, OpenRound(TASK))
-    assert events[0] == RoundVoided(TASK, 1, "nobody proposed in time")
-    assert (round_of(chain, 1).status, round_of(chain, 2).status) == (RoundStatus.VOID, RoundStatus.OPEN)
+    assert events[0] == RoundVoided(TASK, 1, "too few reserved", Charged.NOBODY)
+    assert (round_of(chain, 1).phase, round_of(chain, 2).phase) == (Phase.VOID, Phase.RESERVING)
 
 
 @pytest.mark.vectors
@@ -222,155 +259,234 @@ def test_one_round_more_than_the_terms_allow(vector: VectorWriter) -> None:
     pass_proposal(chain, OpenTask(terms))
     consortium.succeed(chain, *((hospital, join(terms=terms)) for hospital in HOSPITALS))
     chain.submit(LAB, OpenRound(TASK))
-    consortium.close(chain, 1, waiting=True)
+    consortium.pass_phase(chain)
     assert vector.refused(chain, NoMoreRounds, LAB, OpenRound(TASK)) == {"limit": 1}
 
 
 @pytest.mark.vectors
-def test_too_few_eligible_participants(vector: VectorWriter) -> None:
-    """Below the estimator's minimum no round opens, so no budget is held for a round that must be void."""
+def test_fewer_participants_than_must_reserve(vector: VectorWriter) -> None:
+    """Where the minimum and f cannot be met no round opens, so no budget is held for a round that must be void."""
     chain = consortium.task_open()
-    consortium.succeed(chain, *((hospital, join()) for hospital in HOSPITALS[:2]))
-    assert vector.refused(chain, TooFewEligible, LAB, OpenRound(TASK)) == {"eligible": 2, "minimum": 3}
+    consortium.succeed(chain, *((hospital, join()) for hospital in HOSPITALS[:3]))
+    assert vector.refused(chain, TooFewParticipants, LAB, OpenRound(TASK)) == {"joined": 3, "needed": 4}
+
+
+# --- reserving a seat ---
+
+
+@pytest.mark.vectors
+def test_a_participant_below_the_minimum_reputation(vector: VectorWriter) -> None:
+    """The terms say how low a contributor may have fallen."""
+    chain = consortium.round_open()
+    below = TERMS.minimum_reputation - 1
+    chain.given(SCORES.put("hospital-d", Score(below, chain.next_block().time_ms, 0)))
+    facts = vector.refused(chain, TooLittleReputation, HOSPITAL_D, reserve())
+    assert facts == {"reputation": below, "minimum": TERMS.minimum_reputation}
 
 
 def test_the_minimum_reputation_itself_is_enough() -> None:
-    chain = consortium.joined()
-    at_the_minimum = Score(TERMS.minimum_reputation, chain.next_block().time_ms, 0)
-    chain.given(SCORES.put("hospital-c", at_the_minimum))
-    chain.given(SCORES.put("hospital-d", replace(at_the_minimum, deviation=TERMS.minimum_reputation - 1)))
-    chain.submit(LAB, OpenRound(TASK))
-    assert seats_of(chain, 1) == ["hospital-a", "hospital-b", "hospital-c"]
+    chain = consortium.round_open()
+    chain.given(SCORES.put("hospital-d", Score(TERMS.minimum_reputation, chain.next_block().time_ms, 0)))
+    chain.submit(HOSPITAL_D, reserve())
 
 
 def test_a_participant_below_the_minimum_reputation_has_no_seat_until_it_recovered() -> None:
-    chain = consortium.joined()
+    chain = consortium.round_open()
     chain.given(SCORES.put("hospital-d", Score(reputation.LOWEST, chain.time_ms, 0)))
-    chain.submit(LAB, OpenRound(TASK))
-    assert seats_of(chain, 1) == ["hospital-a", "hospital-b", "hospital-c"]
-    chain.refused(NotSelected, HOSPITAL_D, reserve())
-    consortium.close(chain, 1, waiting=True)
+    chain.refused(TooLittleReputation, HOSPITAL_D, reserve())
+    consortium.pass_phase(chain)
     chain.advance(reputation.HALF_LIFE_MS)
     chain.submit(LAB, OpenRound(TASK))
-    assert "hospital-d" in seats_of(chain, 2)
-
-
-# --- deadlines ---
+    chain.submit(HOSPITAL_D, reserve(2))
 
 
 @pytest.mark.vectors
-def test_a_step_after_its_deadline(vector: VectorWriter) -> None:
-    """Deadlines are block times: the block at the deadline is the first that is late."""
+def test_who_joins_while_a_round_is_open_takes_part_from_the_next_one(vector: VectorWriter) -> None:
+    """How many were invited decides when everybody has reserved: nobody may squeeze in and end the phase for others."""
     chain = consortium.round_open()
-    deadline = round_of(chain).reserve_by
-    chain.advance(deadline - chain.next_block().time_ms)
-    facts = vector.refused(chain, DeadlinePassed, HOSPITAL_A, reserve())
-    assert facts == {"deadline": deadline, "now": deadline}
-
-
-@pytest.mark.parametrize(
-    ("situation", "deadline", "message"),
-    [
-        (consortium.round_open, "reserve_by", reserve()),
-        (consortium.reserved, "commit_by", commit()),
-        (consortium.committed, "publish_by", publish()),
-    ],
-    ids=["reserve", "commit", "publish"],
-)
-def test_the_last_millisecond_before_a_deadline_still_counts(situation, deadline, message) -> None:
-    chain = situation()
-    late = chain.fork()
-    chain.advance(getattr(round_of(chain), deadline) - chain.next_block().time_ms - 1)
-    chain.submit(HOSPITAL_A, message)
-    late.advance(getattr(round_of(late), deadline) - late.next_block().time_ms)
-    late.refused(DeadlinePassed, HOSPITAL_A, message)
+    consortium.succeed(chain, (LAB, register_dataset()))
+    chain.submit(LAB, join())
+    assert vector.refused(chain, JoinedTooLate, LAB, reserve()) == {"from_round": 2}
 
 
 @pytest.mark.vectors
-def test_a_dataset_without_a_seat(vector: VectorWriter) -> None:
-    """Only a dataset that joined before the round opened has a seat in it."""
+def test_a_dataset_that_has_not_joined(vector: VectorWriter) -> None:
+    """Consent is for a dataset: another one of the same organisation pays for nothing."""
     chain = consortium.round_open()
     chain.submit(HOSPITAL_A, register_dataset("second"))
-    facts = vector.refused(chain, NotSelected, HOSPITAL_A, reserve(dataset="second"))
-    assert facts == {"organisation": "hospital-a", "dataset": "second"}
+    facts = vector.refused(chain, NotJoined, HOSPITAL_A, reserve(dataset="second"))
+    assert facts == {"task": TASK, "dataset": "second"}
 
 
-# --- closing a round ---
+# --- phases ---
 
 
-@pytest.mark.vectors
-def test_a_round_closes_as_soon_as_everybody_has_published(vector: VectorWriter) -> None:
-    """Nobody waits for a deadline that no seat needs any more."""
-    chain = consortium.published()
-    assert vector.accepted(chain, LAB, CloseRound(TASK, 1)) == (RoundClosed(TASK, 1, 4),)
-    assert round_of(chain).closed_at == chain.time_ms
-
-
-def test_a_round_with_a_drop_out_closes_with_the_others_after_the_deadline() -> None:
-    chain = consortium.reserved()
-    consortium.succeed(chain, *((hospital, commit()) for hospital in HOSPITALS[1:]))
-    consortium.succeed(chain, *((hospital, publish()) for hospital in HOSPITALS[1:]))
-    chain.refused(RoundStillMoving, LAB, CloseRound(TASK, 1))
-    chain.advance(2 * PHASE_MS)
-    assert chain.submit(LAB, CloseRound(TASK, 1)) == (RoundClosed(TASK, 1, 3),)
+def test_a_phase_ends_in_the_act_of_the_last_one() -> None:
+    chain = consortium.round_open()
+    consortium.succeed(chain, *((hospital, reserve()) for hospital in HOSPITALS[:3]))
+    assert round_of(chain).phase is Phase.RESERVING
+    events = chain.submit(HOSPITAL_D, reserve())
+    until, height = chain.time_ms + PHASE_MS, chain.height + PHASE_BLOCKS + 1
+    assert events[-1] == PhaseBegan(TASK, 1, Phase.COMMITTING, until, height)
 
 
 @pytest.mark.vectors
-def test_a_round_that_can_still_move(vector: VectorWriter) -> None:
-    """A seat that may yet publish in time cannot be closed out."""
-    chain = consortium.committed()
-    consortium.succeed(chain, *((hospital, publish()) for hospital in HOSPITALS[:3]))
-    assert vector.refused(chain, RoundStillMoving, LAB, CloseRound(TASK, 1)) == {"seats": 1}
+def test_a_step_after_its_phase(vector: VectorWriter) -> None:
+    """The first block at the deadline is late, if the phase's blocks were made."""
+    chain = consortium.round_open()
+    consortium.let_pass(chain)
+    until = round_of(chain).until
+    facts = vector.refused(chain, PhaseOver, HOSPITAL_A, reserve())
+    assert facts == {"phase": "reserving", "until": until, "now": chain.time_ms}
 
 
 @pytest.mark.parametrize(
-    ("situation", "deadline"),
-    [
-        (consortium.round_open, "reserve_by"),
-        (consortium.reserved, "commit_by"),
-        (consortium.committed, "publish_by"),
-    ],
-    ids=["invited", "reserved", "committed"],
+    ("situation", "message"),
+    [(consortium.round_open, reserve()), (consortium.reserved, commit()), (consortium.committed, attest())],
+    ids=["reserve", "commit", "attest"],
 )
-def test_a_seat_moves_until_the_deadline_of_its_own_next_step(situation, deadline) -> None:
+def test_the_last_millisecond_before_the_end_of_a_phase_still_counts(situation, message) -> None:
     chain = situation()
+    while chain.height + 1 < round_of(chain).until_height:
+        chain.block()
     late = chain.fork()
-    chain.advance(getattr(round_of(chain), deadline) - chain.next_block().time_ms - 1)
-    chain.refused(RoundStillMoving, LAB, CloseRound(TASK, 1))
-    late.advance(getattr(round_of(late), deadline) - late.next_block().time_ms)
-    late.submit(LAB, CloseRound(TASK, 1))
+    chain.advance(round_of(chain).until - chain.next_block().time_ms - 1)
+    chain.submit(HOSPITAL_A, message)
+    late.advance(round_of(late).until - late.next_block().time_ms)
+    late.refused(PhaseOver if situation is consortium.round_open else WrongPhase, HOSPITAL_A, message)
+
+
+def test_a_halted_chain_ends_no_phase_its_blocks_must_be_made_too() -> None:
+    """After a halt, the next block may be an hour later: who was waiting to act still can."""
+    chain = consortium.reserved()
+    chain.advance(3_600_000)
+    chain.submit(HOSPITAL_A, commit())
+    assert round_of(chain).phase is Phase.COMMITTING
+    consortium.succeed(chain, *((hospital, commit()) for hospital in HOSPITALS[1:]))
+    assert round_of(chain).phase is Phase.ATTESTING
+
+
+def test_blocks_alone_end_no_phase() -> None:
+    chain = consortium.round_open()
+    for _ in range(PHASE_BLOCKS + 2):
+        chain.block()
+    chain.submit(HOSPITAL_A, reserve())
+
+
+def test_the_clock_of_a_phase_starts_with_the_first_act_in_it() -> None:
+    """Whoever finds a phase over begins the next: nobody's time runs before anybody could have known."""
+    chain = consortium.five_joined()
+    chain.submit(LAB, OpenRound(TASK))
+    consortium.succeed(chain, *((hospital, reserve()) for hospital in HOSPITALS))
+    consortium.let_pass(chain)
+    chain.advance(5 * PHASE_MS)
+    assert chain.submit(HOSPITAL_A, commit())[0] == PhaseBegan(
+        TASK, 1, Phase.COMMITTING, chain.time_ms + PHASE_MS, chain.height + PHASE_BLOCKS + 1
+    )
+    assert bitmap.numbers(round_of(chain).committed) == (0,)
 
 
 @pytest.mark.vectors
-def test_too_few_contributions_void_the_round(vector: VectorWriter) -> None:
-    """Below its breakdown point an estimator protects nobody, so the round ends without a version."""
-    chain = consortium.joined()
+def test_anybody_writes_down_that_a_phase_is_over(vector: VectorWriter) -> None:
+    """No aggregator is needed for a round to go on: any member's workload key will do."""
+    chain = consortium.five_joined()
     chain.submit(LAB, OpenRound(TASK))
-    consortium.contribute(chain, 1, HOSPITALS[:2])
-    chain.advance(3 * PHASE_MS)
-    events = vector.accepted(chain, LAB, CloseRound(TASK, 1))
-    assert events == (RoundVoided(TASK, 1, "too few contributions"),)
-    assert round_of(chain).status is RoundStatus.VOID
+    consortium.succeed(chain, *((hospital, reserve()) for hospital in HOSPITALS))
+    consortium.let_pass(chain)
+    (began,) = vector.accepted(chain, AUDITOR, AdvanceRound(TASK, 1))
+    assert began.phase is Phase.COMMITTING
+
+
+@pytest.mark.vectors
+def test_a_phase_that_is_not_over(vector: VectorWriter) -> None:
+    """Nobody ends a phase early for others."""
+    chain = consortium.round_open()
+    current = round_of(chain)
+    facts = vector.refused(chain, PhaseNotOver, LAB, AdvanceRound(TASK, 1))
+    assert facts == {"phase": "reserving", "until": current.until, "until_height": current.until_height}
+
+
+def test_a_decided_or_void_round_goes_nowhere() -> None:
+    for chain in (consortium.promoted(), _void()):
+        consortium.let_pass(chain)
+        chain.refused(PhaseNotOver, LAB, AdvanceRound(TASK, 1))
+
+
+def _void() -> Chain:
+    chain = consortium.round_open()
+    consortium.pass_phase(chain)
+    return chain
 
 
 @pytest.mark.vectors
 def test_a_round_that_is_not_there(vector: VectorWriter) -> None:
     """Rounds are numbered from 1, in the order of their opening."""
-    facts = vector.refused(consortium.round_open(), UnknownRound, LAB, CloseRound(TASK, 2))
+    facts = vector.refused(consortium.round_open(), UnknownRound, LAB, AdvanceRound(TASK, 2))
     assert facts == {"task": TASK, "round": 2}
 
 
 @pytest.mark.vectors
-def test_a_round_closed_twice(vector: VectorWriter) -> None:
-    """A closed round takes no further step of its participants, nor another closing."""
-    facts = vector.refused(consortium.closed(), RoundNotOpen, LAB, CloseRound(TASK, 1))
-    assert facts == {"round": 1, "status": "closed"}
+def test_a_step_of_another_phase(vector: VectorWriter) -> None:
+    """Training and committing come after reserving: before, it is not known whether the round takes place."""
+    facts = vector.refused(consortium.round_open(), WrongPhase, HOSPITAL_A, commit())
+    assert facts == {"phase": "reserving", "wanted": "committing"}
 
 
-def test_no_step_of_a_participant_is_taken_once_the_round_is_not_open() -> None:
-    chain = consortium.closed()
-    for message in (reserve(), commit(), publish()):
-        chain.refused(RoundNotOpen, HOSPITAL_A, message)
+def test_no_step_of_a_participant_is_taken_once_its_phase_has_passed() -> None:
+    chain = consortium.committed()
+    for message in (reserve(), commit(), Withdraw(TASK, 1)):
+        chain.refused(WrongPhase, HOSPITAL_A, message)
+
+
+# --- rounds that reveal nothing ---
+
+
+@pytest.mark.vectors
+def test_too_few_reservations_void_the_round_and_nobody_pays(vector: VectorWriter) -> None:
+    """Below the minimum and f nobody trains."""
+    chain = consortium.round_open()
+    consortium.succeed(chain, *((hospital, reserve()) for hospital in HOSPITALS[:3]))
+    consortium.let_pass(chain)
+    events = vector.accepted(chain, LAB, AdvanceRound(TASK, 1))
+    assert events == (RoundVoided(TASK, 1, "too few reserved", Charged.NOBODY),)
+    assert round_of(chain).phase is Phase.VOID
+
+
+def test_nobody_trains_in_a_round_with_too_few_reservations() -> None:
+    chain = consortium.round_open()
+    consortium.succeed(chain, *((hospital, reserve()) for hospital in HOSPITALS[:3]))
+    consortium.let_pass(chain)
+    chain.refused(WrongPhase, HOSPITAL_A, commit())
+
+
+@pytest.mark.vectors
+def test_too_few_commitments_void_the_round_and_who_stayed_away_pays(vector: VectorWriter) -> None:
+    """Nothing was served, so who committed pays nothing; who did not might have stayed away because of its data."""
+    chain = consortium.reserved()
+    consortium.succeed(chain, *((hospital, commit()) for hospital in HOSPITALS[:3]))
+    consortium.let_pass(chain)
+    events = vector.accepted(chain, LAB, AdvanceRound(TASK, 1))
+    assert events == (RoundVoided(TASK, 1, "too few committed", Charged.ABSENT),)
+
+
+def test_a_round_with_a_drop_out_goes_on_with_the_others_after_the_deadline() -> None:
+    chain = consortium.five_joined()
+    chain.submit(LAB, OpenRound(TASK))
+    consortium.succeed(chain, *((member, reserve()) for member in (*HOSPITALS, LAB)))
+    consortium.succeed(chain, *((hospital, commit()) for hospital in HOSPITALS))
+    chain.refused(PhaseNotOver, LAB, AdvanceRound(TASK, 1))
+    consortium.let_pass(chain)
+    chain.submit(HOSPITAL_A, attest())
+    assert (round_of(chain).phase, round_of(chain).charged) == (Phase.ATTESTING, Charged.ALL)
+
+
+def test_nobody_commits_after_the_barrier_however_late_it_is_read() -> None:
+    chain = consortium.five_joined()
+    chain.submit(LAB, OpenRound(TASK))
+    consortium.succeed(chain, *((member, reserve()) for member in (*HOSPITALS, LAB)))
+    consortium.succeed(chain, *((hospital, commit()) for hospital in HOSPITALS))
+    consortium.let_pass(chain)
+    chain.refused(WrongPhase, LAB, commit())
 
 
 # --- from round to round ---
@@ -378,7 +494,7 @@ def test_no_step_of_a_participant_is_taken_once_the_round_is_not_open() -> None:
 
 def test_a_task_s_next_round_starts_from_the_promoted_version() -> None:
     chain = consortium.promoted()
-    (opened,) = chain.submit(LAB, OpenRound(TASK))
+    (opened, _) = chain.submit(LAB, OpenRound(TASK))
     assert opened.base == 1
     consortium.contribute(chain, 2)
 
@@ -386,22 +502,20 @@ def test_a_task_s_next_round_starts_from_the_promoted_version() -> None:
 def test_a_void_round_leaves_the_base_as_it_was() -> None:
     chain = consortium.promoted()
     chain.submit(LAB, OpenRound(TASK))
-    consortium.close(chain, 2, waiting=True)
-    (opened,) = chain.submit(LAB, OpenRound(TASK))
+    consortium.pass_phase(chain, 2)
+    (opened, _) = chain.submit(LAB, OpenRound(TASK))
     assert (opened.round, opened.base) == (3, 1)
 
 
 def test_a_version_that_fails_its_canary_decides_the_round_without_moving_the_base() -> None:
     chain = consortium.promoted()
-    version = run_round(chain, canary_correct=50)
+    version = run_round(chain, correct=50)
     assert consortium.status_of(chain, version) is VersionStatus.FAILED_CANARY
-    assert round_of(chain, 2).status is RoundStatus.DECIDED
+    assert round_of(chain, 2).phase is Phase.DECIDED
     assert TASKS.at(chain.view, TASK).base == 1
 
 
-def test_hospitals_of_one_consortium_may_differ_in_progress() -> None:
-    chain = consortium.round_open()
-    chain.submit(HOSPITAL_A, reserve())
-    consortium.succeed(chain, (HOSPITAL_B, reserve()), (HOSPITAL_B, commit()))
-    consortium.succeed(chain, (HOSPITAL_C, reserve()), (HOSPITAL_C, commit()), (HOSPITAL_C, publish()))
-    assert [seat.progress for seat in round_of(chain).seats] == [*list(Progress)[1:], Progress.INVITED]
+def test_a_round_does_not_grow_with_what_its_seats_hold() -> None:
+    chain = consortium.committed()
+    before = len(round_of(consortium.round_open()).encode())
+    assert len(round_of(chain).encode()) - before <= 3 * limits.SEATS_PER_ROUND // 8
