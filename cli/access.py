@@ -17,6 +17,7 @@ from .trust import OPTION, WARNING, node_is_believed, node_would_be_believed
 
 if TYPE_CHECKING:
     from client_sdk.client import AcceptedTx, LedgerClient
+    from client_sdk.reads.queries import Moment
     from client_sdk.secrets.keys import Keyring
     from client_sdk.session import Session
     from client_sdk.session.profile import Profile
@@ -46,6 +47,15 @@ class Access:
     def ask(self, rule: "Callable[[View], T]") -> T:
         """What a function of the ledger answers on its newest proved state; no key is needed."""
         return self.read(lambda client: client.ask(rule))
+
+    def judge(self, rule: "Callable[[View, Moment], T]") -> T:
+        """As ``ask``, for a function that judges by the block whose header proves the state."""
+
+        async def judged(client: "LedgerClient") -> T:
+            async with client.at() as view:
+                return await view.run(lambda state: rule(state, view.now))
+
+        return self.read(judged)
 
     def act(self, key: str, work: "Callable[[LedgerClient, Keyring], Awaitable[T]]") -> T:
         """Act with a key of the organisation; ``key`` is its name unless ``--as`` has one."""

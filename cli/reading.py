@@ -14,6 +14,7 @@ from .output import Listing
 
 if TYPE_CHECKING:
     from client_sdk.client import LedgerClient
+    from client_sdk.reads.queries import Moment
     from contracts.kernel import Map, View
 
 R = TypeVar("R")
@@ -25,11 +26,11 @@ _RETRIES: Final = 2  # Something may be added between the scan and the proofs.
 async def listing(
     client: "LedgerClient",
     state: "Map[R]",
-    read: "Callable[[View, Sequence[Name], int], tuple[Sequence[T], int | None]]",
+    read: "Callable[[View, Sequence[Name], Moment], tuple[Sequence[T], int | None]]",
     *,
     prefix: str = "",
 ) -> Listing[T]:
-    """The entries of a map: ``read(view, names, block time)`` gives them and their count, all on one proved state.
+    """The entries of a map: ``read(view, names, moment)`` gives them and their count, all on one proved state.
 
     ``names`` are those that a node knows under the prefix. ``read`` runs more than once.
     """
@@ -44,12 +45,12 @@ async def listing(
 async def _listed(
     client: "LedgerClient",
     state: "Map[R]",
-    read: "Callable[[View, Sequence[Name], int], tuple[Sequence[T], int | None]]",
+    read: "Callable[[View, Sequence[Name], Moment], tuple[Sequence[T], int | None]]",
     prefix: str,
 ) -> Listing[T]:
     names = [name for name, _ in await client.scan(state, prefix)]
     async with client.at() as view:
-        entries, counted = await view.run(lambda proved: read(proved, names, view.time_ms))
+        entries, counted = await view.run(lambda proved: read(proved, names, view.now))
     return Listing(tuple(entries), counted)
 
 

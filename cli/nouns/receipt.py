@@ -37,20 +37,20 @@ class Subject(StrEnum):
 # What names each kind, and how many of them there may be.
 _NAMED: Final = {
     Subject.TX: ("HASH", 1, 1),
-    Subject.CONTRIBUTION: ("TASK ROUND ORG DATASET", 4, 4),
+    Subject.CONTRIBUTION: ("TASK ROUND ORG", 3, 3),
     Subject.BUDGET: ("ORG [DATASET]", 1, 2),
     Subject.VERSION: ("MODEL NUMBER", 2, 2),
 }
 
 
-@verb(app, "export", example="receipt export contribution breast-cancer 3 hospital-a wdbc-a --out contribution.cose")
+@verb(app, "export", example="receipt export contribution breast-cancer 3 hospital-a --out contribution.cose")
 def export(
     what: Annotated[Subject, typer.Argument(metavar="tx|contribution|budget|version", help="What it is for.")],
     names: Annotated[
         list[str],
         typer.Argument(
             metavar="NAME",
-            help="tx: HASH. contribution: TASK ROUND ORG DATASET. budget: ORG [DATASET]. version: MODEL NUMBER.",
+            help="tx: HASH. contribution: TASK ROUND ORG. budget: ORG [DATASET]. version: MODEL NUMBER.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where to write it.")],
@@ -61,7 +61,9 @@ def export(
 ) -> None:
     """Write a receipt that anybody with the ledger's genesis document can check offline.
 
-    A transaction and a contribution are proved as accepted, once and for all; a budget and a version as they are now.
+    A transaction and a contribution are proved as accepted, once and for all; a budget and a version as they were last
+    written: what a budget holds back is spent once its round is past the barrier, and a version may have fallen with
+    one that it descends from. 'budget show' and 'model show' follow both.
     """
     require_free(out, force=force)
     named, least, most = _NAMED[what]
@@ -135,8 +137,8 @@ async def _exported(client: "LedgerClient", what: Subject, names: list[str]) -> 
     if what is Subject.TX:
         return await export.transaction(client, digest_of(names[0]))
     if what is Subject.CONTRIBUTION:
-        task, number, organisation, dataset = names
-        return await export.contribution(client, _name(task), _number(number), _name(organisation), _name(dataset))
+        task, number, organisation = names
+        return await export.contribution(client, _name(task), _number(number), _name(organisation))
     if what is Subject.BUDGET:
         return await export.budget(client, *map(_name, names))
     return await export.version(client, _name(names[0]), _number(names[1]))

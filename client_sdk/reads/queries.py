@@ -43,11 +43,24 @@ class NotKept(QueryRefused):
 
 
 @dataclass(frozen=True, slots=True)
+class Moment:
+    """The block at which rules judge a state: its height and its time, ms. That is the one after what is read."""
+
+    height: int
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Point:
     """A height at which the state is read, and the block time, ms, at which rules judge it: that of the next block."""
 
     height: int
     time_ms: int
+
+    @property
+    def judged_at(self) -> Moment:
+        """The next block: whose time is known, and in which nothing was done yet."""
+        return Moment(self.height + 1, self.time_ms)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from contracts.kernel import Map, View
 from contracts.kernel.state import Key
 
 from ..light import CannotVerify
-from .queries import Entry, NotKept, Point, Reader
+from .queries import Entry, Moment, NotKept, Point, Reader
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -46,6 +46,11 @@ class LedgerView:
     def time_ms(self) -> int:
         """The block time at which rules judge it: that of the next block, whose header proves it."""
         return self._point.time_ms
+
+    @property
+    def now(self) -> Moment:
+        """The next block, proved by its header: what has ended by its time and height, no act in it can change."""
+        return self._point.judged_at
 
     @property
     def entries(self) -> Mapping[bytes, Entry]:

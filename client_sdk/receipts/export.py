@@ -51,12 +51,16 @@ async def transaction(client: LedgerClient, digest: bytes) -> Receipt:
     return await _anchored(client, proof, found.height + 1)
 
 
-async def contribution(client: LedgerClient, task: str, number: int, organisation: str, dataset: str) -> Receipt:
-    """The receipt of the transaction that committed a dataset's contribution to a round. Raises as ``transaction``."""
-    key = (task, number, organisation, dataset)
-    commitment = await client.get(contributions.COMMITMENTS, key)
+async def contribution(client: LedgerClient, task: str, number: int, organisation: str) -> Receipt:
+    """The receipt of the transaction that committed an organisation's contribution to a round.
+
+    Raises as ``transaction``.
+    """
+    key = (task, number, organisation)
+    seat = await client.get(contributions.SEATS, key)
+    commitment = None if seat is None else seat.commitment
     if commitment is None:
-        raise NoReceipt(f"{organisation}/{dataset} has no contribution in round {number} of {task}")
+        raise NoReceipt(f"{organisation} has no contribution in round {number} of {task}")
     block = await client.rpc.block(commitment.height)
     results = await client.reader.results(commitment.height)
     for raw, result in zip(block.txs, results, strict=False):
@@ -66,27 +70,29 @@ async def contribution(client: LedgerClient, task: str, number: int, organisatio
 
 
 async def budget(client: LedgerClient, organisation: str, dataset: str = "") -> Receipt:
-    """The receipt of a privacy account as it is now: of a dataset, or of the whole organisation.
+    """The receipt of a privacy account as it was last written: of a dataset, or of the whole organisation.
 
-    An account that nothing was charged to has no record. Raises UnknownOrganisation, UnknownDataset; as ``record``.
+    What it holds back for a round is spent or free as that round's record says. An account that nothing was charged to
+    has no record. Raises UnknownOrganisation, UnknownDataset; as ``record``.
     """
 
     def account(view: View) -> bytes:
         identity.require_member(view, organisation)
         if not dataset:
-            privacy_budget.organisation_account(view, organisation)
-            return privacy_budget.ORGANISATION_ACCOUNTS.path(organisation)
-        identity.require_dataset(view, organisation, dataset)
-        privacy_budget.dataset_account(view, organisation, dataset)
-        return privacy_budget.DATASET_ACCOUNTS.path((organisation, dataset))
+            path = privacy_budget.ORGANISATION_ACCOUNTS.path(organisation)
+        else:
+            identity.require_dataset(view, organisation, dataset)
+            path = privacy_budget.DATASET_ACCOUNTS.path((organisation, dataset))
+        view.get(path)
+        return path
 
     return await _held(client, account)
 
 
 async def version(client: LedgerClient, model: str, number: int) -> Receipt:
-    """The receipt of a model version as it is now: its bytes' digest, parent, judgements, votes and status.
+    """The receipt of a model version as it was last written: its bytes' digest, parent, findings, score and status.
 
-    Raises UnknownVersion; as ``record``.
+    Of versions that fall together, the status of the first says so: ``lineage.status_of`` follows the line. Raises UnknownVersion; as ``record``.
     """
 
     def held(view: View) -> bytes:
@@ -125,8 +131,8 @@ async def _held(client: LedgerClient, found: Callable[[View], bytes]) -> Receipt
     return await _anchored(client, proof, entry.height + 1)
 
 
-def _commits(event: object, key: tuple[str, int, str, str]) -> bool:
-    return isinstance(event, Committed) and (event.task, event.round, event.organisation, event.dataset) == key
+def _commits(event: object, key: tuple[str, int, str]) -> bool:
+    return isinstance(event, Committed) and (event.task, event.round, event.organisation) == key
 
 
 # The blocks that lead to it ---------------------------------------------------------------------

@@ -174,7 +174,7 @@ class Ledger:
 
     async def _quote(self, task: TaskView, name: str) -> Quote:
         async with self.client.at() as view:
-            seen = await view.run(lambda state: outlook(state, self.organisation, name, task.name, view.time_ms))
+            seen = await view.run(lambda state: outlook(state, self.organisation, name, task.name, view.now))
         return Quote(
             dataset=name,
             price=seen.price / NANO,

@@ -78,5 +78,8 @@ def _terms(aggregators: tuple[str, ...], verifiers: tuple[str, ...], rounds: int
         },
         "estimator": {"kind": "mean", "byzantine": 0, "minimum": minimum},
         "update": {"scale_bits": SCALE_BITS, "max_norm_milli": 20_000, "max_bytes": 20_000},
-        "deadlines": dict.fromkeys(("reserve_ms", "commit_ms", "publish_ms", "propose_ms"), 600_000),
+        "phases": {
+            **dict.fromkeys(("reserve_ms", "commit_ms", "attest_ms", "seal_ms", "open_ms"), 600_000),
+            "commits": "when-ready",
+        },
     }
