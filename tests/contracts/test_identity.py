@@ -55,7 +55,6 @@ from contracts.identity import (
 from contracts.kernel import limits
 from contracts.kernel.speccheck import CASES
 from contracts.kernel.types import Purpose, Role
-from contracts.models import ReportStolenKey
 from contracts.transition import MissingRole
 from tests.vectors_io import VectorWriter
 
@@ -234,14 +233,6 @@ def test_a_revocation_that_would_move_later(vector: VectorWriter) -> None:
     chain.submit(HOSPITAL_A, RevokeKey(HOSPITAL_A.worker.public))
     facts = vector.refused(chain, RevocationMovesLater, HOSPITAL_A, RevokeKey(HOSPITAL_A.worker.public))
     assert facts == {"revoked_from": chain.height - 1, "wanted": chain.height}
-
-
-def test_a_revoked_key_can_be_reported_stolen_as_of_an_earlier_height_and_no_other() -> None:
-    chain = consortium.equipped()
-    chain.submit(HOSPITAL_A, RevokeKey(HOSPITAL_A.worker.public))
-    chain.refused(RevocationMovesLater, HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=chain.height))
-    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=1))
-    assert KEYS.at(chain.view, HOSPITAL_A.worker.public).revoked_from == 1
 
 
 def test_a_key_nobody_enrolled_cannot_be_revoked() -> None:

@@ -35,6 +35,7 @@ def test_the_stores_are_the_replay_marks_and_the_contracts_in_their_order() -> N
         "models",
         "governance",
         "validators",
+        "ballots",
     )
 
 
@@ -139,7 +140,13 @@ def test_every_state_path_can_be_committed_and_queried() -> None:
 
 
 def test_the_longest_path_of_every_map_fits_the_store() -> None:
-    longest: dict[str, Any] = {"round": 10**9, "version": 10**9, "number": 2**62, "public key": bytes(32)}
+    longest: dict[str, Any] = {
+        "round": 10**9,
+        "version": 10**9,
+        "number": 2**62,
+        "public key": bytes(32),
+        "digest": bytes(32),
+    }
     for contract in CONTRACTS:
         for item in contract.state:
             item.path(tuple(longest.get(name, "x" * limits.NAME_CHARS) for name in item.key_names))

@@ -1,14 +1,27 @@
 """Reputation: what a decision says about an organisation, and how that fades."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from campaigns.harness import consortium
 from campaigns.harness.chain import BLOCK_MS, CHAIN_ID, Committed
-from campaigns.harness.consortium import HOSPITAL_A, HOSPITAL_D, HOSPITALS, LAB, TASK, deviation_of, run_round
+from campaigns.harness.consortium import (
+    HOSPITAL_A,
+    HOSPITAL_D,
+    HOSPITALS,
+    LAB,
+    STAND_BY,
+    TASK,
+    VERIFIERS,
+    deviation_of,
+    run_round,
+)
 from contracts import reputation
 from contracts.kernel import Context
+from contracts.lineage import VERDICTS, Finding
 from contracts.reputation import (
     CHANGES,
     FLAG_WINDOW,
@@ -46,49 +59,90 @@ def after(*judged: Verdict, score: Score | None = None) -> Score:
 
 
 @pytest.mark.vectors
-def test_confirmed_votes_and_accepted_updates_earn_reputation(vector: VectorWriter) -> None:
-    """The vote that settles a round applies its judgements, and credits those who recomputed it."""
-    chain = consortium.proposed()
-    consortium.vote_all(chain, 1, voters=HOSPITALS[:3])
-    events = vector.accepted(chain, HOSPITAL_D, consortium.vote(chain, 1))
+def test_confirmed_ballots_and_accepted_updates_earn_reputation(vector: VectorWriter) -> None:
+    """The opening that decides a round applies its judgements, and credits those who opened what the quorum opened."""
+    chain = consortium.sealed()
+    consortium.open_all(chain, by=VERIFIERS[:-1])
+    last = VERIFIERS[-1]
+    events = vector.accepted(chain, last, consortium.open_ballot(last, consortium.candidate(chain)))
     earned = CHANGES[ACCEPTED] + CHANGES[Verdict.CONFIRMED]
-    assert ReputationChanged("hospital-d", Verdict.CONFIRMED, earned) in events
+    assert ReputationChanged("hospital-d", ACCEPTED, earned) in events
     assert deviation_of(chain, HOSPITAL_A) == earned
-    assert deviation_of(chain, LAB) == 0
+    assert deviation_of(chain, LAB) == CHANGES[Verdict.CONFIRMED]
 
 
 def test_an_update_that_is_filtered_once_costs_nothing_and_twice_costs() -> None:
     chain = consortium.joined()
-    run_round(chain, verdicts={HOSPITAL_D: FILTERED})
+    run_round(chain, findings={HOSPITAL_D: Finding.OUTLIER})
     assert SCORES.at(chain.view, "hospital-d").flags == 0b1
     once = deviation_of(chain, HOSPITAL_D)
     assert once >= NEUTRAL
-    run_round(chain, verdicts={HOSPITAL_D: FILTERED})
+    run_round(chain, findings={HOSPITAL_D: Finding.OUTLIER})
     assert SCORES.at(chain.view, "hospital-d").flags == 0b11
     assert deviation_of(chain, HOSPITAL_D) < NEUTRAL
 
 
-def test_a_judgement_counts_only_once_the_votes_confirm_it() -> None:
-    chain = consortium.closed()
-    chain.submit(LAB, consortium.propose(chain, verdicts={HOSPITAL_D: Verdict.REFUSED}))
+def test_a_judgement_counts_only_once_the_ballots_agree_on_it() -> None:
+    chain = consortium.agreed()
+    named = consortium.candidate(chain, findings={HOSPITAL_D: Finding.MALFORMED})
+    consortium.seal_all(chain, named=named)
+    consortium.open_all(chain, named=named, by=VERIFIERS[:-1])
     assert deviation_of(chain, HOSPITAL_D) == NEUTRAL
-    consortium.vote_all(chain, 1)
-    assert deviation_of(chain, HOSPITAL_D) < NEUTRAL
+    consortium.open_all(chain, named=named, by=VERIFIERS[-1:])
+    assert deviation_of(chain, HOSPITAL_D) == CHANGES[Verdict.REFUSED] + CHANGES[Verdict.CONFIRMED]
+
+
+@pytest.mark.parametrize("finding", Finding)
+def test_what_is_found_in_a_payload_becomes_the_verdict_on_its_owner(finding: Finding) -> None:
+    chain = consortium.agreed()
+    events = consortium.vote_all(chain, named=consortium.candidate(chain, findings={HOSPITAL_D: finding}))
+    judged = [one.verdict for one in events if isinstance(one, ReputationChanged) and one.organisation == "hospital-d"]
+    assert judged == [Verdict.CONFIRMED, VERDICTS[finding]]
 
 
 def test_a_commitment_without_a_payload_is_missing_and_costs_in_full() -> None:
     chain = consortium.committed()
-    consortium.succeed(chain, *((hospital, consortium.publish()) for hospital in HOSPITALS[:3]))
-    consortium.close(chain, 1, waiting=True)
-    chain.submit(LAB, consortium.propose(chain))
-    consortium.vote_all(chain, 1)
-    assert deviation_of(chain, HOSPITAL_D) == CHANGES[Verdict.MISSING] + CHANGES[Verdict.CONFIRMED]
+    consortium.attest_all(chain, held=range(3))
+    assert deviation_of(chain, HOSPITAL_D) == CHANGES[Verdict.MISSING]
 
 
-def test_who_dropped_out_before_committing_is_not_blamed() -> None:
-    chain = consortium.joined()
-    run_round(chain, HOSPITALS[:3])
+def test_who_dropped_out_before_committing_has_paid_with_its_budget_and_is_not_blamed() -> None:
+    chain = consortium.five_joined()
+    chain.submit(LAB, OpenRound(TASK))
+    consortium.succeed(chain, *((member, consortium.reserve()) for member in (*HOSPITALS, LAB)))
+    consortium.succeed(chain, *((member, consortium.commit()) for member in (*HOSPITALS[:3], LAB)))
+    consortium.pass_phase(chain)
+    consortium.attest_all(chain)
+    consortium.vote_all(chain)
     assert deviation_of(chain, HOSPITAL_D) == CHANGES[Verdict.CONFIRMED]
+
+
+@pytest.mark.parametrize(
+    ("finding", "score"),
+    [(Finding.OUTLIER, 90), (Finding.AGGREGATED, 89)],
+    ids=["another judgement", "the score alone"],
+)
+def test_who_opens_against_the_quorum_pays_and_a_score_of_one_s_own_is_nobody_s_fault(
+    finding: Finding, score: int
+) -> None:
+    chain = consortium.agreed()
+    other = consortium.candidate(chain, findings={HOSPITAL_A: finding})
+    consortium.seal_all(chain, by=VERIFIERS[:-1])
+    chain.submit(STAND_BY, consortium.seal(STAND_BY, other, correct=score))
+    consortium.open_all(chain, by=VERIFIERS[:-1])
+    chain.submit(STAND_BY, consortium.open_ballot(STAND_BY, other, correct=score))
+    said = Verdict.CONFIRMED if finding is Finding.AGGREGATED else Verdict.CONTRADICTED
+    assert deviation_of(chain, STAND_BY) == CHANGES[said]
+
+
+def test_who_does_not_open_what_it_sealed_pays_and_who_never_sealed_does_not() -> None:
+    chain = consortium.agreed()
+    consortium.seal_all(chain, by=VERIFIERS[:-1])
+    consortium.pass_phase(chain)
+    consortium.open_all(chain, by=(*HOSPITALS,))
+    consortium.pass_phase(chain)
+    assert deviation_of(chain, LAB) == CHANGES[Verdict.UNOPENED]
+    assert deviation_of(chain, STAND_BY) == NEUTRAL
 
 
 def test_a_score_fades_with_block_time_and_nothing_is_written_for_it() -> None:
@@ -100,12 +154,16 @@ def test_a_score_fades_with_block_time_and_nothing_is_written_for_it() -> None:
     assert chain.root == root
 
 
-def test_a_weight_is_snapshotted_when_the_round_opens() -> None:
+def test_a_weight_is_snapshotted_when_its_seat_is_reserved() -> None:
     chain = consortium.promoted()
     chain.submit(LAB, OpenRound(TASK))
+    chain.submit(HOSPITAL_A, consortium.reserve(2))
     score = reputation.at(chain.view, "hospital-a", chain.time_ms)
-    assert {seat.weight for seat in consortium.round_of(chain, 2).seats} == {reputation.weight(score)}
-    assert reputation.weight(score) > WEIGHT_ONE
+    assert consortium.seat_of(chain, HOSPITAL_A, 2).weight == reputation.weight(score) > WEIGHT_ONE
+    chain.given(SCORES.put("hospital-a", replace(score, deviation=LOWEST)))
+    consortium.succeed(chain, *((hospital, consortium.reserve(2)) for hospital in HOSPITALS[1:]))
+    chain.submit(HOSPITAL_A, consortium.commit(2, base=1))
+    assert consortium.seat_of(chain, HOSPITAL_A, 2).weight == reputation.weight(score)
 
 
 # --- the arithmetic ---
@@ -121,9 +179,9 @@ def test_a_weight_is_snapshotted_when_the_round_opens() -> None:
         ((FILTERED, FILTERED, FILTERED), -200_000),
         ((Verdict.REFUSED,), -400_000),
         ((Verdict.MISSING,), -200_000),
-        ((Verdict.WITHDRAWN,), 0),
         ((Verdict.CONFIRMED,), 10_000),
-        ((Verdict.FALSE_PROPOSAL,), -500_000),
+        ((Verdict.CONTRADICTED,), -500_000),
+        ((Verdict.UNOPENED,), -200_000),
         ((FILTERED, Verdict.CONFIRMED, Verdict.MISSING, FILTERED), 10_000 - 200_000 - 100_000),
     ],
     ids=[
@@ -134,9 +192,9 @@ def test_a_weight_is_snapshotted_when_the_round_opens() -> None:
         "from the second flag on each costs",
         "a malformed update costs in full",
         "a missing payload costs in full",
-        "a stolen key is no fault",
-        "a confirmed vote earns a little",
-        "a false proposal costs most",
+        "a confirmed ballot earns a little",
+        "a ballot against the quorum's costs most",
+        "a ballot that stays shut costs as much as a payload that is not there",
         "only judged updates move the window",
     ],
 )

@@ -9,7 +9,18 @@ from nacl import bindings
 
 from campaigns.harness import consortium
 from campaigns.harness.chain import CHAIN_ID, Chain, Committed, at_height, facts_of
-from campaigns.harness.consortium import AUDITOR, HOSPITAL_A, HOSPITAL_B, LAB, NEWCOMER, TASK, TERMS, founder, reserve
+from campaigns.harness.consortium import (
+    AUDITOR,
+    HOSPITAL_A,
+    HOSPITAL_B,
+    HOSPITALS,
+    NEWCOMER,
+    TASK,
+    TERMS,
+    commit,
+    founder,
+    reserve,
+)
 from contracts import identity, registry, transition
 from contracts.contributions import Reserve
 from contracts.governance import OpenTask, Propose
@@ -17,7 +28,7 @@ from contracts.identity import KEYS, AddKey, KeyIsRevoked, RevokeKey, UnknownKey
 from contracts.kernel import Context, Outcome, Write, codec, crypto, envelope, limits, replay
 from contracts.kernel.codec import Malformed
 from contracts.kernel.state import InvariantBroken, ReadFailed
-from contracts.rounds import OpenRound, RoundClosed
+from contracts.rounds import OpenRound, RoundOpened, WrongPhase
 from contracts.transition import (
     BadSignature,
     BlockContext,
@@ -251,7 +262,7 @@ def another_signature(seed: bytes, statement: bytes) -> bytes:
 
 def test_a_transaction_refused_after_authentication_is_remembered() -> None:
     chain = consortium.round_open()
-    raw = chain.seal(LAB, consortium.publish())
+    raw = chain.seal(AUDITOR, reserve())
     assert chain.block(raw)[0].code == MissingRole.code
     chain.refused_raw(Replayed, raw)
 
@@ -287,11 +298,10 @@ def test_an_empty_block_changes_nothing_not_even_expired_marks() -> None:
 
 
 def test_transactions_of_one_block_see_each_other_in_order() -> None:
-    chain = consortium.reserved()
-    codes = [
-        result.code for result in chain.block((HOSPITAL_A, consortium.commit()), (HOSPITAL_A, consortium.publish()))
-    ]
-    assert codes == [0, 0]
+    chain = consortium.round_open()
+    reserved = [(hospital, reserve()) for hospital in HOSPITALS]
+    codes = [result.code for result in chain.block((HOSPITAL_A, commit()), *reserved, (HOSPITAL_A, commit()))]
+    assert codes == [WrongPhase.code, 0, 0, 0, 0, 0]
 
 
 def test_the_results_of_a_block_cover_what_is_provable_and_nothing_else() -> None:
@@ -389,7 +399,7 @@ def test_a_handler_that_writes_a_path_twice_is_a_bug(monkeypatch: pytest.MonkeyP
 
 
 def test_an_event_out_of_its_bounds_is_a_bug_and_halts_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    announced = RoundClosed(TASK, 1, published=10**9)
+    announced = RoundOpened(TASK, 1, base=-1, invited=4)
     result = buggy(consortium.round_open(), monkeypatch, lambda *_: Outcome((), (announced,)))
     assert result.code == transition.INTERNAL_ERROR
 

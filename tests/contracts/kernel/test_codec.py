@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from campaigns.harness.consortium import TERMS
+from contracts.contributions import Seat
 from contracts.governance import OpenTask, Propose, Vote
 from contracts.identity import AddKey, Key, NewKey
 from contracts.kernel import Event, Message, Record, codec, limits
 from contracts.kernel import types as bounds
 from contracts.kernel.codec import Malformed, decode, encode, kebab, shape_of
 from contracts.kernel.types import Purpose, Role
-from contracts.rounds import Seat
 from contracts.terms import Terms
 
 MOST = 10**6
@@ -296,7 +296,7 @@ def test_packed_data_is_the_caller_s_own() -> None:
 
 def test_a_fault_deep_in_a_record_is_named_by_its_whole_path() -> None:
     plain = {"action": {"kind": "open-task", "value": shape_of(Terms).pack(TERMS, "")}}
-    plain["action"]["value"] = {"terms": plain["action"]["value"] | {"verifiers": ["lab", "NO SLUG"]}}
+    plain["action"]["value"] = {"terms": plain["action"]["value"] | {"verifiers": ["lab", "NO SLUG", "auditor"]}}
     with pytest.raises(Malformed) as refused:
         shape_of(Propose).unpack(plain, "")
     assert refused.value.field == "action.open-task.terms.verifiers[1]"

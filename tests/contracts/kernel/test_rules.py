@@ -31,8 +31,8 @@ def test_tags_follow_from_module_and_class() -> None:
     assert KeyAdded.tag == "identity/key-added"
     assert [tag for tag in Message.by_tag if tag.startswith("contributions/")] == [
         "contributions/reserve",
+        "contributions/withdraw",
         "contributions/commit",
-        "contributions/publish",
     ]
 
 
@@ -81,8 +81,8 @@ def test_lanes_put_safety_first() -> None:
     assert sorted(Lane) == [Lane.SAFETY, Lane.GOVERNANCE, Lane.ROUND, Lane.CONTRIBUTION]
     assert {message.tag for message in Message.by_tag.values() if message.lane is Lane.SAFETY} == {
         "identity/revoke-key",
+        "rounds/leave-task",
         "models/raise-alarm",
-        "models/report-stolen-key",
     }
 
 
@@ -94,7 +94,7 @@ def test_people_consent_govern_and_revoke_and_machines_do_the_rest() -> None:
         "identity/change-recipient",
         "identity/register-dataset",
         "rounds/join-task",
-        "models/report-stolen-key",
+        "rounds/leave-task",
         "governance/propose",
         "governance/vote",
     }
