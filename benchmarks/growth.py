@@ -1,6 +1,6 @@
 """What a larger state costs: ``python -m benchmarks growth``.
 
-A ledger with 10³ to 10⁶ entries, commitments like those of real rounds: how long a block of 500 writes takes, a query
+A ledger with 10³ to 10⁶ entries, seats like those of real rounds: how long a block of 500 writes takes, a query
 with its proof, a restart (the Merkle trees are built anew), how much memory and disk. The entries come in as the writes
 of blocks that no transaction asked for, because a million transactions would take an hour; the writes that are measured
 replace existing entries, so the state keeps its size. What the rules cost does not depend on it: see ``stages``.
@@ -29,8 +29,9 @@ from benchmarks.load.network import manifest
 from benchmarks.load.process import Node
 from benchmarks.measuring import figures, processes, record
 from contracts import transition
-from contracts.contributions import COMMITMENTS, Commitment
+from contracts.contributions import SEATS, Commitment, Seat
 from contracts.kernel import crypto
+from contracts.reputation import WEIGHT_ONE
 from devnet.manifest import Application, Timeouts
 
 NAME = "growth"
@@ -123,14 +124,14 @@ def path_of(number: int) -> bytes:
     """The path of entry ``number``: 64 organisations, 1,000 rounds of each task."""
     rest, organisation = divmod(number, 64)
     task, round_number = divmod(rest, 1_000)
-    return COMMITMENTS.path((f"task-{task:03}", round_number + 1, f"org-{organisation:02}", "records"))
+    return SEATS.path((f"task-{task:03}", round_number + 1, f"org-{organisation:02}"))
 
 
 def body_of(number: int) -> bytes:
-    """A commitment's record, different for every number."""
+    """A seat's record with its commitment, different for every number."""
     digest = crypto.sha256(number.to_bytes(8, "big"))
     cid = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
-    return Commitment(digest, number, cid, digest, 50_000, digest).encode()
+    return Seat(number % 64, "records", WEIGHT_ONE, Commitment(digest, number, cid, digest, 50_000, digest)).encode()
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Throughput and commit latency beside CometBFT's Go kvstore: ``python -m benchmarks throughput``.
 
 Pairs of runs, fedledger then kvstore, on the same node configuration and with transactions of the same sizes, so that
-whatever else the machine does hits both. Each run is a fresh chain: a closed loop of 64 connections with at most
+whatever else the machine does hits both. Each run is a fresh chain: a closed loop of so many connections with at most
 ``--window`` transactions on their way to a block, then 20 transactions a second. Results are kept after every run;
 called again, only what is missing is measured.
 """
@@ -10,10 +10,11 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Awaitable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.load.driver import LoadFailed
+from benchmarks.load.driver import CONNECTIONS, LoadFailed
 from benchmarks.load.point import Point, Pressure, Workload, run
 from benchmarks.measuring import record
 from devnet.errors import DevnetError
@@ -55,24 +56,25 @@ async def _in_time(measuring: Awaitable[dict[str, Any]]) -> dict[str, Any]:
 def planned(options: argparse.Namespace) -> list[tuple[Point, int]]:
     """The runs in their order: the two applications side by side, pair after pair."""
     return [
-        (Point(application, workload, validators, profile), pair)
+        (Point(application, workload, validators, profile, connections), pair)
         for pair in range(1, options.pairs + 1)
         for workload in options.workloads
         for validators in options.validators
         for profile in options.profiles
+        for connections in options.connections
         for application in (Application.FEDLEDGER, Application.KVSTORE)
     ]
 
 
 def is_of(done: dict[str, Any], point: Point) -> bool:
     """Whether a result is of this point."""
-    found = (done["application"], done["workload"], done["validators"], done["profile"])
-    return found == (point.application, point.workload, point.validators, point.profile)
+    found = (done["application"], done["workload"], done["validators"], done["profile"], done["connections"])
+    return found == (point.application, point.workload, point.validators, point.profile, point.connections)
 
 
 def sizes_for(point: Point, runs: list[dict[str, Any]]) -> list[int]:
     """The sizes of fedledger's transactions in its last run of the same point."""
-    ours = Point(Application.FEDLEDGER, point.workload, point.validators, point.profile)
+    ours = replace(point, application=Application.FEDLEDGER)
     found = [done["sizes"] for done in runs if is_of(done, ours)]
     return [size for size, count in found[-1] for _ in range(count)] if found else []
 
@@ -87,8 +89,6 @@ def _pressure(options: argparse.Namespace) -> Pressure:
         seconds=options.seconds,
         latency_seconds=options.latency_seconds,
         window=options.window,
-        connections=options.connections,
-        seats=options.seats,
     )
 
 
@@ -97,21 +97,20 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks throughput", description=__doc__.partition("\n")[0])
     parser.add_argument("--validators", type=_list_of(int), default=[1, 4])
     parser.add_argument("--profiles", type=_list_of(Timeouts), default=[Timeouts.FAST, Timeouts.CONSORTIUM])
-    parser.add_argument("--workloads", type=_list_of(Workload), default=list(Workload))
+    parser.add_argument("--workloads", type=_list_of(Workload, ";"), default=list(Workload))
     parser.add_argument("--pairs", type=int, default=2, help="how often each point is measured for each application")
     parser.add_argument("--seconds", type=float, default=usual.seconds, help="of the closed loop, after its warm-up")
     parser.add_argument("--latency-seconds", type=float, default=usual.latency_seconds, help="of the open loop")
     parser.add_argument("--window", type=int, default=usual.window, help="most transactions on their way to a block")
-    parser.add_argument("--connections", type=int, default=usual.connections)
-    parser.add_argument("--seats", type=int, default=usual.seats, help="of each round, on the contribution path")
+    parser.add_argument("--connections", type=_list_of(int), default=[CONNECTIONS], help="of the generator")
     parser.add_argument("--output", type=Path, default=record.path_of(NAME))
     parser.add_argument("--again", action="store_true", help="measure everything anew")
     return parser
 
 
-def _list_of(kind: Any) -> Any:
+def _list_of(kind: Any, separator: str = ",") -> Any:
     def read(text: str) -> list[Any]:
-        return [kind(part) for part in text.split(",")]
+        return [kind(part.strip()) for part in text.split(separator)]
 
     return read
 

@@ -1,41 +1,44 @@
-"""The real contribution path: reserve, commit, publish, for every seat of many rounds, and the rounds' own control.
+"""The real contribution path: reserve and commit, for every seat of many rounds, and the rounds' own control.
 
-Every rule runs: seats, deadlines, the price held on two accounts and spent from both, replay protection, signatures.
-An organisation may hold eight reservations at a time, so eight chains for each organisation are under way at once:
-a reservation is sent when the commitment before it is in a block. A round whose seats have all published is closed,
-nobody proposes a version, and half a second later the next round takes its place.
+Every rule runs: seats, phases, the price held on two accounts and spent at the barrier, replay protection, signatures.
+An organisation may hold back eight prices at a time, and a price is held until its round's barrier, so up to eight
+rounds of each organisation are under way at once. Nobody attests: half a second after its barrier a round is void, and
+the next one takes its place.
 """
 
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from benchmarks.load.network import Member
-from benchmarks.load.steps import Step
-from contracts.contributions import Commit, NoiseSource, Publish, Reserve
+from benchmarks.load.steps import Step, mark
+from contracts.ballots import AdvanceRound
+from contracts.contributions import Commit, NoiseSource, Reserve
 from contracts.governance import OpenTask, Propose, Vote
 from contracts.identity import AddKey, RegisterDataset
 from contracts.kernel import crypto, limits
 from contracts.models import quorum
-from contracts.rounds import CloseRound, JoinTask, OpenRound, terms_digest
+from contracts.rounds import JoinTask, OpenRound, terms_digest
 from contracts.terms import (
     Artefact,
-    Deadlines,
+    CommitTiming,
     Estimator,
     EstimatorKind,
     Mechanism,
     MechanismKind,
+    Phases,
     Relation,
     Terms,
     Update,
 )
 
-MEMBERS: Final = 64
-TASKS: Final = 32
+MEMBERS: Final = limits.ORGANISATIONS
+SEATS: Final = (64, 256)
+_SEATS_IN_ALL: Final = 12 * MEMBERS  # Of all tasks: more than an organisation can hold prices for, while some wait.
 _PROPOSERS: Final = 8  # The last members propose the tasks: others may vote without knowing whose each one is.
 DATASET: Final = "records"
 _CLASS: Final = "synthetic"
-_PROPOSE_MS: Final = limits.PHASE_MS_MIN  # How long a closed round waits for its one aggregator.
-_REOPEN_SECONDS: Final = _PROPOSE_MS / 1000 + 0.1
+_ATTEST_MS: Final = limits.PHASE_MS_MIN  # How long a round waits for attestations that do not come.
+_ATTEST_SECONDS: Final = _ATTEST_MS / 1000 + 0.1
 _HOUR_MS: Final = 3_600_000
 _DIGEST: Final = crypto.sha256(b"a payload")
 _CID: Final = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
@@ -52,9 +55,14 @@ _MECHANISM: Final = Mechanism(  # So noisy that a budget lasts for thousands of 
 )
 
 
+def tasks_of(seats: int) -> int:
+    """How many tasks there are for rounds of so many seats."""
+    return _SEATS_IN_ALL // max(seats, 64)
+
+
 def terms_of(number: int, members: Sequence[Member], seats: int) -> Terms:
-    """The terms of one task: the first member aggregates, it and the second verify."""
-    lab, second = members[0].name, members[1].name
+    """The terms of one task: the first member aggregates, it and the next two verify."""
+    verifiers = tuple(member.name for member in members[:3])
     return Terms(
         task=name_of(number),
         model=f"model-{number:03}",
@@ -66,12 +74,15 @@ def terms_of(number: int, members: Sequence[Member], seats: int) -> Terms:
         inputs=_ARTEFACT,
         initial=_ARTEFACT,
         canary=_ARTEFACT,
+        canary_records=100,
         canary_margin_ppm=20_000,
         minimum_reputation=-600_000,
-        aggregators=(lab,),
-        verifiers=(lab, second),
-        recipients=(lab, second),
-        deadlines=Deadlines(_HOUR_MS, _HOUR_MS, _HOUR_MS, _PROPOSE_MS),
+        aggregators=verifiers[:1],
+        verifiers=verifiers,
+        verifier_faults=0,
+        recipients=verifiers,
+        retention_ms=_HOUR_MS,
+        phases=Phases(_HOUR_MS, _HOUR_MS, _ATTEST_MS, _HOUR_MS, _HOUR_MS, blocks=1, commits=CommitTiming.WHEN_READY),
         max_rounds=limits.ROUNDS_PER_TASK,
     )
 
@@ -81,7 +92,7 @@ def seated(number: int, members: Sequence[Member], seats: int) -> list[Member]:
     return [members[(number * seats + place) % len(members)] for place in range(min(seats, len(members)))]
 
 
-def set_up(members: Sequence[Member], seats: int, tasks: int = TASKS) -> Iterator[list[Step]]:
+def set_up(members: Sequence[Member], seats: int, tasks: int) -> Iterator[list[Step]]:
     """What must be in blocks before the first contribution, in waves: each when the one before is in blocks.
 
     Workload keys, datasets and proposals to open the tasks; the votes that open them; joining them; their first rounds.
@@ -103,37 +114,35 @@ def set_up(members: Sequence[Member], seats: int, tasks: int = TASKS) -> Iterato
     yield [lab.step(OpenRound(terms.task)) for terms in all_terms]
 
 
-def contributions(members: Sequence[Member], seats: int, rounds: int, tasks: range = range(TASKS)) -> list[Step]:
+def contributions(members: Sequence[Member], seats: int, rounds: int, tasks: range) -> list[Step]:
     """Every contribution of the tasks' first rounds, of which the first is open, in an order that can be sent."""
     steps: list[Step] = []
     opened: dict[int, Step] = {}
-    freed: dict[tuple[str, int], Step] = {}  # By organisation and place among its holds: what frees the place.
+    freed: dict[tuple[str, int], Step] = {}  # By organisation and place among its holds: the barrier that frees it.
     for number in range(1, rounds + 1):
         for task in tasks:
-            name, published = name_of(task), []
-            for member in seated(task, members, seats):
-                place = (member.name, task % limits.HOLDS_PER_ACCOUNT)
-                reserve, commit, publish = map(member.step, contribution(task, number))
-                reserve.after(opened.get(task), freed.get(place))
-                commit.after(reserve)
-                publish.after(commit)
-                freed[place] = commit
-                published.append(publish)
-                steps += (reserve, commit, publish)
-            close = members[0].step(CloseRound(name, number)).after(*published)
-            opened[task] = members[0].step(OpenRound(name)).after(close)
-            opened[task].pause = _REOPEN_SECONDS
-            steps += (close, opened[task])
+            name, seated_now = name_of(task), seated(task, members, seats)
+            place = task * seats // len(members) % limits.HOLDS_PER_ACCOUNT
+            reserves = [member.step(contribution(task, number)[0]) for member in seated_now]
+            everybody = mark(*reserves)
+            commits = [member.step(contribution(task, number)[1]).after(everybody) for member in seated_now]
+            barrier = mark(*commits)
+            for member, reserve in zip(seated_now, reserves, strict=True):
+                reserve.after(opened.get(task), freed.get((member.name, place)))
+                freed[member.name, place] = barrier
+            void = members[0].step(AdvanceRound(name, number)).after(barrier)
+            void.pause = _ATTEST_SECONDS
+            opened[task] = members[0].step(OpenRound(name)).after(void)
+            steps += (*reserves, *commits, void, opened[task])
     return steps
 
 
-def contribution(task: int, number: int) -> tuple[Reserve, Commit, Publish]:
-    """The three messages of a seat, in their order."""
+def contribution(task: int, number: int) -> tuple[Reserve, Commit]:
+    """The two messages of a seat, in their order."""
     name = name_of(task)
     commit = Commit(
         task=name,
         round=number,
-        dataset=DATASET,
         cid=_CID,
         digest=_DIGEST,
         size=50_000,
@@ -142,7 +151,7 @@ def contribution(task: int, number: int) -> tuple[Reserve, Commit, Publish]:
         noise=NoiseSource.OS_ENTROPY,
         code=_DIGEST,
     )
-    return Reserve(name, number, DATASET), commit, Publish(name, number, DATASET)
+    return Reserve(name, number, DATASET), commit
 
 
 def name_of(task: int) -> str:

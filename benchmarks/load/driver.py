@@ -186,13 +186,11 @@ class Driver:
             step.height = height
             self.outstanding -= 1
             self.committed += 1
-            for following in step.then:
-                following.needs -= 1
-                if following.needs == 0:
-                    if following.pause:
-                        loop.call_later(following.pause, self._add, following)
-                    else:
-                        self._ready.append(following)
+            for following in step.reached():
+                if following.pause:
+                    loop.call_later(following.pause, self._add, following)
+                else:
+                    self._ready.append(following)
         self._pump()
 
     def _check(self) -> None:

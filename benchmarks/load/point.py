@@ -17,7 +17,6 @@ from benchmarks.load.driver import CONNECTIONS, Driver
 from benchmarks.load.network import manifest, members_of
 from benchmarks.load.steps import Step, key_value, sign_all
 from benchmarks.measuring import figures, processes, record
-from contracts.kernel import limits
 from devnet.manifest import Application, Timeouts
 from devnet.process import ProcessKind
 from devnet.supervisor import Devnet
@@ -31,11 +30,13 @@ class Workload(StrEnum):
     """What is sent."""
 
     CHEAPEST = "cheapest"  # Another recipient: the cheapest transaction that is accepted without end.
-    CONTRIBUTION = "contribution"  # Reserve, commit, publish.
+    CONTRIBUTION = "contribution, 64 seats"  # Reserve and commit.
+    CROWDED = "contribution, 256 seats"
 
 
-MEMBERS: Final = {Workload.CHEAPEST: recipients.MEMBERS, Workload.CONTRIBUTION: contributions.MEMBERS}
-MOST_PER_SECOND: Final = {Workload.CHEAPEST: 4_500, Workload.CONTRIBUTION: 3_000}  # What fedledger is offered at most.
+SEATS: Final = {Workload.CONTRIBUTION: 64, Workload.CROWDED: 256}  # Of a round.
+MEMBERS: Final = {Workload.CHEAPEST: recipients.MEMBERS, **dict.fromkeys(SEATS, contributions.MEMBERS)}
+MOST_PER_SECOND: Final = {Workload.CHEAPEST: 4_500, **dict.fromkeys(SEATS, 3_000)}  # What fedledger is offered at most.
 KVSTORE_MOST_PER_SECOND: Final = 16_000
 
 
@@ -47,9 +48,12 @@ class Point:
     workload: Workload
     validators: int
     profile: Timeouts
+    connections: int = CONNECTIONS
+    """CometBFT's socket client flushes every 20 ms, so few of them can starve an application."""
 
     def __str__(self) -> str:
-        return f"{self.application}, {self.workload}, {self.validators} validator(s), {self.profile}"
+        chain = f"{self.validators} validator(s), {self.profile}"
+        return f"{self.application}, {self.workload}, {chain}, {self.connections} connections"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +64,14 @@ class Pressure:
     latency_seconds: float = 20.0
     per_second: float = 20.0
     window: int = 1_800
-    connections: int = CONNECTIONS
-    seats: int = limits.SEATS_PER_ROUND
+    tasks: int | None = None  # On the contribution path; None for as many as keep every organisation busy.
 
 
 async def run(point: Point, pressure: Pressure, sizes: list[int]) -> dict[str, Any]:
     """Measure one point. kvstore sends transactions of ``sizes``, in turn; fedledger writes there what it sent."""
     began = time.monotonic()
     before = record.load_average()
-    async with _network(point, pressure) as (net, driver):
+    async with _network(point) as (net, driver):
         started = time.monotonic()
         make = _fedledger if point.application is Application.FEDLEDGER else _kvstore
         steps = await make(point, pressure, driver, net, sizes)
@@ -87,6 +90,7 @@ async def run(point: Point, pressure: Pressure, sizes: list[int]) -> dict[str, A
         "workload": point.workload.value,
         "validators": point.validators,
         "profile": point.profile.value,
+        "connections": point.connections,
         "at": record.now(),
         "revision": record.revision(),
         "load_average_before": before,
@@ -99,12 +103,12 @@ async def run(point: Point, pressure: Pressure, sizes: list[int]) -> dict[str, A
 
 
 @contextlib.asynccontextmanager
-async def _network(point: Point, pressure: Pressure) -> AsyncIterator[tuple[Devnet, Driver]]:
+async def _network(point: Point) -> AsyncIterator[tuple[Devnet, Driver]]:
     with tempfile.TemporaryDirectory(prefix="fedledger-bench-") as folder:
         described = manifest(point.application, point.validators, point.profile, MEMBERS[point.workload])
         async with Devnet(described, Path(folder) / "net") as net:
             addresses = [validator.rpc for validator in net.validators]
-            async with Driver(addresses, SET_UP_WINDOW, pressure.connections) as driver:
+            async with Driver(addresses, SET_UP_WINDOW, point.connections) as driver:
                 yield net, driver
 
 
@@ -113,11 +117,13 @@ async def _fedledger(point: Point, pressure: Pressure, driver: Driver, net: Devn
     wanted = _wanted(MOST_PER_SECOND[point.workload], pressure)
     if point.workload is Workload.CHEAPEST:
         return list(recipients.changes(members, wanted))
-    for wave in contributions.set_up(members, pressure.seats):
+    seats = SEATS[point.workload]
+    tasks = pressure.tasks or contributions.tasks_of(seats)
+    for wave in contributions.set_up(members, seats, tasks):
         driver.offer(wave)
         await driver.finish()
-    each = contributions.TASKS * (3 * pressure.seats + 2)
-    return contributions.contributions(members, pressure.seats, -(-wanted // each))
+    each = tasks * (2 * seats + 2)
+    return contributions.contributions(members, seats, -(-wanted // each), range(tasks))
 
 
 async def _kvstore(_point: Point, pressure: Pressure, _driver: Driver, _net: Devnet, sizes: list[int]) -> list[Step]:

@@ -109,7 +109,7 @@ class Node:
 
     def sign(self, steps: Iterable[Step]) -> list[bytes]:
         """The transactions of some steps."""
-        return [step.make(self.valid_until) for step in steps]
+        return [step.transaction(self.valid_until) for step in steps]
 
     def enter(self, txs: Iterable[bytes]) -> None:
         """Offer transactions to the mempool. Raises UnexpectedResult."""

@@ -18,9 +18,12 @@ _AROUND = len('{"jsonrpc":"2.0","id":1,"method":"broadcast_tx_sync","params":{"t
 
 @dataclass(slots=True, eq=False)
 class Step:
-    """One transaction. ``make`` builds its bytes, given the last height at which they shall be valid."""
+    """One transaction. ``make`` builds its bytes, given the last height at which they shall be valid.
 
-    make: Callable[[int], bytes]
+    A step without ``make`` sends nothing: it is a mark that is reached as soon as all that it needs is in blocks.
+    """
+
+    make: Callable[[int], bytes] | None
     needs: int = 0  # How many other steps must be in a block first.
     pause: float = 0.0  # Seconds to wait once they are.
     then: list["Step"] = field(default_factory=list)
@@ -36,6 +39,21 @@ class Step:
         """Bytes of the transaction."""
         return len(self.encoded) // 4 * 3 - self.encoded[-2:].count("=")
 
+    def transaction(self, valid_until: int) -> bytes:
+        """Its bytes, anew at each call. Raises ValueError for a mark, which has none."""
+        if self.make is None:
+            raise ValueError("a mark is no transaction")
+        return self.make(valid_until)
+
+    def reached(self) -> list["Step"]:
+        """Note that it is in a block, or reached. Returns what can be sent now, marks passed through."""
+        ready: list[Step] = []
+        for following in self.then:
+            following.needs -= 1
+            if following.needs == 0:
+                ready += following.reached() if following.make is None else [following]
+        return ready
+
     def after(self, *others: "Step | None") -> "Step":
         """Make this step wait for others."""
         for other in others:
@@ -46,7 +64,7 @@ class Step:
 
     def sign(self, valid_until: int) -> None:
         """Build the request that carries it."""
-        self.encoded = base64.b64encode(self.make(valid_until)).decode("ascii")
+        self.encoded = base64.b64encode(self.transaction(valid_until)).decode("ascii")
         self.request = _HEAD.format(len(self.encoded) + _AROUND, self.encoded).encode("ascii")
 
 
@@ -59,6 +77,11 @@ def signed(signer: envelope.Signer, chain_id: str, message: Message) -> Step:
         return envelope.seal(signer, chain_id, tag=tag, body=body, nonce=nonce, valid_until=valid_until)
 
     return Step(make)
+
+
+def mark(*steps: Step) -> Step:
+    """A mark that is reached when all these are in blocks."""
+    return Step(None).after(*steps)
 
 
 def key_value(size: int) -> Step:
