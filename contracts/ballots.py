@@ -436,7 +436,7 @@ def _after_opening(
         owners = rounds.organisations_of(view, terms.task, candidate.agreed)
         findings = (Finding(byte) for byte in candidate.judgements)
         verdicts += tuple((owner, VERDICTS[one]) for owner, one in zip(owners, findings, strict=True))
-    settled = Moved(current, reputation.settle(view, verdicts, ctx) + _emptied(terms.task, number, box, last))
+    settled = Moved(current, reputation.settle(view, verdicts, ctx) + _emptied(view, terms.task, number, box))
     kept = Outcome((BOXES.put((terms.task, number), Box(() if tainted else box)),))
     if tainted:
         without = bitmap.of(seat for seat in bitmap.numbers(current.agreed) if seat not in tainted)
@@ -493,14 +493,10 @@ def _named(
     return CANDIDATES.at(view, (task, number, digest))
 
 
-def _emptied(task: TaskId, number: RoundNumber, box: tuple[Ballot, ...], last: OpenBallot | None) -> Outcome:
-    """Drop the candidates of a decided round: the one that counts is in its version."""
-    mine = None if last is None or last.candidate is None else lineage.candidate_digest(last.candidate)
-    opened = (ballot.opened for ballot in box)
-    others = dict.fromkeys(digest for digest in opened if digest is not None and digest != NO_CANDIDATE)
-    return Outcome(tuple(
-        CANDIDATES.remove((task, number, digest)) for digest in others if digest != mine
-    ))  # fmt: skip
+def _emptied(view: View, task: TaskId, number: RoundNumber, box: tuple[Ballot, ...]) -> Outcome:
+    """Drop the candidates that were opened: the one that counts is in its version."""
+    keys = ((task, number, digest) for digest in dict.fromkeys(ballot.opened for ballot in box) if digest is not None)
+    return Outcome(tuple(CANDIDATES.remove(key) for key in keys if CANDIDATES.get(view, key) is not None))
 
 
 def _tainted(view: View, task: TaskId, number: RoundNumber, seats: Seats) -> tuple[int, ...]:

@@ -1,344 +1,225 @@
-"""Lineage: going back along the promoted line, by alarm, by a stolen key, by vote."""
+"""Lineage: walking a line of versions in few reads, falling, and going back by vote."""
 
-import hashlib
-from dataclasses import replace
-from pathlib import Path
+import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from campaigns.harness import consortium
-from campaigns.harness.chain import Chain
 from campaigns.harness.consortium import (
-    AUDITOR,
     HOSPITAL_A,
-    HOSPITAL_B,
-    HOSPITAL_C,
-    HOSPITAL_D,
-    HOSPITALS,
     LAB,
-    MEMBERS,
     MODEL,
-    STAND_BY,
     TASK,
     TERMS,
+    VERIFIERS,
     current_version,
-    deviation_of,
     digest,
-    propose,
+    pass_proposal,
     round_of,
     run_round,
     status_of,
-    vote,
+    version_of,
 )
-from contracts import identity, rounds
-from contracts.governance import Propose, RollBackModel, Vote
-from contracts.identity import AddKey, KeyIsRevoked, LastHumanKey, NotYourKey, RevokeKey, UnknownKey
-from contracts.kernel.types import Purpose
-from contracts.lineage import NO_CANDIDATE, VersionDecided, VersionStatus
-from contracts.models import (
-    ALARMS,
-    AlreadyVoted,
-    NotAVerifier,
-    RaiseAlarm,
-    ReportStolenKey,
-    SinceInFuture,
-    Tainted,
-    UnknownVersion,
-    VersionNotOpen,
+from contracts import lineage, rounds
+from contracts.governance import Propose, RollBackModel
+from contracts.kernel import Context, bitmap
+from contracts.kernel.types import Role
+from contracts.lineage import (
+    MODELS,
+    NO_CANDIDATE,
+    VERDICTS,
+    VERSIONS,
+    Finding,
+    Model,
+    Version,
+    VersionDecided,
+    VersionStatus,
 )
-from contracts.reputation import Verdict
-from contracts.rounds import OpenRound, RoundVoided
-from contracts.transition import MissingRole
+from contracts.models import RaiseAlarm, VersionNotOpen
+from contracts.rounds import TASKS, Charged, OpenRound, RoundVoided, Task
+from contracts.terms import Phase
 from tests.vectors_io import VectorWriter
 
-PROMOTED, SUPERSEDED, QUARANTINED = VersionStatus.PROMOTED, VersionStatus.SUPERSEDED, VersionStatus.QUARANTINED
-VERIFIERS = (*HOSPITALS, LAB, STAND_BY)
-STOLEN = "signed with a stolen key"
+CTX = Context("test", 1, 1, bytes(32), "lab", (Role.AGGREGATOR,))
 
 
-def test_the_digest_of_no_candidate_is_the_documented_one_and_that_of_no_record():
-    text = b"fedledger: no candidate follows from the committed payloads"
-    written = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
-    assert hashlib.sha256(text).digest() == NO_CANDIDATE
-    assert NO_CANDIDATE.hex() in written
-    assert text.decode("ascii") in written
-    assert TERMS.encode()[:1] != text[:1]
+def rollback(to: int) -> RollBackModel:
+    return RollBackModel(MODEL, to, "regression at a site")
 
 
-def alarm(version: int) -> RaiseAlarm:
-    return RaiseAlarm(MODEL, version, digest(f"evidence against {version}"), "backdoor probe")
+def test_the_digest_of_no_candidate_is_the_documented_one_and_that_of_no_record() -> None:
+    assert digest("fedledger: no candidate follows from the agreed set") == NO_CANDIDATE
+    assert not b"fedledger: no candidate follows from the agreed set".startswith(b"\xa6")
 
 
-def raise_quorum(chain: Chain, version: int) -> None:
-    for verifier in VERIFIERS[:5]:
-        chain.submit(verifier, alarm(version))
+def test_every_finding_has_a_verdict() -> None:
+    assert set(VERDICTS) == set(Finding)
+    assert max(Finding) == len(Finding) - 1
 
 
-def rolled_back(chain: Chain, version: int) -> None:
-    consortium.pass_proposal(chain, RollBackModel(MODEL, version, "worse in the clinic"))
-
-
-def statuses(chain: Chain) -> list[VersionStatus]:
-    latest = consortium.lineage.MODELS.at(chain.view, MODEL).latest
-    return [status_of(chain, number) for number in range(latest + 1)]
-
-
-# --- a stolen key ---
-
-
-@pytest.mark.vectors
-def test_a_stolen_key_takes_down_exactly_what_contains_its_signatures(vector: VectorWriter) -> None:
-    """Reported as of a height between two rounds: what was promoted before stays, all after is quarantined."""
-    clean = consortium.promoted().height
-    chain = consortium.thrice_promoted()
-    report = ReportStolenKey(HOSPITAL_A.worker.public, since=clean + 1)
-    events = vector.accepted(chain, HOSPITAL_A, report)
-    assert statuses(chain) == [SUPERSEDED, PROMOTED, QUARANTINED, QUARANTINED]
-    assert current_version(chain) == 1
-    assert [event for event in events if isinstance(event, VersionDecided)] == [
-        VersionDecided(MODEL, 3, QUARANTINED, STOLEN),
-        VersionDecided(MODEL, 2, QUARANTINED, STOLEN),
-        VersionDecided(MODEL, 1, PROMOTED, "restored"),
-    ]
-    chain.refused(KeyIsRevoked, HOSPITAL_A, consortium.reserve(4))
-
-
-def test_the_height_of_the_first_bad_signature_is_exact() -> None:
-    chain = consortium.promoted()
-    chain.submit(LAB, OpenRound(TASK))
-    consortium.succeed(chain, *((hospital, consortium.reserve(2)) for hospital in HOSPITALS))
-    consortium.succeed(chain, *((hospital, consortium.commit(2, base=1)) for hospital in HOSPITALS))
-    signed_at = chain.height
-    consortium.succeed(chain, *((hospital, consortium.publish(2)) for hospital in HOSPITALS))
-    consortium.close(chain, 2)
-    chain.submit(LAB, propose(chain, 2))
-    consortium.vote_all(chain, 2)
-    later = chain.fork()
-    later.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=signed_at + 1))
-    assert statuses(later) == [SUPERSEDED, SUPERSEDED, PROMOTED]
-    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=signed_at))
-    assert statuses(chain) == [SUPERSEDED, PROMOTED, QUARANTINED]
-
-
-def test_a_version_proposed_in_the_block_of_the_bad_signature_falls_too() -> None:
-    """Everything from commitment to proposal in one block, which is the block that the report names."""
-    chain = consortium.reserved()
-    ahead = chain.fork()
-    contributions = [(hospital, step()) for hospital in HOSPITALS for step in (consortium.commit, consortium.publish)]
-    consortium.succeed(ahead, *contributions, (LAB, rounds.CloseRound(TASK, 1)))
-    consortium.succeed(chain, *contributions, (LAB, rounds.CloseRound(TASK, 1)), (LAB, propose(ahead)))
-    signed_at = chain.height
-    consortium.vote_all(chain, 1)
-    assert current_version(chain) == 1
-    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=signed_at))
-    assert current_version(chain) == 0
-
-
-def test_versions_that_the_key_never_signed_for_fall_only_as_descendants() -> None:
-    chain = consortium.joined()
-    run_round(chain, HOSPITALS[1:])
-    run_round(chain, HOSPITALS)
-    run_round(chain, HOSPITALS[1:])
-    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=0))
-    assert statuses(chain) == [SUPERSEDED, PROMOTED, QUARANTINED, QUARANTINED]
-
-
-def test_a_filtered_update_taints_too_because_the_estimator_saw_it() -> None:
-    chain = consortium.promoted()
-    clean = chain.height
-    run_round(chain, verdicts={HOSPITAL_A: Verdict.FILTERED})
-    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=clean))
-    assert current_version(chain) == 1
-
-
-@pytest.mark.parametrize("verdict", [Verdict.REFUSED, Verdict.MISSING])
-def test_an_update_that_never_reached_the_estimator_does_not_taint(verdict: Verdict) -> None:
-    chain = consortium.promoted()
-    run_round(chain, verdicts={HOSPITAL_A: verdict})
-    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=chain.height - 10))
-    assert current_version(chain) == 2
-
-
-def test_another_key_of_the_same_hospital_stays_clean() -> None:
-    chain = consortium.promoted()
-    second = HOSPITAL_A.key(Purpose.WORKLOAD, 1)
-    chain.submit(HOSPITAL_A, AddKey(second.enrolment()))
-    run_round(chain)
-    chain.submit(HOSPITAL_A, ReportStolenKey(second.public, since=0))
-    assert (current_version(chain), identity.KEYS.at(chain.view, second.public).revoked_from) == (2, 0)
-
-
-def test_a_round_on_a_quarantined_base_is_void_and_the_next_one_starts_from_the_restored_version() -> None:
-    chain = consortium.twice_promoted()
-    chain.submit(LAB, OpenRound(TASK))
-    consortium.succeed(chain, *((hospital, consortium.reserve(3)) for hospital in HOSPITALS[1:]))
-    events = chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=1))
-    assert RoundVoided(TASK, 3, STOLEN) in events
-    chain.refused(rounds.RoundNotOpen, HOSPITAL_B, consortium.commit(3, base=2))
-    (opened,) = chain.submit(LAB, OpenRound(TASK))
-    assert (opened.round, opened.base) == (4, 0)
-
-
-def test_a_closed_round_on_a_quarantined_base_takes_neither_proposal_nor_vote() -> None:
-    chain = consortium.promoted()
-    chain.submit(LAB, OpenRound(TASK))
-    consortium.contribute(chain, 2, HOSPITALS[1:])
-    consortium.close(chain, 2, waiting=True)
-    chain.submit(LAB, propose(chain, 2))
-    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=1))
-    assert round_of(chain, 2).status is rounds.RoundStatus.VOID
-    chain.refused(VersionNotOpen, HOSPITAL_B, vote(chain, 2))
-    assert current_version(chain) == 0
-
-
-def test_a_round_in_which_the_stolen_key_took_part_goes_on_without_its_contribution() -> None:
-    """The base is clean, so the round stands; the aggregator must judge the contribution as withdrawn."""
-    chain = consortium.closed()
-    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=1))
-    chain.refused(Tainted, LAB, propose(chain))
-    chain.submit(LAB, propose(chain, verdicts={HOSPITAL_A: Verdict.WITHDRAWN}))
-    consortium.vote_all(chain, 1, voters=(*HOSPITALS[1:], STAND_BY))
-    assert current_version(chain) == 1
-
-
-def test_a_proposal_overtaken_by_a_stolen_key_falls_without_fault_and_may_be_made_again() -> None:
-    chain = consortium.proposed()
-    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=1))
-    events = chain.submit(HOSPITAL_B, vote(chain, 1))
-    assert VersionDecided(MODEL, 1, QUARANTINED, STOLEN) in events
-    assert deviation_of(chain, LAB) == 0
-    chain.submit(LAB, propose(chain, verdicts={HOSPITAL_A: Verdict.WITHDRAWN}))
-    consortium.vote_all(chain, 2, voters=(HOSPITAL_B, HOSPITAL_C, HOSPITAL_D, STAND_BY))
-    assert current_version(chain) == 2
-
-
-@pytest.mark.vectors
-def test_a_key_reported_stolen_from_a_block_to_come(vector: VectorWriter) -> None:
-    """A report is about what was signed, not about what will be."""
-    chain = consortium.promoted()
-    height = chain.height + 1
-    report = ReportStolenKey(HOSPITAL_A.worker.public, since=height + 1)
-    assert vector.refused(chain, SinceInFuture, HOSPITAL_A, report) == {"since": height + 1, "height": height}
-
-
-def test_a_key_can_be_reported_stolen_as_of_this_very_block() -> None:
-    chain = consortium.promoted()
-    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=chain.height + 1))
-    assert current_version(chain) == 1
-
-
-def test_only_its_owner_reports_a_key_and_never_with_the_key_itself() -> None:
-    chain = consortium.promoted()
-    chain.refused(NotYourKey, HOSPITAL_B, ReportStolenKey(HOSPITAL_A.worker.public, since=1))
-    chain.refused(LastHumanKey, HOSPITAL_A, ReportStolenKey(HOSPITAL_A.human.public, since=1))
-    chain.refused(UnknownKey, HOSPITAL_A, ReportStolenKey(digest("nobody's key"), since=1))
-
-
-def test_an_ordinary_revocation_quarantines_nothing() -> None:
-    chain = consortium.twice_promoted()
-    chain.submit(HOSPITAL_A, RevokeKey(HOSPITAL_A.worker.public))
-    assert current_version(chain) == 2
-
-
-# --- alarms ---
-
-
-@pytest.mark.vectors
-def test_a_quorum_of_alarms_quarantines_a_version_and_its_descendants(vector: VectorWriter) -> None:
-    """Five of six verifiers find version 1 unfit: it goes, with everything built on it."""
-    chain = consortium.twice_promoted()
-    for verifier in VERIFIERS[:4]:
-        assert chain.submit(verifier, alarm(1)) == ()
-    assert current_version(chain) == 2
-    vector.accepted(chain, VERIFIERS[4], alarm(1))
-    assert statuses(chain) == [PROMOTED, QUARANTINED, QUARANTINED]
-    assert current_version(chain) == 0
-
-
-def test_an_alarm_about_the_newest_version_restores_its_parent() -> None:
-    chain = consortium.twice_promoted()
-    raise_quorum(chain, 2)
-    assert statuses(chain) == [SUPERSEDED, PROMOTED, QUARANTINED]
-
-
-def test_alarms_about_different_versions_do_not_add_up() -> None:
-    chain = consortium.twice_promoted()
-    for verifier, version in zip(VERIFIERS[:5], (1, 2, 1, 2, 1), strict=True):
-        chain.submit(verifier, alarm(version))
-    assert current_version(chain) == 2
-    assert len(ALARMS.at(chain.view, (MODEL, 1)).ballots) == 3
-
-
-def test_a_verifier_raises_one_alarm_about_a_version() -> None:
-    chain = consortium.promoted()
-    chain.submit(HOSPITAL_A, alarm(1))
-    chain.refused(AlreadyVoted, HOSPITAL_A, alarm(1))
-
-
-def test_an_alarm_needs_a_verifier_of_the_terms_and_a_version_in_service() -> None:
-    chain = consortium.proposed()
-    chain.refused(VersionNotOpen, HOSPITAL_A, alarm(1))
-    chain.refused(VersionNotOpen, HOSPITAL_A, alarm(0))
-    chain.refused(UnknownVersion, HOSPITAL_A, alarm(7))
-    chain.refused(MissingRole, AUDITOR, alarm(1))
-    names = tuple(name for name in TERMS.verifiers if name != "hospital-d")
-    chain.given(rounds.TERMS.put(TASK, replace(TERMS, verifiers=names)))
-    chain.refused(NotAVerifier, HOSPITAL_D, alarm(1))
-    assert NotAVerifier.code == 810
-
-
-def test_a_quarantined_version_is_never_current_again() -> None:
-    chain = consortium.twice_promoted()
-    raise_quorum(chain, 2)
-    chain.refused(VersionNotOpen, HOSPITAL_A, Propose(RollBackModel(MODEL, 2, "please")))
-    version = run_round(chain)
-    assert statuses(chain) == [SUPERSEDED, SUPERSEDED, QUARANTINED, PROMOTED]
-    assert (current_version(chain), consortium.version_of(chain, version).parent) == (3, 1)
-    raise_quorum(chain, 3)
-    assert current_version(chain) == 1
-
-
-# --- rollback ---
+# --- going back by vote ---
 
 
 @pytest.mark.vectors
 def test_the_members_roll_back_to_a_version_that_was_once_promoted(vector: VectorWriter) -> None:
     """A vote of the organisations restores an ancestor; what came after it is out of service."""
     chain = consortium.thrice_promoted()
-    chain.submit(MEMBERS[0], Propose(RollBackModel(MODEL, 1, "worse in the clinic")))
-    for member in MEMBERS[1:4]:
-        chain.submit(member, Vote(1 + 1, approve=True))
-    vector.accepted(chain, MEMBERS[4], Vote(2, approve=True))
-    assert statuses(chain) == [SUPERSEDED, PROMOTED, VersionStatus.ROLLED_BACK, VersionStatus.ROLLED_BACK]
-    assert (current_version(chain), rounds.TASKS.at(chain.view, TASK).base) == (1, 1)
+    pass_proposal(chain, rollback(1), consortium.MEMBERS[:4])
+    events = vector.accepted(chain, consortium.MEMBERS[4], consortium.Vote(2, approve=True))
+    assert VersionDecided(MODEL, 2, VersionStatus.ROLLED_BACK, "regression at a site") in events
+    assert [status_of(chain, number) for number in (1, 2, 3)] == [
+        VersionStatus.PROMOTED,
+        VersionStatus.ROLLED_BACK,
+        VersionStatus.ROLLED_BACK,
+    ]
+    assert TASKS.at(chain.view, TASK).base == 1
 
 
-def test_a_rollback_voids_the_round_under_way_on_the_old_base() -> None:
+def test_a_rollback_voids_the_round_under_way_on_the_old_base_and_before_the_barrier_nobody_pays() -> None:
     chain = consortium.twice_promoted()
     chain.submit(LAB, OpenRound(TASK))
-    rolled_back(chain, 1)
-    assert round_of(chain, 3).status is rounds.RoundStatus.VOID
-    (opened,) = chain.submit(LAB, OpenRound(TASK))
-    assert opened.base == 1
+    events = pass_proposal(chain, rollback(1))
+    assert RoundVoided(TASK, 3, "regression at a site", Charged.NOBODY) in events
+    assert round_of(chain, 3).phase is Phase.VOID
 
 
-@pytest.mark.parametrize("case", ["never promoted", "already current", "rolled back", "unknown"])
+def test_a_rollback_after_the_barrier_gives_nothing_back() -> None:
+    chain = consortium.second_agreed()
+    events = pass_proposal(chain, rollback(0))
+    assert RoundVoided(TASK, 2, "regression at a site", Charged.ALL) in events
+
+
+@pytest.mark.parametrize("case", ["current", "failed", "quarantined", "rolled back"])
 def test_a_rollback_goes_only_to_a_version_that_was_promoted_and_stands_behind_the_current_one(case: str) -> None:
-    chain = consortium.twice_promoted()
-    if case == "never promoted":
-        target = run_round(chain, canary_correct=10)
-    elif case == "rolled back":
-        target = 2
-        rolled_back(chain, 1)
-    else:
-        target = {"already current": 2, "unknown": 9}[case]
-    refusal = UnknownVersion if case == "unknown" else VersionNotOpen
-    chain.refused(refusal, HOSPITAL_A, Propose(RollBackModel(MODEL, target, "please")))
+    chain = consortium.promoted()
+    to = {"current": 1, "failed": 2, "quarantined": 2, "rolled back": 2}[case]
+    if case == "failed":
+        run_round(chain, correct=10)
+    if case in ("quarantined", "rolled back"):
+        run_round(chain)
+    if case == "quarantined":
+        report = RaiseAlarm(MODEL, 2, digest("evidence"), "backdoor probe")
+        consortium.succeed(chain, *((verifier, report) for verifier in VERIFIERS[:5]))
+    if case == "rolled back":
+        pass_proposal(chain, rollback(1))
+    assert chain.refused(VersionNotOpen, HOSPITAL_A, Propose(rollback(to)))["version"] == to
 
 
 def test_after_a_rollback_training_goes_on_from_the_restored_version() -> None:
     chain = consortium.twice_promoted()
-    rolled_back(chain, 0)
-    version = run_round(chain)
-    assert statuses(chain) == [SUPERSEDED, VersionStatus.ROLLED_BACK, VersionStatus.ROLLED_BACK, PROMOTED]
-    assert consortium.version_of(chain, version).parent == 0
+    pass_proposal(chain, rollback(1))
+    assert run_round(chain) == 3
+    version = version_of(chain, 3)
+    assert (version.parent, version.depth, current_version(chain)) == (1, 2, 3)
+    assert status_of(chain, 2) is VersionStatus.ROLLED_BACK
+
+
+def test_a_quarantined_version_is_never_current_again() -> None:
+    chain = consortium.twice_promoted()
+    report = RaiseAlarm(MODEL, 2, digest("evidence"), "backdoor probe")
+    consortium.succeed(chain, *((verifier, report) for verifier in VERIFIERS[:5]))
+    run_round(chain)
+    assert (current_version(chain), version_of(chain, 3).parent) == (3, 1)
+    chain.refused(VersionNotOpen, HOSPITAL_A, Propose(rollback(2)))
+
+
+# --- walking, held to the plain way ---
+
+
+class Line:
+    """A model of many versions, without the rounds that would have made them, and the same in a plain dictionary."""
+
+    def __init__(self) -> None:
+        self.state: dict[bytes, bytes] = {}
+        self.parents: dict[int, int] = {}
+        self.reads = 0
+        self.current, self.latest = 0, 0
+        self._put(0, self._version(0, 0, 0))
+        self._apply(rounds.TASKS.put(TASK, Task(bytes(32), (0,) * 72, 1, 0, 0, 0)))
+        self._apply(rounds.TERMS.put(TASK, TERMS))
+        self._apply(MODELS.put(MODEL, Model(TASK, 0, 0)))
+
+    def get(self, path: bytes) -> bytes | None:
+        self.reads += path.startswith(b"models/versions")
+        return self.state.get(path)
+
+    def promote(self) -> None:
+        self.latest += 1
+        depth, jump = lineage.child_of(self, MODEL, self.current)
+        self.parents[self.latest] = self.current
+        self._put(self.latest, self._version(self.current, depth, jump))
+        self.current = self.latest
+        self._apply(MODELS.put(MODEL, Model(TASK, self.current, self.latest)))
+
+    def fall(self, first: int) -> None:
+        model = MODELS.at(self, MODEL)
+        for write in lineage.fallen(self, MODEL, model, first, VersionStatus.ROLLED_BACK, "x", CTX).writes:
+            self._apply(write)
+        self.current = MODELS.at(self, MODEL).current
+
+    def line(self) -> list[int]:
+        """The plain way: from the current version up, step by step."""
+        number, found = self.current, [self.current]
+        while number:
+            number = self.parents[number]
+            found.append(number)
+        return found[::-1]
+
+    def _version(self, parent: int, depth: int, jump: int) -> Version:
+        return Version(
+            consortium.artefact("x"), 0, parent, depth, jump, 0, 0, bitmap.NOTHING, b"", bytes(32), "lab", 1,
+            VersionStatus.PROMOTED,
+        )  # fmt: skip
+
+    def _put(self, number: int, version: Version) -> None:
+        self._apply(VERSIONS.put((MODEL, number), version))
+
+    def _apply(self, write: object) -> None:
+        path, body = write  # type: ignore[misc]
+        self.state[path] = body
+
+
+@given(st.integers(0, 2**32))
+def test_walking_by_jumps_arrives_where_walking_by_steps_does(seed: int) -> None:
+    rng, line = random.Random(seed), Line()
+    for _ in range(rng.randrange(1, 60)):
+        if line.current and rng.random() < 0.2:
+            line.fall(rng.choice(line.line()[1:]))
+        else:
+            line.promote()
+    standing, model = line.line(), MODELS.at(line, MODEL)
+    for depth, number in enumerate(standing):
+        assert lineage.ancestor_at(line, MODEL, line.current, depth) == number
+    for number in range(line.latest + 1):
+        assert lineage.is_in_line(line, MODEL, model, number) == (number in standing)
+        expected = VersionStatus.PROMOTED if number == line.current else VersionStatus.SUPERSEDED
+        if number not in standing:
+            expected = VersionStatus.ROLLED_BACK
+        assert lineage.status_of(line, MODEL, number) is expected
+
+
+def test_a_walk_over_a_thousand_versions_reads_few_of_them() -> None:
+    line = Line()
+    for _ in range(1_000):
+        line.promote()
+    for depth in (0, 1, 333, 998, 999):
+        line.reads = 0
+        lineage.ancestor_at(line, MODEL, line.current, depth)
+        assert line.reads <= 60
+    line.reads = 0
+    line.fall(2)
+    assert line.reads <= 10, "a fall is as cheap as the line is long"
+
+
+def test_a_version_that_fell_within_a_fall_says_which() -> None:
+    line = Line()
+    for _ in range(4):
+        line.promote()
+    line.fall(3)
+    line.promote()
+    line.fall(2)
+    model = MODELS.at(line, MODEL)
+    assert model.current == 1
+    assert [lineage.status_of(line, MODEL, number) for number in (2, 3, 4, 5)] == [VersionStatus.ROLLED_BACK] * 4
