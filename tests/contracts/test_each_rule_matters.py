@@ -16,15 +16,16 @@ from campaigns.harness.consortium import (
     HOSPITAL_A,
     HOSPITAL_B,
     HOSPITAL_C,
+    HOSPITALS,
     LAB,
     MODEL,
     commit,
     digest,
-    propose,
     reserve,
-    vote,
+    succeed,
 )
 from contracts import (
+    ballots,
     contributions,
     identity,
     lineage,
@@ -32,19 +33,18 @@ from contracts import (
     privacy_budget,
     reputation,
     rounds,
-    transition,
     validators,
 )
-from contracts.contributions import Reserve
 from contracts.governance import Action, AdmitValidator, Propose, RemoveValidator
 from contracts.identity import AddKey, KeyIsRevoked, RevokeKey
 from contracts.kernel import Context, Outcome, Rejected, View, limits
 from contracts.kernel.types import Purpose
 from contracts.lineage import VersionStatus
-from contracts.models import AlreadyProposed, RaiseAlarm, ReportStolenKey, VoteVersion
+from contracts.models import RaiseAlarm
 from contracts.privacy_budget import BudgetExceeded
 from contracts.reputation import Verdict
-from contracts.rounds import NotSelected
+from contracts.rounds import Bill, Moved, NotJoined
+from tests.contracts import test_ballots as ballots_claims
 from tests.contracts import test_contributions as contributions_claims
 from tests.contracts import test_identity as identity_claims
 from tests.contracts import test_lineage as lineage_claims
@@ -121,23 +121,30 @@ def budgets_belong_to_keys(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(privacy_budget, "hold", hold_for_key)
 
 
-def votes_are_counted_without_their_digest(patch: pytest.MonkeyPatch) -> None:
-    def vote_version(view: View, msg: VoteVersion, ctx: Context) -> Outcome:
-        proposed = lineage.VERSIONS.at(view, (msg.model, msg.version)).digest
-        return models.vote_version(view, replace(msg, digest=proposed), ctx)
-
-    patch.setitem(transition.HANDLERS, VoteVersion, vote_version)
-
-
 def training_comes_before_reserving(patch: pytest.MonkeyPatch) -> None:
     """A reservation holds nothing back."""
+    patch.setattr(privacy_budget, "hold", always(Outcome()))
 
-    def reserve_for_nothing(view: View, msg: Reserve, ctx: Context) -> Outcome:
-        current = rounds.require_open(view, msg.task, msg.round)
-        seat = rounds.advance(msg.task, msg.round, current, ctx.organisation, msg.dataset, rounds.Progress.RESERVED)
-        return Outcome((seat,))
 
-    patch.setitem(transition.HANDLERS, Reserve, reserve_for_nothing)
+def tolerant(owner: Any, refusal: type[Rejected]) -> Removal:
+    """A module in which nothing is refused for this."""
+    require = owner.require
+
+    def lenient(condition: bool, refused: Callable[[], Rejected]) -> None:
+        if condition or not isinstance(refused(), refusal):
+            require(condition, refused)
+
+    return instead(owner, "require", lenient)
+
+
+def faults(count: int) -> Removal:
+    """Terms whose f_v is another than they say, where it matters for the set."""
+    after = ballots._after_attesting
+
+    def changed(view: View, terms: Any, *rest: Any) -> Moved:
+        return after(view, replace(terms, verifier_faults=count), *rest)
+
+    return instead(ballots, "_after_attesting", changed)
 
 
 def revocation_is_only_announced(patch: pytest.MonkeyPatch) -> None:
@@ -152,8 +159,24 @@ def flags_cost_nothing(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(reputation.CHANGES, Verdict.FILTERED, 0)
 
 
-def lies_cost_nothing(patch: pytest.MonkeyPatch) -> None:
-    patch.setitem(reputation.CHANGES, Verdict.FALSE_PROPOSAL, 0)
+def the_gate_compares_with_the_parent(patch: pytest.MonkeyPatch) -> None:
+    """Every version is the best of its line."""
+    version = models.Version
+
+    def forgetful(*args: Any, **fields: Any) -> lineage.Version:
+        return version(*args, **{**fields, "best": fields["parent"] + 1})
+
+    patch.setattr(models, "Version", forgetful)
+
+
+def free(*verdicts: Verdict) -> Removal:
+    """These verdicts cost nothing."""
+
+    def remove(patch: pytest.MonkeyPatch) -> None:
+        for verdict in verdicts:
+            patch.setitem(reputation.CHANGES, verdict, 0)
+
+    return remove
 
 
 # Claims whose tests are published vectors -------------------------------------------------------
@@ -168,7 +191,8 @@ def an_exhausted_budget_is_refused_before_anything_is_trained() -> None:
 def a_live_reservation_counts_against_the_limit() -> None:
     chain = consortium.round_open()
     chain.submit(HOSPITAL_A, reserve())
-    assert privacy_budget.dataset_account(chain.view, HOSPITAL_A.name, consortium.DATASET).holds
+    now = chain.next_block()
+    assert privacy_budget.dataset_account(chain.view, HOSPITAL_A.name, consortium.DATASET, now).holds
 
 
 def a_revoked_key_is_refused_from_its_height_on_and_not_before() -> None:
@@ -178,55 +202,69 @@ def a_revoked_key_is_refused_from_its_height_on_and_not_before() -> None:
     chain.refused(KeyIsRevoked, HOSPITAL_A, commit())
 
 
-def a_stolen_key_signs_nothing_any_more() -> None:
-    chain = consortium.promoted()
-    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=chain.height))
-    chain.submit(LAB, rounds.OpenRound(consortium.TASK))
-    chain.refused(KeyIsRevoked, HOSPITAL_A, reserve(2))
-
-
-def a_proposal_that_is_not_the_aggregate_is_refused_and_its_proposer_pays() -> None:
-    chain = consortium.proposed()
-    for voter in (HOSPITAL_A, HOSPITAL_B):
-        chain.submit(voter, vote(chain, 1, digest=digest("what the payloads really give")))
-    assert consortium.status_of(chain, 1) is VersionStatus.REFUSED
-    assert consortium.deviation_of(chain, LAB) < 0
-    assert consortium.current_version(chain) == 0
-
-
-def nobody_tries_until_something_passes() -> None:
-    chain = models_claims.refused_proposal()
-    chain.refused(AlreadyProposed, LAB, propose(chain))
-
-
-def one_vote_promotes_nothing() -> None:
-    chain = consortium.proposed()
-    chain.submit(HOSPITAL_A, vote(chain, 1))
-    assert consortium.status_of(chain, 1) is VersionStatus.PROPOSED
-    assert consortium.current_version(chain) == 0
-
-
 def one_alarm_quarantines_nothing() -> None:
     chain = consortium.promoted()
     chain.submit(HOSPITAL_C, RaiseAlarm(MODEL, 1, digest("evidence"), "backdoor probe"))
     assert consortium.current_version(chain) == 1
 
 
-def a_worse_version_is_not_promoted_although_the_votes_confirm_it() -> None:
+def a_worse_version_is_not_promoted_although_the_ballots_agree() -> None:
     chain = consortium.promoted()
-    consortium.run_round(chain, canary_correct=10)
+    consortium.run_round(chain, correct=10)
     assert consortium.status_of(chain, 2) is VersionStatus.FAILED_CANARY
     assert consortium.current_version(chain) == 1
 
 
-def a_contribution_without_a_seat_is_refused() -> None:
+def a_dataset_that_did_not_join_is_refused() -> None:
     chain = consortium.round_open()
     chain.submit(HOSPITAL_A, consortium.register_dataset("second"))
-    chain.refused(NotSelected, HOSPITAL_A, reserve(dataset="second"))
+    chain.refused(NotJoined, HOSPITAL_A, reserve(dataset="second"))
+
+
+def a_second_seat_is_refused() -> None:
+    chain = contributions_claims.two_datasets()
+    chain.submit(HOSPITAL_A, reserve())
+    chain.refused(contributions.AlreadyReserved, HOSPITAL_A, reserve(dataset="second"))
+
+
+def nobody_commits_twice() -> None:
+    chain = consortium.reserved()
+    chain.submit(HOSPITAL_A, commit())
+    chain.refused(contributions.AlreadyCommitted, HOSPITAL_A, commit(cid=consortium.cid("another")))
+
+
+def nobody_ends_a_phase_early() -> None:
+    consortium.round_open().refused(rounds.PhaseNotOver, LAB, ballots.AdvanceRound(consortium.TASK, 1))
+
+
+def a_round_that_reveals_nothing_costs_who_committed_nothing() -> None:
+    chain = consortium.reserved()
+    succeed(chain, *((hospital, commit()) for hospital in HOSPITALS[:3]))
+    consortium.pass_phase(chain)
+    spent = [
+        privacy_budget.dataset_account(chain.view, hospital.name, consortium.DATASET, chain.next_block()).spent
+        for hospital in HOSPITALS
+    ]
+    assert spent[:3] == [privacy_budget.NOTHING] * 3
+    assert spent[3] != privacy_budget.NOTHING
 
 
 def an_attacker_below_the_minimum_reputation_has_no_seat() -> None:
     rounds_claims.test_a_participant_below_the_minimum_reputation_has_no_seat_until_it_recovered()
+
+
+def fewer_usable_than_the_minimum_are_no_candidate() -> None:
+    chain = consortium.agreed()
+    malformed = dict.fromkeys((HOSPITAL_A, HOSPITAL_B), lineage.Finding.MALFORMED)
+    wrong = consortium.candidate(chain, findings=malformed)
+    consortium.seal_all(chain, named=wrong)
+    chain.refused(ballots.NotACandidate, HOSPITAL_A, consortium.open_ballot(HOSPITAL_A, wrong))
+
+
+def who_left_has_no_seat() -> None:
+    chain = consortium.round_open()
+    chain.submit(HOSPITAL_A, rounds.LeaveTask(consortium.TASK))
+    chain.refused(NotJoined, HOSPITAL_A, reserve())
 
 
 def a_second_key_does_not_refill_the_budget() -> None:
@@ -236,34 +274,156 @@ def a_second_key_does_not_refill_the_budget() -> None:
     chain.refused(BudgetExceeded, second, reserve(4))
 
 
-def nobody_proposes_for_a_contribution_that_a_stolen_key_signed() -> None:
-    chain = consortium.closed()
-    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=1))
-    chain.refused(models.Tainted, LAB, propose(chain))
-
-
-LAPSE = "a reservation that nobody commits lapses at its deadline"
 RULES = (
-    # One hospital drops out after reserving.
+    # 1. One organisation, one voice.
     Rule(
-        LAPSE,
-        instead(privacy_budget, "_live", lambda account, _now: account),
-        budget_claims.test_a_dropped_reservation_lapses_and_the_budget_is_whole_again,
+        "an organisation has one seat in a round",
+        tolerant(contributions, contributions.AlreadyReserved),
+        a_second_seat_is_refused,
     ),
     Rule(
-        f"{LAPSE}, every time",
-        instead(privacy_budget, "_live", lambda account, _now: account),
-        budget_claims.test_a_hospital_that_always_drops_out_keeps_its_whole_budget,
+        "an organisation keeps its number",
+        instead(rounds, "Participation", lambda number, *rest, left: Participation(number + 1, *rest, left=left)),
+        rounds_claims.test_who_comes_back_has_its_number_again_and_takes_part_from_the_next_round_on,
+    ),
+    # 2. Nothing is charged for a round that reveals nothing.
+    Rule(
+        "too few reservations start no training",
+        instead(rounds.bitmap, "count", always(256)),
+        rounds_claims.test_nobody_trains_in_a_round_with_too_few_reservations,
     ),
     Rule(
-        "a round closes without a seat that can no longer move",
-        instead(rounds, "may_move", always(True)),
-        rounds_claims.test_a_round_with_a_drop_out_closes_with_the_others_after_the_deadline,
+        "below the barrier who committed pays nothing",
+        instead(rounds, "bill_of", always(Bill.SPENT)),
+        a_round_that_reveals_nothing_costs_who_committed_nothing,
     ),
     Rule(
-        "a round does not close over a seat that may yet move",
-        instead(rounds, "may_move", always(False)),
-        rounds_claims.test_a_round_with_a_drop_out_closes_with_the_others_after_the_deadline,
+        "who stays away after training started pays",
+        instead(rounds, "bill_of", always(Bill.FREE)),
+        a_round_that_reveals_nothing_costs_who_committed_nothing,
+    ),
+    Rule(
+        "a seat is given back only before training starts",
+        instead(rounds, "require_phase", always(None)),
+        contributions_claims.test_nobody_withdraws_once_training_may_have_started,
+    ),
+    Rule(
+        "the barrier is the debit",
+        instead(rounds, "charged_of", always(None)),
+        contributions_claims.test_the_last_commitment_reaches_the_barrier,
+    ),
+    # 3. Nobody moves last.
+    Rule(
+        "nobody commits after the barrier",
+        instead(rounds, "is_over", always(False)),
+        rounds_claims.test_nobody_commits_after_the_barrier_however_late_it_is_read,
+    ),
+    Rule(
+        "the first commitment stands",
+        tolerant(contributions, contributions.AlreadyCommitted),
+        nobody_commits_twice,
+    ),
+    # Phases.
+    Rule(
+        "a phase ends by time",
+        instead(rounds, "is_over", lambda current, _now, height: height >= current.until_height),
+        rounds_claims.test_blocks_alone_end_no_phase,
+    ),
+    Rule(
+        "a phase ends by blocks",
+        instead(rounds, "is_over", lambda current, now, _height: now >= current.until),
+        rounds_claims.test_a_halted_chain_ends_no_phase_its_blocks_must_be_made_too,
+    ),
+    Rule("nobody ends a phase early", instead(rounds, "is_over", always(True)), nobody_ends_a_phase_early),
+    # 4. What was available is agreed.
+    Rule(
+        "f_v + 1 others put a seat into the set",
+        faults(0),
+        ballots_claims.test_a_seat_s_own_attestation_counts_for_nothing,
+    ),
+    Rule(
+        "missing needs a quorum of attestations",
+        faults(5),
+        ballots_claims.test_nobody_is_missing_without_a_quorum_of_attestations,
+    ),
+    Rule(
+        "missing costs",
+        free(Verdict.MISSING),
+        ballots_claims.test_what_too_few_could_have_is_missing_and_its_owner_pays_once,
+    ),
+    # 5. Votes are work.
+    Rule(
+        "an opening is what was sealed",
+        tolerant(ballots, ballots.WrongOpening),
+        lambda: ballots_claims.test_every_part_of_a_ballot_is_sealed("score"),
+    ),
+    Rule(
+        "a ballot opens when none can be sealed",
+        instead(rounds, "require_phase", always(None)),
+        ballots_claims.test_no_ballot_opens_while_another_can_be_sealed,
+    ),
+    Rule(
+        "a ballot against the quorum's pays",
+        free(Verdict.CONTRADICTED),
+        ballots_claims.test_all_but_f_suffice_and_who_says_otherwise_pays,
+    ),
+    Rule(
+        "an unopened ballot pays",
+        free(Verdict.UNOPENED),
+        ballots_claims.test_an_unopened_ballot_pays_whether_there_is_a_quorum_or_not,
+    ),
+    Rule(
+        "it takes all verifiers but f",
+        instead(ballots, "needed_votes", always(4)),
+        ballots_claims.test_without_a_quorum_the_round_is_void_and_nobody_pays_for_what_it_said,
+    ),
+    # 6. The gate.
+    Rule(
+        "a worse version fails its canary",
+        instead(lineage, "passes_gate", always(True)),
+        a_worse_version_is_not_promoted_although_the_ballots_agree,
+    ),
+    Rule(
+        "the gate compares with the best",
+        the_gate_compares_with_the_parent,
+        models_claims.test_the_gate_does_not_slide,
+    ),
+    Rule(
+        "the ledger checks that enough was usable",
+        tolerant(ballots, ballots.NotACandidate),
+        fewer_usable_than_the_minimum_are_no_candidate,
+    ),
+    # 7. A stolen key.
+    Rule(
+        "a seat of a stolen key is not in the set",
+        instead(ballots, "_is_untainted", always(True)),
+        ballots_claims.test_a_seat_whose_key_was_stolen_is_not_in_the_set,
+    ),
+    Rule(
+        "a seat of the set falls out when its key was stolen",
+        instead(ballots, "_tainted", always(())),
+        ballots_claims.test_a_seat_of_the_set_whose_key_was_stolen_sends_the_round_back_to_sealing_without_it,
+    ),
+    Rule(
+        "a ballot of a stolen key counts for nothing",
+        instead(identity, "is_live", always(True)),
+        ballots_claims.test_a_ballot_of_a_stolen_key_counts_for_nothing,
+    ),
+    Rule(
+        "an alarm of a stolen key counts for nothing",
+        instead(models, "_is_good", always(True)),
+        models_claims.test_an_alarm_of_a_stolen_key_counts_for_nothing,
+    ),
+    # 9. Conduct counts for everyone.
+    Rule(
+        "an aggregator below the terms' reputation opens no round",
+        instead(rounds, "require_reputation", always(reputation.Score(0, 0, 0))),
+        rounds_claims.test_an_aggregator_below_the_minimum_reputation_opens_no_round,
+    ),
+    Rule(
+        "who left reserves no more",
+        instead(rounds, "require_participation", lambda view, *key: rounds.PARTICIPATIONS.at(view, key)),
+        who_left_has_no_seat,
     ),
     # A boosted, sign-flipped update.
     Rule(
@@ -277,9 +437,9 @@ RULES = (
         reputation_claims.test_an_update_that_is_filtered_once_costs_nothing_and_twice_costs,
     ),
     Rule(
-        "a judgement counts when the votes have confirmed it",
-        instead(models, "_verdicts", always(())),
-        reputation_claims.test_a_judgement_counts_only_once_the_votes_confirm_it,
+        "a finding counts when the ballots agree on it",
+        instead(ballots, "VERDICTS", dict.fromkeys(lineage.Finding, Verdict.CONFIRMED)),
+        ballots_claims.test_a_confirmed_round_settles_every_finding_once,
     ),
     Rule(
         "who fell too low has no seat",
@@ -319,8 +479,8 @@ RULES = (
     ),
     Rule(
         "an open reservation counts against the limit",
-        instead(privacy_budget, "_total", lambda account: account.spent),
-        budget_claims.test_an_open_reservation_counts_against_the_limit_until_it_lapses,
+        instead(privacy_budget, "_total", lambda _view, account: account.spent),
+        budget_claims.test_an_open_reservation_counts_against_the_limit_until_its_round_is_void,
     ),
     Rule(
         "a budget belongs to the organisation, not to a key",
@@ -333,81 +493,23 @@ RULES = (
         budget_claims.test_a_second_dataset_name_does_not_refill_the_organisation_s_budget,
     ),
     Rule(
-        "only who joined takes part",
-        instead(rounds, "require_seat", lambda current, *_: current.seats[0]),
-        a_contribution_without_a_seat_is_refused,
+        "only a dataset that joined pays",
+        tolerant(contributions, NotJoined),
+        a_dataset_that_did_not_join_is_refused,
     ),
-    # A proposal that is not the aggregate.
+    # A backdoor.
     Rule(
-        "a vote is for a digest",
-        votes_are_counted_without_their_digest,
-        a_proposal_that_is_not_the_aggregate_is_refused_and_its_proposer_pays,
-    ),
-    Rule(
-        "a lie costs its proposer",
-        lies_cost_nothing,
-        a_proposal_that_is_not_the_aggregate_is_refused_and_its_proposer_pays,
-    ),
-    Rule("it takes a quorum to promote", instead(models, "quorum", always(1)), one_vote_promotes_nothing),
-    Rule(
-        "the stand-by waits for its turn",
-        instead(models, "_require_turn", always(None)),
-        models_claims.test_the_stand_by_s_turn_begins_exactly_when_the_first_window_ends,
-    ),
-    Rule(
-        "the turns end",
-        instead(models, "_require_turn", always(None)),
-        models_claims.test_nobody_proposes_once_every_turn_has_passed,
-    ),
-    Rule(
-        "an aggregator proposes once a round",
-        instead(models, "_require_turn", always(None)),
-        nobody_tries_until_something_passes,
-    ),
-    Rule(
-        "a worse version fails its canary",
-        instead(lineage, "passes_canary", always(True)),
-        a_worse_version_is_not_promoted_although_the_votes_confirm_it,
-    ),
-    # A stolen key, a backdoor.
-    Rule(
-        "a stolen key's versions are quarantined",
-        instead(lineage, "first_signed_since", always(None)),
-        lineage_claims.test_the_height_of_the_first_bad_signature_is_exact,
+        "a round on a fallen base is void",
+        instead(rounds, "rebased", always(Outcome())),
+        models_claims.test_a_round_on_a_quarantined_base_is_void_and_the_next_one_starts_from_the_restored_version,
     ),
     Rule(
         "what fell takes its descendants along",
-        instead(lineage, "first_signed_since", always(None)),
-        lineage_claims.test_versions_that_the_key_never_signed_for_fall_only_as_descendants,
-    ),
-    Rule("a stolen key is revoked", revocation_is_only_announced, a_stolen_key_signs_nothing_any_more),
-    Rule(
-        "a round on a fallen base is void",
-        instead(rounds, "rebase", always(Outcome())),
-        lineage_claims.test_a_round_on_a_quarantined_base_is_void_and_the_next_one_starts_from_the_restored_version,
-    ),
-    Rule(
-        "a stolen key's contribution is withdrawn",
-        instead(lineage, "key_was_live", always(True)),
-        nobody_proposes_for_a_contribution_that_a_stolen_key_signed,
-    ),
-    Rule(
-        "a proposal overtaken by a stolen key falls",
-        instead(models, "_as_ledger_knows", always(True)),
-        lineage_claims.test_a_proposal_overtaken_by_a_stolen_key_falls_without_fault_and_may_be_made_again,
+        instead(lineage, "_fell_with", lambda _view, _name, _model, number: number),
+        lineage_claims.test_a_version_that_fell_within_a_fall_says_which,
     ),
     Rule("it takes a quorum to quarantine", instead(models, "quorum", always(1)), one_alarm_quarantines_nothing),
-    Rule(
-        "a filtered update taints",
-        instead(lineage, "Verdict", type("Blind", (), {"ACCEPTED": 0, "FILTERED": 0})),
-        lineage_claims.test_a_filtered_update_taints_too_because_the_estimator_saw_it,
-    ),
     # What a participant states.
-    Rule(
-        "a commitment is charged",
-        instead(privacy_budget, "spend", always(Outcome())),
-        budget_claims.test_every_debit_is_on_the_organisation_s_account_too,
-    ),
     Rule(
         "the mechanism is the one that was agreed",
         instead(contributions, "_require_as_agreed", always(None)),
