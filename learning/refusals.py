@@ -39,9 +39,15 @@ class Malformed(PayloadRefused):
 
 
 class WrongManifest(PayloadRefused):
-    """A manifest entry that is missing, surplus, or says something else than the ledger."""
+    """A manifest entry that is missing, surplus, or not of the form that the ledger asks for."""
 
     reason: ClassVar[str] = "wrong_manifest"
+
+
+class Misnamed(PayloadRefused):
+    """A manifest that names another organisation, dataset, task, round or base than the ledger does."""
+
+    reason: ClassVar[str] = "misnamed"
 
 
 class MissingTensor(PayloadRefused):

@@ -3,7 +3,8 @@
 Format (safetensors specification, "Format"): `u64 little-endian N`, N bytes of JSON, then the data. The
 JSON maps each tensor name to {dtype, shape, data_offsets}, and `__metadata__` to a flat map of strings.
 The canonical form fixes what the format leaves open: `__metadata__` first with sorted keys, tensors by
-name and back to back, no white space, ASCII, padded with spaces to a multiple of 8.
+name and back to back, no white space, ASCII, padded with spaces to a multiple of 8, after as many spaces as the
+header's maker asks for: so files whose names differ in length can have one length.
 
 The walk is never trusted to find everything: `walk` ends by comparing the bytes with the canonical form.
 Its steps before that exist so that a refusal names the tensor or the entry that is wrong.
@@ -17,6 +18,7 @@ from typing import Any
 from .refusals import (
     ExtraTensor,
     Malformed,
+    Misnamed,
     MissingTensor,
     TrailingBytes,
     Truncated,
@@ -38,11 +40,17 @@ _FIELDS = {"dtype", "shape", "data_offsets"}
 
 @dataclass(frozen=True)
 class Header:
-    """What a file of this layout, dtype ("I32" or "F32") and metadata must begin with."""
+    """What a file of this layout, dtype ("I32" or "F32") and metadata must begin with.
+
+    `names` are the entries that say whose the file is and what for. `spaces` are added to the JSON before it is
+    aligned.
+    """
 
     layout: Layout
     dtype: str
     metadata: Mapping[str, str]
+    names: frozenset[str] = frozenset()
+    spaces: int = 0
 
     def canonical(self) -> bytes:
         """The length prefix and the JSON, padded: everything before the data."""
@@ -54,6 +62,7 @@ class Header:
                 "data_offsets": [place.start * ITEM_BYTES, place.stop * ITEM_BYTES],
             }
         text = json.dumps(document, separators=(",", ":"), ensure_ascii=True).encode("ascii")
+        text += b" " * self.spaces
         text += b" " * (-len(text) % _ALIGNMENT)
         return len(text).to_bytes(LENGTH_BYTES, "little") + text
 
@@ -79,7 +88,7 @@ def walk(raw: bytes, expected: Header) -> memoryview:
 
 def _explain_header(raw: bytes, expected: Header, limit: int) -> None:
     document = _parse(raw, limit)
-    _check_metadata(document.pop(_METADATA, None), expected.metadata)
+    _check_metadata(document.pop(_METADATA, None), expected)
     _check_names(document, expected.layout)
     for spec, place in expected.layout.slices():
         offsets = [place.start * ITEM_BYTES, place.stop * ITEM_BYTES]
@@ -124,20 +133,16 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def _check_metadata(actual: Any, expected: Mapping[str, str]) -> None:
+def _check_metadata(actual: Any, expected: Header) -> None:
     if not isinstance(actual, dict):
         raise WrongManifest(f"{_METADATA} is missing or not an object", key=_METADATA)
-    for key in sorted(actual.keys() - expected.keys()):
+    for key in sorted(actual.keys() - expected.metadata.keys()):
         raise WrongManifest(f"the manifest has a surplus entry {key[:64]!r}", key=key[:64])
-    for key in sorted(expected):
-        if actual.get(key) != expected[key]:
-            shown = repr(actual.get(key))[:80]
-            raise WrongManifest(
-                f"manifest {key}: expected {expected[key]!r}, got {shown}",
-                key=key,
-                expected=expected[key],
-                actual=shown,
-            )
+    wrong = sorted(key for key in expected.metadata if actual.get(key) != expected.metadata[key])
+    for key in sorted(wrong, key=lambda key: key not in expected.names):  # A wrong name explains what else is wrong.
+        wanted, shown = expected.metadata[key], repr(actual.get(key))[:80]
+        kind = Misnamed if key in expected.names and isinstance(actual.get(key), str) else WrongManifest
+        raise kind(f"manifest {key}: expected {wanted!r}, got {shown}", key=key, expected=wanted, actual=shown)
 
 
 def _check_names(document: Mapping[str, Any], layout: Layout) -> None:

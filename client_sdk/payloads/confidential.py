@@ -5,11 +5,18 @@ ciphertext. Each recipient decrypts with an identity of its own. Encryption is r
 gives two CIDs, so journal the ciphertext's CID (or the ciphertext) before it is first sent. age authenticates
 the bytes, not the author: who sent a payload is what the signed commitment says.
 
-Source: the age file format, age-encryption.org/v1. Sizes: 2.8 MB to 8 recipients grow by 1.6 kB.
+No recipient has a veto: one that cannot be encrypted to is left out, with a warning. The library is Rust, whose panics
+arrive as no ``Exception`` (an all-zero recipient raises one): they are contained here.
+
+Source: the age file format, age-encryption.org/v1. Sizes: 2.8 MB to 8 recipients grow by 1.6 kB, of which up to 265
+bytes are drawn at random by the library (a stanza of grease): a size says how many recipients there are, and nothing
+of what is inside.
 """
 
+import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import pyrage
@@ -25,6 +32,7 @@ _TAG_BYTES: Final = 16
 _NONCE_BYTES: Final = 16
 _HEADER_LINE: Final = b"age-encryption.org/v1\n"
 _MAC_LINE: Final = re.compile(rb"\n--- [A-Za-z0-9+/]{43}\n")
+_log = logging.getLogger(__name__)
 
 
 class NotARecipient(PayloadError):
@@ -40,6 +48,10 @@ class InvalidRecipient(PayloadError, ValueError):
     """A recipient or identity that is not age X25519 text."""
 
     hint = "A recipient begins with 'age1', an identity with 'AGE-SECRET-KEY-1'; 'fedledger key show' prints yours."
+
+
+class _Panicked(Exception):
+    """The library gave up in the middle of its work."""
 
 
 class CiphertextCorrupt(PayloadMalformed):
@@ -59,12 +71,18 @@ class PlaintextTooLarge(PayloadOverLimit):
 
 
 def encrypt(payload: bytes, recipients: Sequence[str]) -> bytes:
-    """Encrypt to 1 to 64 recipients, each able to decrypt alone. Raises InvalidRecipient."""
-    if not 1 <= len(recipients) <= RECIPIENTS_MAX:
-        raise InvalidRecipient(f"{len(recipients)} recipients, must be 1 to {RECIPIENTS_MAX}")
-    if len(set(recipients)) != len(recipients):
-        raise InvalidRecipient("a recipient is named twice")
-    return pyrage.encrypt(payload, [_recipient(text) for text in recipients])
+    """Encrypt to those of up to 64 recipients that can be encrypted to, each able to decrypt alone.
+
+    Who is named twice is encrypted to once; who cannot be encrypted to is left out, and the log says so.
+    Raises InvalidRecipient when none is left, or more than 64.
+    """
+    named = list(dict.fromkeys(recipients))
+    if len(named) > RECIPIENTS_MAX:
+        raise InvalidRecipient(f"{len(named)} recipients, must be 1 to {RECIPIENTS_MAX}")
+    usable = [recipient for text in named if (recipient := _usable(text)) is not None]
+    if not usable:
+        raise InvalidRecipient(f"none of the {len(named)} recipients can be encrypted to")
+    return pyrage.encrypt(payload, usable)
 
 
 def decrypt(ciphertext: bytes, *identities: str, max_bytes: int) -> bytes:
@@ -77,11 +95,14 @@ def decrypt(ciphertext: bytes, *identities: str, max_bytes: int) -> bytes:
     if size > max_bytes:
         raise PlaintextTooLarge(size, max_bytes)
     try:
-        return pyrage.decrypt(ciphertext, keys)
+        with _contained():
+            return pyrage.decrypt(ciphertext, keys)
     except pyrage.DecryptError as error:
         if str(error) == "No matching keys found":
             raise NotARecipient from None
         raise CiphertextCorrupt(str(error).splitlines()[0]) from error
+    except _Panicked as error:
+        raise CiphertextCorrupt(f"reading it ends in a panic: {error}") from error
 
 
 def plaintext_bytes(ciphertext: bytes) -> int:
@@ -109,8 +130,24 @@ def _identity(text: str) -> x25519.Identity:
         raise InvalidRecipient(str(error)) from None
 
 
-def _recipient(text: str) -> x25519.Recipient:
+def _usable(text: str) -> x25519.Recipient | None:
+    """The recipient, which has been encrypted to for a try; None, and a word in the log, if that does not work."""
     try:
-        return x25519.Recipient.from_str(text)
-    except pyrage.RecipientError as error:
-        raise InvalidRecipient(f"not an age X25519 recipient ({error}): {text[:80]!r}") from error
+        with _contained():
+            recipient = x25519.Recipient.from_str(text)
+            pyrage.encrypt(b"", [recipient])
+    except (pyrage.RecipientError, pyrage.EncryptError, _Panicked) as error:
+        _log.warning("a recipient is left out, for nothing can be encrypted to it (%s): %.80r", error, text)
+        return None
+    return recipient
+
+
+@contextmanager
+def _contained() -> Iterator[None]:
+    """Turn a panic into an exception that handlers see. Raises _Panicked."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # pyo3 makes the class anew, and tells nobody where.
+            raise
+        raise _Panicked(str(error)) from error

@@ -13,11 +13,11 @@ import safetensors.numpy
 
 from contracts.kernel import Record, codec, crypto
 from contracts.kernel.types import Items, Label, Range
-from contracts.terms import Artefact
+from contracts.terms import Artefact, Terms
 from learning.errors import LearningError
 from learning.feed_forward import MAX_LAYERS, FeedForward
 from learning.inputs import Standardisation
-from learning.payload import Expectation, Manifest, PayloadKind, decode_payload, encode_payload, encoded_size
+from learning.payload import Expectation, Manifest, Owner, PayloadKind, decode_payload, encode_payload, encoded_size
 from learning.tensors import Float64, Int32, Int64, Layout, Records
 
 from ..errors import Kind, SdkError
@@ -132,17 +132,26 @@ def model_manifest(task: str, number: int, parent: bytes | None, scale_bits: int
     return Manifest(PayloadKind.MODEL, task, number, "" if parent is None else parent.hex(), scale_bits)
 
 
-def update_manifest(task: str, number: int, base: bytes, scale_bits: int) -> Manifest:
+def update_manifest(task: str, number: int, base: bytes, scale_bits: int, owner: Owner) -> Manifest:
     """The manifest of an update for a round, trained from the version with digest ``base``."""
-    return Manifest(PayloadKind.UPDATE, task, number, base.hex(), scale_bits)
+    return Manifest(PayloadKind.UPDATE, task, number, base.hex(), scale_bits, owner)
 
 
-def update_size(task: str, number: int, scale_bits: int, layout: Layout) -> int:
-    """The size in bytes of every update for a round: which version it starts from does not matter to it.
+def update_expectation(terms: Terms, number: int, base: bytes, layout: Layout, owner: Owner) -> Expectation:
+    """What everybody who receives an update holds it to: its form, its names, its norm. Its salt may be any."""
+    manifest = update_manifest(terms.task, number, base, terms.update.scale_bits, owner)
+    return Expectation(manifest, layout, update_size(terms, layout), max_norm_units(terms))
 
-    The manifest names the base by its digest, and all digests are equally long.
-    """
-    return encoded_size(update_manifest(task, number, bytes(_DIGEST_BYTES), scale_bits), layout)
+
+def update_size(terms: Terms, layout: Layout) -> int:
+    """The size in bytes of every update of a task: neither names nor round nor version matter to it."""
+    anybody = Owner("anybody", "anything")
+    return encoded_size(update_manifest(terms.task, 1, bytes(_DIGEST_BYTES), terms.update.scale_bits, anybody), layout)
+
+
+def max_norm_units(terms: Terms) -> int:
+    """The terms' bound on an update's L2 norm, in fixed-point units, rounded down."""
+    return (terms.update.max_norm_milli << terms.update.scale_bits) // 1000
 
 
 def encode_model(units: Int32, manifest: Manifest, layout: Layout) -> bytes:

@@ -1,72 +1,53 @@
-"""One contribution from hold to publication: reserve, train, journal, commit, publish.
+"""One contribution from hold to service: reserve, train, journal, commit, and serve past the barrier.
 
-Where a contribution stands is read from the ledger, and what it consists of from the journal, so a participant that
-was killed anywhere goes on where it was: nothing is spent twice, nothing is trained twice, nothing is published that
-was not accepted.
-
-==============  ===================================================================
-the seat says   what happens
-==============  ===================================================================
-invited         reserve: the budget is held before anything is trained
-reserved        train, encrypt, journal, commit; or send the journalled bytes again
-committed       put the journalled payload into the store, then say so
-published       nothing: the receipt is read back
-==============  ===================================================================
+Where a contribution stands is proved from the ledger, and what it consists of is in the journal, so a participant that
+was killed anywhere goes on where it was: nothing is spent twice, nothing is trained twice, and no payload leaves the
+house while anybody can still commit. ``seat`` says what to do next; here it is done.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+import secrets
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from contracts import contributions, identity, privacy_budget, rounds
-from contracts.contributions import AlreadyCommitted, AlreadyPublished, AlreadyReserved, NoiseSource
+from contracts.ballots import AdvanceRound
+from contracts.contributions import AlreadyCommitted, AlreadyReserved, NoiseSource, NotPrivate
 from contracts.kernel import View, crypto
-from contracts.rounds import Progress, Round, UnknownTask
+from contracts.rounds import PhaseNotOver, PhaseOver, Round, WrongPhase
+from contracts.terms import Phase
 from contracts.transition import message_of, parse
-from learning.payload import encode_payload
+from learning.payload import Owner, decode_payload, encode_payload
+from learning.refusals import PayloadRefused
 from learning.tensors import Int32
 
 from ..client import AcceptedTx, LedgerClient, NotDecided, Signed
-from ..errors import Kind, SdkError
-from ..light import CannotVerify, TrustExpired, VerificationFailed
+from ..errors import SdkError
+from ..light import TrustExpired
 from ..payloads import confidential
+from ..payloads.cid import Cid
+from ..payloads.errors import PayloadError
 from ..payloads.store import PayloadStore, payload_cid
-from ..rpc import AnswerMalformed, RpcError
+from ..reads.queries import Moment
 from . import artefacts
 from .journal import Entry, Journal
+from .offers import PASSING, Offers
+from .outcomes import (
+    CommitMissed,
+    Contribution,
+    PayloadLost,
+    RoundCameToNothing,
+    TrainingInterrupted,
+    UpdateUnfit,
+)
+from .seat import Seen, Step, next_step, why_void
 from .task import TaskView, load_version, recipients
 from .trainer import Trainer
 
 Tamper = Callable[[Int32], Int32]
-_PASSING = (
-    RpcError,
-    AnswerMalformed,
-    VerificationFailed,
-    CannotVerify,
-    UnknownTask,
-)  # Of a node; others may do better.
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Contribution:
-    """What a round cost and where it is recorded. ε values are at the dataset's δ, in 10⁻⁹."""
-
-    round: int
-    height: int  # Of the accepted commitment.
-    cid: str
-    charged: int  # ε of this round alone; rounds compose, these do not add.
-    spent: int  # Cumulative ε of the dataset with this round.
-    bytes: int  # Of the published payload.
-
-
-class PayloadLost(SdkError):
-    """The ledger holds a commitment of ours whose payload this machine does not have."""
-
-    kind = Kind.REFUSED
-    hint = "Restore the journal folder. Without the payload the contribution counts as missing; its budget is spent."
 
 
 class Participant:
@@ -88,63 +69,89 @@ class Participant:
         self.dataset = dataset
         self.task = task
 
-    async def rounds(self) -> AsyncIterator[int]:
-        """The numbers of rounds in which this dataset has something left to do, as they come, until there are none.
-
-        Starts with the current round, so that a restart resumes it. A round whose deadline for this dataset's next
-        step has passed is no work any more. Goes on when nodes do not answer for a while, or not with the truth.
-        Raises TrustExpired.
-        """
-        done = 0
-        async with aclosing(self.client.rpc.heads.latest()) as heights:
-            async for _ in heights:
-                try:
-                    number, has_work = await self._looked(done)
-                    if has_work:
-                        yield number
-                    done = number
-                    if done >= self.task.terms.max_rounds:
-                        if await self._all_opened():
-                            return
-                        done = 0  # A node made the rounds up: look again.
-                except TrustExpired:
-                    raise
-                except _PASSING as error:
-                    _log.warning("cannot look at the ledger, trying again: %s", error)
+    async def rounds(self) -> AsyncGenerator[int, None]:
+        """The rounds in which this dataset has something left to do: see ``offers``. Raises TrustExpired."""
+        looking = Offers(self.client, self.journal, self.organisation, self.dataset, self.task)
+        async with aclosing(looking.rounds()) as numbers:
+            async for number in numbers:
+                yield number
 
     async def contribute(self, number: int, trainer: Trainer, tamper: Tamper | None = None) -> Contribution:
-        """Contribute to a round, from wherever this contribution stands.
+        """Contribute to a round, from wherever this contribution stands, until its payload is served.
 
-        Raises the ledger's refusals (BudgetExceeded before anything is trained, DeadlinePassed, …), PayloadLost.
-        ``tamper`` changes the update before it is encoded: for attack experiments.
+        Waits for the round's phases: hours, where the terms say so. Raises the ledger's refusals (BudgetExceeded
+        before anything is trained, PhaseOver, NotPrivate, …), RoundCameToNothing, CommitMissed, UpdateUnfit,
+        TrainingInterrupted, PayloadLost, TrustExpired. ``tamper`` changes the update before it is encoded, and commits
+        to it whatever it is: for attack experiments.
         """
-        current = await self._peek(number)
-        if current is None:
-            raise rounds.UnknownRound(task=self.task.name, round=number)
-        progress = rounds.require_seat(current, self.organisation, self.dataset).progress
-        if progress is Progress.INVITED:
-            await self.reserve(number)
-        if progress in (Progress.INVITED, Progress.RESERVED):
-            await self.commit(number, current, trainer, tamper)
-        if progress is not Progress.PUBLISHED:
-            await self.publish(number)
-        self.journal.forget(self.task.name, number, self.dataset)
-        return await self._account(number)
+        if not trainer.private:
+            raise NotPrivate(noise=NoiseSource.REPRODUCIBLE)  # As the ledger would say, after the training was paid.
+        known = await self._seated(number)
+        async with aclosing(self.client.rpc.heads.latest()) as heights:
+            async for height in heights:
+                try:
+                    made = await self._went_on(number, max(known, height - 1), trainer, tamper)
+                except TrustExpired:
+                    raise
+                except PASSING as error:
+                    _log.warning("round %d waits for a node: %s", number, error)
+                    continue
+                if made is not None:
+                    return made
+        raise AssertionError("heads never end")
 
     async def reserve(self, number: int) -> AcceptedTx | None:
-        """Hold the round's price; None when it is held already."""
+        """Take this organisation's seat, and hold the round's price; None when it has it already.
+
+        Raises AlreadyReserved when the seat is another dataset's, and the ledger's other refusals.
+        """
         message = contributions.Reserve(self.task.name, number, self.dataset)
         try:
             return await self.client.submit(message)
         except AlreadyReserved:
             return None
 
-    async def commit(self, number: int, current: Round, trainer: Trainer, tamper: Tamper | None = None) -> None:
-        """Send the journalled commitment; train and journal one first if there is none."""
-        entry = self.journal.find(self.task.name, number, self.dataset)
-        if entry is None:
-            entry = await self._trained(number, current, trainer, tamper)
-        elif parse(entry.envelope).key != self.client.signing_key:
+    async def withdraw(self, number: int) -> AcceptedTx:
+        """Give the seat back, which costs nothing until training may start.
+
+        Raises WrongPhase or PhaseOver when it may, NotReserved, and the ledger's other refusals.
+        """
+        return await self.client.submit(contributions.Withdraw(self.task.name, number))
+
+    async def look(self, number: int, *, at_least: int = 0) -> Seen:
+        """A round and our seat in it, proved.
+
+        Raises UnknownRound, NotReserved, and AlreadyReserved when the seat is another dataset's.
+        """
+        async with self.client.at(at_least) as view:
+            return await view.run(lambda state: self._seen(state, number, view.now))
+
+    async def train(self, number: int, current: Round, trainer: Trainer, tamper: Tamper | None = None) -> Entry:
+        """Train once, and journal the commitment and the payload. Raises UpdateUnfit, and what loading a version does.
+
+        That training starts is journalled only when everything that it needs is there.
+        """
+        terms, layout = self.task.terms, self.task.inputs.layout
+        version, base = await load_version(self.client, self.store, self.task, current.base)
+        readers = await recipients(self.client, self.task)
+        self.journal.keep(Entry.started(terms.task, number, self.dataset))
+        update = await asyncio.to_thread(trainer.update, terms, base)
+        units = update.units if tamper is None else tamper(update.units)
+        owner = Owner(self.organisation, self.dataset, secrets.token_bytes(32).hex())
+        digest = version.artefact.digest
+        manifest = artefacts.update_manifest(terms.task, number, digest, terms.update.scale_bits, owner)
+        plaintext = encode_payload(units, manifest, layout)
+        payload = confidential.encrypt(plaintext, readers)
+        if tamper is None:
+            self._require_fit(number, digest, plaintext, payload)
+        signed = await self.client.sign(self._commitment(number, current, plaintext, payload, trainer))
+        entry = Entry(terms.task, number, self.dataset, signed.raw, signed.valid_until, payload)
+        self.journal.keep(entry)
+        return entry
+
+    async def commit(self, entry: Entry) -> None:
+        """Send the journalled commitment until it is decided. Raises the ledger's refusals."""
+        if parse(entry.envelope).key != self.client.signing_key:
             entry = await self._signed_again(entry)  # Its key was replaced, after a theft perhaps. The payload stays.
         with suppress(AlreadyCommitted):
             while True:
@@ -156,41 +163,101 @@ class Participant:
                 else:
                     return
 
-    async def publish(self, number: int) -> None:
-        """Serve the committed payload, and only then say so.
+    async def _seated(self, number: int) -> int:
+        """Reserve, unless we have: from which height on the ledger proves that we hold the seat.
 
-        That the commitment was accepted is read with its proof first: a node's word would be enough to make us serve
-        an update that nobody was charged for. Raises PayloadLost, NotCommitted.
+        Whether we have is one node's word, which costs a refusal at most.
         """
-        entry = self.journal.find(self.task.name, number, self.dataset)
-        if entry is None:
-            raise PayloadLost(f"round {number} of {self.task.name}: the journal has no payload for {self.dataset}")
-        await self._require_committed(number, entry.payload)
-        await self.store.put(entry.payload)
-        with suppress(AlreadyPublished):
-            await self.client.submit(contributions.Publish(self.task.name, number, self.dataset))
+        if await self.client.peek(rounds.ROUNDS, (self.task.name, number)) is None:
+            raise rounds.UnknownRound(task=self.task.name, round=number)
+        seat = await self.client.peek(contributions.SEATS, (self.task.name, number, self.organisation))
+        taken = await self.reserve(number) if seat is None else None
+        return (await self.client.rpc.status()).height if taken is None else taken.height
 
-    async def _require_committed(self, number: int, payload: bytes) -> None:
-        now = (await self.client.rpc.status()).height
-        key = (self.task.name, number, self.organisation, self.dataset)
-        record = await self.client.get(contributions.COMMITMENTS, key, at_least=now)
-        if record is None or record.cid != str(payload_cid(payload)):
-            raise contributions.NotCommitted(dataset=self.dataset)
+    async def _went_on(
+        self, number: int, at_least: int, trainer: Trainer, tamper: Tamper | None
+    ) -> Contribution | None:
+        """Do whatever is due; the contribution, once it is whole."""
+        while True:
+            seen = await self.look(number, at_least=at_least)
+            entry = self.journal.find(self.task.name, number, self.dataset)
+            match next_step(seen, entry):
+                case Step.WAIT:
+                    return None
+                case Step.ADVANCE:
+                    await self._advance(number)
+                    return None
+                case Step.TRAIN:
+                    await self.train(number, seen.current, trainer, tamper)
+                case Step.COMMIT:
+                    assert entry is not None
+                    with suppress(PhaseOver, WrongPhase):  # What that means for us, the next look tells.
+                        await self.commit(entry)
+                    return None
+                case Step.SERVE:
+                    assert entry is not None
+                    if not await self._served(seen, entry):
+                        return None
+                    self.journal.destroy(self.task.name, number, self.dataset)
+                    return await self._contribution(number, seen)
+                case Step.READ_BACK:
+                    await self._require_served(number, seen)
+                    return await self._contribution(number, seen)
+                case end:
+                    raise self._ended(end, number, seen)
 
-    async def _trained(self, number: int, current: Round, trainer: Trainer, tamper: Tamper | None) -> Entry:
-        terms, layout = self.task.terms, self.task.inputs.layout
-        rounds.require_before(current.commit_by, await self._now())  # What could not be committed is not trained.
-        version, base = await load_version(self.client, self.store, self.task, current.base)
-        update = await asyncio.to_thread(trainer.update, terms, base)
-        units = update.units if tamper is None else tamper(update.units)
-        manifest = artefacts.update_manifest(terms.task, number, version.artefact.digest, terms.update.scale_bits)
-        plaintext = encode_payload(units, manifest, layout)
-        payload = confidential.encrypt(plaintext, await recipients(self.client, self.task))
-        message = self._commitment(number, current, plaintext, payload, trainer)
-        signed = await self.client.sign(message)
-        entry = Entry(terms.task, number, self.dataset, signed.raw, signed.valid_until, payload)
-        self.journal.keep(entry)
-        return entry
+    def _ended(self, step: Step, number: int, seen: Seen) -> SdkError:
+        """How a contribution ended that came to nothing; what is left of it is destroyed where that is for the best."""
+        match step:
+            case Step.VOID:
+                self.journal.destroy(self.task.name, number, self.dataset)
+                return RoundCameToNothing(number, why_void(seen.current), seen.pays)
+            case Step.MISSED:
+                self.journal.destroy(self.task.name, number, self.dataset)
+                return CommitMissed(number)
+            case Step.INTERRUPTED:
+                return TrainingInterrupted(number)
+            case _:
+                return self._lost(number)
+
+    async def _advance(self, number: int) -> None:
+        with suppress(PhaseNotOver):  # Somebody else was first.
+            await self.client.submit(AdvanceRound(self.task.name, number))
+
+    async def _served(self, seen: Seen, entry: Entry) -> bool:
+        """Put the payload into the store; a store that fails is tried again as long as anybody fetches."""
+        try:
+            await self.store.put(entry.payload)
+        except PayloadError as error:
+            if seen.current.phase in rounds.OVER:
+                raise
+            _log.warning("the payload of round %d is not served yet, trying again: %s", entry.round, error)
+            return False
+        return True
+
+    async def _require_served(self, number: int, seen: Seen) -> None:
+        """While it is fetched, the payload is in the store. Raises PayloadLost."""
+        made = seen.seat.commitment
+        assert made is not None, "past the barrier this step is for seats that have committed"
+        fetched = seen.current.phase in (Phase.COMMITTING, Phase.ATTESTING)
+        if fetched and not await self.store.has(Cid.parse(made.cid)):
+            raise self._lost(number)
+
+    def _lost(self, number: int) -> PayloadLost:
+        return PayloadLost(f"round {number} of {self.task.name}: the journal has no payload for {self.dataset}")
+
+    def _require_fit(self, number: int, base: bytes, plaintext: bytes, payload: bytes) -> None:
+        """Hold our payload to what its receivers will hold it to. Raises UpdateUnfit."""
+        owner = Owner(self.organisation, self.dataset)
+        expected = artefacts.update_expectation(self.task.terms, number, base, self.task.inputs.layout, owner)
+        try:
+            decode_payload(plaintext, expected)
+        except PayloadRefused as refusal:
+            field = "norm" if refusal.reason == "over_norm" else "payload"
+            raise UpdateUnfit(number, field, f"{refusal.reason}: {refusal}") from refusal
+        most = self.task.terms.update.max_bytes
+        if len(payload) > most:
+            raise UpdateUnfit(number, "size", f"{len(payload)} bytes, the terms allow {most}")
 
     def _commitment(
         self, number: int, current: Round, plaintext: bytes, payload: bytes, trainer: Trainer
@@ -198,7 +265,6 @@ class Participant:
         return contributions.Commit(
             task=self.task.name,
             round=number,
-            dataset=self.dataset,
             cid=str(payload_cid(payload)),
             digest=crypto.sha256(plaintext),
             size=len(payload),
@@ -214,54 +280,24 @@ class Participant:
         self.journal.keep(entry)
         return entry
 
-    async def _account(self, number: int) -> Contribution:
-        """Read the contribution back from proved state, no older than now."""
-        now = (await self.client.rpc.status()).height
-        return await self.client.ask(lambda view: self._accounted(view, number), at_least=now)
+    def _seen(self, view: View, number: int, now: Moment) -> Seen:
+        current = rounds.require_round(view, self.task.name, number)
+        seat = contributions.require_seat(view, self.task.name, number, self.organisation)
+        if seat.dataset != self.dataset:
+            raise AlreadyReserved(organisation=self.organisation, dataset=seat.dataset)
+        return Seen(self.task.terms, current, seat, now)
 
-    def _accounted(self, view: View, number: int) -> Contribution:
-        key = (self.task.name, number, self.organisation, self.dataset)
-        record = contributions.COMMITMENTS.get(view, key)
+    async def _contribution(self, number: int, seen: Seen) -> Contribution:
+        """What it cost: proved, no older than now."""
+        made = seen.seat.commitment
+        assert made is not None, "past the barrier this step is for seats that have committed"
+        height = (await self.client.rpc.status()).height
+        async with self.client.at(height) as view:
+            charged, spent = await view.run(lambda state: self._accounted(state, view.now))
+        return Contribution(number, made.height, made.cid, charged, spent, made.size)
+
+    def _accounted(self, view: View, now: Moment) -> tuple[int, int]:
         task = rounds.require_task(view, self.task.name)
         delta = identity.require_dataset(view, self.organisation, self.dataset).delta_inverse
-        account = privacy_budget.dataset_account(view, self.organisation, self.dataset)
-        if record is None:
-            raise PayloadLost(f"round {number} of {self.task.name}: the ledger shows no commitment of {self.dataset}")
-        return Contribution(
-            round=number,
-            height=record.height,
-            cid=record.cid,
-            charged=privacy_budget.epsilon_of(task.price, delta),
-            spent=privacy_budget.epsilon_of(account.spent, delta),
-            bytes=record.size,
-        )
-
-    async def _looked(self, done: int) -> tuple[int, bool]:
-        """Up to which round nothing is left to look at, by a node's word, and whether that one has work for us."""
-        task = await self.client.peek(rounds.TASKS, self.task.name)
-        number = task.rounds if task else 0
-        current = await self._peek(number) if number > done else None
-        if current is None:
-            return done, False
-        if self._has_work(current, await self._now()):
-            return number, True
-        return (done if current.status is rounds.RoundStatus.OPEN else number), False
-
-    async def _all_opened(self) -> bool:
-        """Whether the ledger proves that the task has opened all its rounds: a node's word would make us deaf."""
-        task = await self.client.ask(lambda view: rounds.require_task(view, self.task.name))
-        return task.rounds >= self.task.terms.max_rounds
-
-    async def _peek(self, number: int) -> Round | None:
-        return await self.client.peek(rounds.ROUNDS, (self.task.name, number))
-
-    async def _now(self) -> int:
-        """Block time of the newest block, in ms: what deadlines are held against."""
-        return (await self.client.rpc.status()).time_ns // 1_000_000
-
-    def _has_work(self, current: Round, now: int) -> bool:
-        if current.status is not rounds.RoundStatus.OPEN:
-            return False
-        seats = {(seat.organisation, seat.dataset): seat for seat in current.seats}
-        seat = seats.get((self.organisation, self.dataset))
-        return seat is not None and rounds.may_move(seat, current, now)
+        account = privacy_budget.dataset_account(view, self.organisation, self.dataset, now)
+        return privacy_budget.epsilon_of(task.price, delta), privacy_budget.epsilon_of(account.spent, delta)

@@ -64,14 +64,14 @@ async def load_version(
     client: LedgerClient, store: PayloadStore, task: TaskView, number: int, *, fit_only: bool = True
 ) -> tuple[Version, Int32]:
     """A version's record, proved, and its units. Raises VersionUnfit, ArtefactRefused, PayloadRefused."""
-    version, parent = await client.ask(lambda view: _with_parent(view, task.model, number))
-    if version is None:
+    known = await client.ask(lambda view: _known(view, task.model, number))
+    if known is None:
         raise VersionUnfit(f"model {task.model} has no version {number}")
-    if fit_only and version.status not in (VersionStatus.PROMOTED, VersionStatus.SUPERSEDED):
-        raise VersionUnfit(f"version {number} of {task.model} is {version.status}")
-    data = await fetch(store, f"version {number}", version.artefact)
-    manifest = artefacts.model_manifest(task.name, version.round, parent, task.terms.update.scale_bits)
-    return version, artefacts.decode_model(data, manifest, task.inputs.layout)
+    if fit_only and known.status not in (VersionStatus.PROMOTED, VersionStatus.SUPERSEDED):
+        raise VersionUnfit(f"version {number} of {task.model} is {known.status}")
+    data = await fetch(store, f"version {number}", known.version.artefact)
+    manifest = artefacts.model_manifest(task.name, known.version.round, known.parent, task.terms.update.scale_bits)
+    return known.version, artefacts.decode_model(data, manifest, task.inputs.layout)
 
 
 async def recipients(client: LedgerClient, task: TaskView) -> list[str]:
@@ -86,13 +86,22 @@ async def fetch(store: PayloadStore, name: str, artefact: Artefact) -> bytes:
     return artefacts.require_as_named(name, data, artefact)
 
 
-def _with_parent(view: View, model: str, number: int) -> tuple[Version | None, Digest | None]:
-    """A version, and the digest of the one it was made from; version 0 was made from none."""
+@dataclass(frozen=True)
+class _Known:
+    """A version, where it stands now, and the digest of the one it was made from; version 0 was made from none."""
+
+    version: Version
+    status: VersionStatus
+    parent: Digest | None
+
+
+def _known(view: View, model: str, number: int) -> _Known | None:
     version = lineage.VERSIONS.get(view, (model, number))
-    if version is None or number == 0:
-        return version, None
-    parent = lineage.VERSIONS.get(view, (model, version.parent))
-    return version, None if parent is None else parent.artefact.digest
+    if version is None:
+        return None
+    parent = lineage.VERSIONS.at(view, (model, version.parent)) if number else None
+    status = lineage.status_of(view, model, number)
+    return _Known(version, status, None if parent is None else parent.artefact.digest)
 
 
 __all__ = [

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,28 @@ from safetensors import safe_open
 from safetensors.numpy import load, save
 
 from learning import fixed, refusals
-from learning.payload import Expectation, Manifest, PayloadKind, decode_payload, encode_payload, encoded_size
+from learning.payload import (
+    ANY_SALT,
+    DIGEST_CHARS,
+    MAX_ROUND,
+    NAME_CHARS,
+    Expectation,
+    Manifest,
+    Owner,
+    PayloadKind,
+    decode_payload,
+    encode_payload,
+    encoded_size,
+)
 from learning.refusals import PayloadRefused
 from learning.safetensors_header import HEADER_SLACK_BYTES
 from learning.tensors import Layout, ShapeMismatch
 
 LAYOUT = Layout.from_shapes({"weight": (2, 3), "bias": (2,)})
-UPDATE = Manifest(PayloadKind.UPDATE, "breast-cancer", 3, "ab" * 32)
+SALT = "5a17" * 16
+OWNER = Owner("hospital-a", "wdbc", SALT)
+UPDATE = Manifest(PayloadKind.UPDATE, "breast-cancer", 3, "ab" * 32, owner=OWNER)
+MODEL = Manifest(PayloadKind.MODEL, "breast-cancer", 3, "ab" * 32)
 FLOATS = Manifest(PayloadKind.MODEL, "breast-cancer", 3, "ab" * 32, scale_bits=None)
 VECTOR = np.array([1, -2, 3, -4, 5, -6, 7, -8], np.int32)
 
@@ -43,6 +59,7 @@ def rebuilt(
     document = json.loads(raw[8 : 8 + length])
     change(document)
     text = json.dumps(document, separators=(",", ":")).encode()
+    text += b" " * UPDATE.header(LAYOUT).spaces
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text + (raw[8 + length :] if data is None else data)
 
@@ -97,6 +114,14 @@ def test_the_manifest_says_what_the_bytes_are_and_nothing_else() -> None:
         "base",
         "codec",
         "layout",
+        "organisation",
+        "dataset",
+        "salt",
+    }
+    assert set(UPDATE.header(LAYOUT).metadata) - set(MODEL.header(LAYOUT).metadata) == {
+        "organisation",
+        "dataset",
+        "salt",
     }
     assert UPDATE.codec == "int32-fixed-16"
     assert FLOATS.codec == "float32"
@@ -121,18 +146,71 @@ def test_trailing_bytes_are_refused() -> None:
     assert (refusal.reason, refusal.facts) == ("trailing_bytes", {"expected": 32, "actual": 33})
 
 
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("round", "4"),
-        ("base", "cd" * 32),
-        ("task", "other"),
-        ("kind", "model"),
-        ("codec", "float32"),
-        ("layout", "00"),
-    ],
+@given(
+    st.text("abcdefghijklmnopqrstuvwxyz0123456789-", min_size=1, max_size=NAME_CHARS),
+    st.text("abcdefghijklmnopqrstuvwxyz0123456789-", min_size=1, max_size=NAME_CHARS),
+    st.integers(0, MAX_ROUND),
 )
-def test_a_manifest_that_disagrees_with_the_ledger_is_refused_by_its_entry(key: str, value: str) -> None:
+def test_all_updates_of_a_task_have_one_size_whatever_they_are_named(
+    organisation: str, dataset: str, number: int
+) -> None:
+    manifest = Manifest(
+        PayloadKind.UPDATE, "breast-cancer", number, "ef" * 32, owner=Owner(organisation, dataset, SALT)
+    )
+    assert len(encode_payload(VECTOR, manifest, LAYOUT)) == encoded_size(UPDATE, LAYOUT)
+
+
+def test_any_salt_is_as_expected_and_another_one_gives_another_digest() -> None:
+    received = expecting(replace(UPDATE, owner=replace(OWNER, salt=ANY_SALT)))
+    raw = encode_payload(VECTOR, UPDATE, LAYOUT)
+    other = encode_payload(VECTOR, replace(UPDATE, owner=replace(OWNER, salt="0f" * 32)), LAYOUT)
+    assert raw != other
+    for one in (raw, other):
+        np.testing.assert_array_equal(decode_payload(one, received).vector, VECTOR)
+
+
+@pytest.mark.parametrize("salt", ["", "5a17", SALT + "00", SALT.upper(), "g" * DIGEST_CHARS])
+def test_a_salt_that_is_none_is_refused(salt: str) -> None:
+    assert refused(rebuilt(lambda d: d["__metadata__"].update(salt=salt))).reason in ("wrong_manifest", "malformed")
+
+
+NAMES = [
+    ("organisation", "hospital-b"),
+    ("organisation", "h"),
+    ("dataset", "another"),
+    ("round", "4"),
+    ("round", "31"),
+    ("base", "cd" * 32),
+    ("task", "other"),
+    ("task", "breast-cancer-of-another-consortium"),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), NAMES)
+def test_an_update_that_names_something_else_is_refused_as_misnamed(key: str, value: str) -> None:
+    refusal = refused(rebuilt(lambda d: d["__metadata__"].update({key: value})))
+    assert refusal.reason == "misnamed"
+    assert refusal.facts["key"] == key
+    assert refusal.facts["expected"] == UPDATE.header(LAYOUT).metadata[key]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(UPDATE, owner=replace(OWNER, organisation="hospital-b")),
+        replace(UPDATE, owner=replace(OWNER, dataset="another")),
+        replace(UPDATE, task="other"),
+        replace(UPDATE, round=4),
+        replace(UPDATE, base="cd" * 32),
+    ],
+    ids=["organisation", "dataset", "task", "round", "base"],
+)
+def test_an_update_is_worth_nothing_to_anybody_or_anything_it_was_not_made_for(other: Manifest) -> None:
+    assert refused(encode_payload(VECTOR, other, LAYOUT)).reason == "misnamed"
+
+
+@pytest.mark.parametrize(("key", "value"), [("kind", "model"), ("codec", "float32"), ("layout", "00")])
+def test_a_manifest_of_another_form_is_refused_by_its_entry(key: str, value: str) -> None:
     refusal = refused(rebuilt(lambda d: d["__metadata__"].update({key: value})))
     assert refusal.reason == "wrong_manifest"
     assert refusal.facts["key"] == key
@@ -276,9 +354,9 @@ def test_arbitrary_bytes_are_always_refused_and_never_crash(raw: bytes) -> None:
 
 @given(st.integers(0, 10_000), st.integers(1, 255))
 def test_any_changed_byte_before_the_data_is_refused(position: int, flip: int) -> None:
-    raw = bytearray(encode_payload(VECTOR, UPDATE, LAYOUT))
+    raw = bytearray(encode_payload(VECTOR, MODEL, LAYOUT))
     raw[position % (len(raw) - 32)] ^= flip
-    refused(bytes(raw))
+    refused(bytes(raw), expecting(MODEL))
 
 
 def test_every_reason_is_its_own_slug() -> None:
@@ -291,6 +369,11 @@ def test_a_wrong_call_is_a_type_error_and_a_wrong_vector_is_refused() -> None:
         encode_payload(VECTOR.astype(np.int64), UPDATE, LAYOUT)  # type: ignore[arg-type]  # the claim
     with pytest.raises(ShapeMismatch):
         encode_payload(VECTOR[:-1], UPDATE, LAYOUT)
-    for bad in ({"task": ""}, {"task": "a b"}, {"round": -1}, {"base": "../x"}, {"scale_bits": 31}):
+    for bad in ({"task": ""}, {"task": "a b"}, {"round": -1}, {"base": "../x"}, {"scale_bits": 31}, {"owner": OWNER}):
         with pytest.raises(TypeError):
-            Manifest(**{"kind": PayloadKind.UPDATE, "task": "t", "round": 0, "base": "", **bad})  # type: ignore[arg-type]
+            replace(MODEL, **bad)  # type: ignore[arg-type]
+    for owner in (None, Owner("A", "d"), Owner("a", ""), Owner("a", "d", "5a17")):
+        with pytest.raises(TypeError):
+            replace(UPDATE, owner=owner)
+    with pytest.raises(TypeError):
+        replace(UPDATE, base="")

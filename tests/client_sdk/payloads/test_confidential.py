@@ -95,19 +95,64 @@ def test_the_header_of_the_largest_number_of_recipients_is_within_its_bound():
     assert plaintext_bytes(sealed) == 1
 
 
+ZERO = "age1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq5cu47z"  # The library panics at its point.
+UNUSABLE = {
+    "all zero": ZERO,
+    "no point": "age1qqq",
+    "an identity": ALICE,
+    "nothing": "",
+    "a wrong checksum": TO_BOTH[0][:-1] + "q",
+}
+
+
+@pytest.mark.parametrize("bad", UNUSABLE.values(), ids=UNUSABLE)
+def test_a_recipient_that_cannot_be_encrypted_to_is_left_out_and_blocks_nobody(bad, caplog):
+    sealed = encrypt(b"payload", [bad, *TO_BOTH, bad])
+    assert decrypt(sealed, ALICE, max_bytes=7) == decrypt(sealed, BOB, max_bytes=7) == b"payload"
+    assert caplog.text.count("a recipient is left out") == 1
+
+
+def test_who_is_named_twice_is_encrypted_to_once():
+    sealed = encrypt(b"payload", TO_BOTH * 3)
+    assert sealed.count(b"\n-> X25519 ") == 2
+    assert decrypt(sealed, BOB, max_bytes=7) == b"payload"
+
+
 @pytest.mark.parametrize(
     ("recipients", "sin"),
     [
-        ([], "0 recipients"),
-        ([recipient_of(ALICE)] * 2, "twice"),
-        (["age1qqq"], "not an age X25519 recipient"),
-        ([ALICE], "not an age X25519 recipient"),
+        ([], "none of the 0 recipients"),
+        ([ZERO, "age1qqq"], "none of the 2 recipients"),
         (["age1" + str(i) for i in range(65)], "65 recipients"),
     ],
 )
-def test_recipients_are_checked_before_anything_is_encrypted(recipients, sin):
+def test_without_a_recipient_nothing_is_encrypted(recipients, sin):
     with pytest.raises(InvalidRecipient, match=sin):
         encrypt(b"x", recipients)
+
+
+class PanicException(BaseException):
+    """What pyo3 makes of a Rust panic: no ``Exception``, and of a class of its own making."""
+
+
+def test_a_panic_while_decrypting_is_a_corrupt_ciphertext(monkeypatch):
+    def panicking(*_):
+        raise PanicException("index out of bounds")
+
+    sealed = encrypt(b"payload", TO_BOTH)
+    monkeypatch.setattr(confidential.pyrage, "decrypt", panicking)
+    with pytest.raises(CiphertextCorrupt, match="index out of bounds"):
+        decrypt(sealed, ALICE, max_bytes=7)
+
+
+def test_what_is_no_panic_passes_through(monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    sealed = encrypt(b"payload", TO_BOTH)
+    monkeypatch.setattr(confidential.pyrage, "decrypt", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        decrypt(sealed, ALICE, max_bytes=7)
 
 
 IDENTITIES = {"empty": "", "short": "AGE-SECRET-KEY-1QQQ", "recipient": recipient_of(ALICE)}
