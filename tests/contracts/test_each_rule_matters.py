@@ -43,7 +43,7 @@ from contracts.lineage import VersionStatus
 from contracts.models import RaiseAlarm
 from contracts.privacy_budget import BudgetExceeded
 from contracts.reputation import Verdict
-from contracts.rounds import Bill, Moved, NotJoined
+from contracts.rounds import Bill, Moved, NotJoined, Participation
 from tests.contracts import test_ballots as ballots_claims
 from tests.contracts import test_contributions as contributions_claims
 from tests.contracts import test_identity as identity_claims
