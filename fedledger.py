@@ -94,11 +94,19 @@ if TYPE_CHECKING:
     from client_sdk.training.task import TaskView as TaskView, VersionUnfit as VersionUnfit
     from client_sdk.training.terms_file import TermsFileInvalid as TermsFileInvalid
     from client_sdk.training.trainer import ModelRefused as ModelRefused, Trainer as Trainer
+    from contracts.ballots import (
+        AlreadyAttested as AlreadyAttested,
+        AlreadyOpened as AlreadyOpened,
+        AlreadySealed as AlreadySealed,
+        NotACandidate as NotACandidate,
+        NotCommittedTo as NotCommittedTo,
+        NotHeld as NotHeld,
+        NotSealed as NotSealed,
+        WrongOpening as WrongOpening,
+    )
     from contracts.contributions import (
         AlreadyCommitted as AlreadyCommitted,
-        AlreadyPublished as AlreadyPublished,
         AlreadyReserved as AlreadyReserved,
-        NotCommitted as NotCommitted,
         NotPrivate as NotPrivate,
         NotReserved as NotReserved,
         PayloadTooLarge as PayloadTooLarge,
@@ -132,18 +140,10 @@ if TYPE_CHECKING:
     from contracts.kernel.codec import Malformed as Malformed
     from contracts.kernel.rules import Rejected as Rejected
     from contracts.models import (
-        AlreadyProposed as AlreadyProposed,
-        AlreadyVoted as AlreadyVoted,
-        JudgementsIncomplete as JudgementsIncomplete,
+        AlreadyRaised as AlreadyRaised,
         ModelExists as ModelExists,
         NoMoreVersions as NoMoreVersions,
         NotAVerifier as NotAVerifier,
-        NotYourTurn as NotYourTurn,
-        NothingAccepted as NothingAccepted,
-        OwnProposal as OwnProposal,
-        RoundNotClosed as RoundNotClosed,
-        SinceInFuture as SinceInFuture,
-        Tainted as Tainted,
         UnknownModel as UnknownModel,
         UnknownVersion as UnknownVersion,
         VersionNotOpen as VersionNotOpen,
@@ -151,21 +151,22 @@ if TYPE_CHECKING:
     from contracts.privacy_budget import BudgetExceeded as BudgetExceeded, TooManyHolds as TooManyHolds
     from contracts.rounds import (
         AlreadyJoined as AlreadyJoined,
-        DeadlinePassed as DeadlinePassed,
+        JoinedTooLate as JoinedTooLate,
         MissingMandate as MissingMandate,
         NoMoreRounds as NoMoreRounds,
-        NotSelected as NotSelected,
+        NotJoined as NotJoined,
         NotYourTask as NotYourTask,
-        RoundNotOpen as RoundNotOpen,
-        RoundStillMoving as RoundStillMoving,
+        PhaseNotOver as PhaseNotOver,
+        PhaseOver as PhaseOver,
         RoundUnderway as RoundUnderway,
         TaskExists as TaskExists,
-        TaskFull as TaskFull,
         TermsDiffer as TermsDiffer,
-        TooFewEligible as TooFewEligible,
+        TooFewParticipants as TooFewParticipants,
+        TooLittleReputation as TooLittleReputation,
         UnknownRound as UnknownRound,
         UnknownTask as UnknownTask,
         WrongDataClass as WrongDataClass,
+        WrongPhase as WrongPhase,
     )
     from contracts.terms import BreakdownPoint as BreakdownPoint, TermsInconsistent as TermsInconsistent
     from contracts.transition import (
@@ -234,9 +235,13 @@ _HOMES: Final = {
     "client_sdk.training.task": ("TaskView", "VersionUnfit"),
     "client_sdk.training.terms_file": ("TermsFileInvalid",),
     "client_sdk.training.trainer": ("ModelRefused", "Trainer"),
+    "contracts.ballots": (
+        "AlreadyAttested", "AlreadyOpened", "AlreadySealed", "NotACandidate", "NotCommittedTo", "NotHeld", "NotSealed",
+        "WrongOpening",
+    ),
     "contracts.contributions": (
-        "AlreadyCommitted", "AlreadyPublished", "AlreadyReserved", "NotCommitted", "NotPrivate", "NotReserved",
-        "PayloadTooLarge", "WrongBase", "WrongMechanism",
+        "AlreadyCommitted", "AlreadyReserved", "NotPrivate", "NotReserved", "PayloadTooLarge", "WrongBase",
+        "WrongMechanism",
     ),
     "contracts.governance": ("NotInElectorate", "ProposalClosed", "UnknownProposal", "VotedAlready"),
     "contracts.identity": (
@@ -247,15 +252,14 @@ _HOMES: Final = {
     "contracts.kernel.codec": ("Malformed",),
     "contracts.kernel.rules": ("Rejected",),
     "contracts.models": (
-        "AlreadyProposed", "AlreadyVoted", "JudgementsIncomplete", "ModelExists", "NoMoreVersions", "NotAVerifier",
-        "NotYourTurn", "NothingAccepted", "OwnProposal", "RoundNotClosed", "SinceInFuture", "Tainted", "UnknownModel",
-        "UnknownVersion", "VersionNotOpen",
+        "AlreadyRaised", "ModelExists", "NoMoreVersions", "NotAVerifier", "UnknownModel", "UnknownVersion",
+        "VersionNotOpen",
     ),
     "contracts.privacy_budget": ("BudgetExceeded", "TooManyHolds"),
     "contracts.rounds": (
-        "AlreadyJoined", "DeadlinePassed", "MissingMandate", "NoMoreRounds", "NotSelected", "NotYourTask",
-        "RoundNotOpen", "RoundStillMoving", "RoundUnderway", "TaskExists", "TaskFull", "TermsDiffer", "TooFewEligible",
-        "UnknownRound", "UnknownTask", "WrongDataClass",
+        "AlreadyJoined", "JoinedTooLate", "MissingMandate", "NoMoreRounds", "NotJoined", "NotYourTask", "PhaseNotOver",
+        "PhaseOver", "RoundUnderway", "TaskExists", "TermsDiffer", "TooFewParticipants", "TooLittleReputation",
+        "UnknownRound", "UnknownTask", "WrongDataClass", "WrongPhase",
     ),
     "contracts.terms": ("BreakdownPoint", "TermsInconsistent"),
     "contracts.transition": (

@@ -1,16 +1,23 @@
 """A task's terms as people read them before they consent: every number with its unit."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from . import units
 
 if TYPE_CHECKING:
     from contracts.terms import Artefact, Terms
 
+_TIMINGS: Final = {
+    "at-instant": "at an instant fixed before training, in the middle of the phase",
+    "when-ready": "as soon as training has ended: how long it took is visible to everybody",
+}
+
 
 def described(terms: "Terms") -> dict[str, object]:
     """The terms, field by field."""
-    mechanism, estimator, deadlines = terms.mechanism, terms.estimator, terms.deadlines
+    from contracts.terms import needed_seats, needed_votes
+
+    mechanism, estimator, voters = terms.mechanism, terms.estimator, len(terms.verifiers)
     return {
         "task": terms.task,
         "model": terms.model,
@@ -22,22 +29,32 @@ def described(terms: "Terms") -> dict[str, object]:
         "  steps": f"{mechanism.steps} in a round",
         "  normaliser": f"{mechanism.normaliser} records, a public constant",
         "learning rate": f"{terms.learning_rate_micro / units.MILLION:g}",
-        "estimator": f"{estimator.kind}, withstands {estimator.byzantine} of at least {estimator.minimum} updates",
+        "estimator": f"{estimator.kind}, withstands {estimator.byzantine} of at least {estimator.minimum} updates; "
+        f"so {needed_seats(terms)} must reserve, and commit",
         "update": f"norm at most {terms.update.max_norm_milli / 1000:g}, {units.size(terms.update.max_bytes)} at most",
         "rounds": f"at most {terms.max_rounds}",
-        "deadlines": (
-            f"reserve {units.duration(deadlines.reserve_ms)}, commit {units.duration(deadlines.commit_ms)}, "
-            f"publish {units.duration(deadlines.publish_ms)}, propose {units.duration(deadlines.propose_ms)}"
-        ),
-        "canary margin": f"{terms.canary_margin_ppm / 10_000:g} percentage points below the parent at most",
-        "least reputation": units.millionths(terms.minimum_reputation),
+        "phases": _phases(terms),
+        "commitments leave": _TIMINGS[terms.phases.commits],
+        "canary margin": f"{terms.canary_margin_ppm / 10_000:g} percentage points below the best promoted version "
+        f"at most, of {terms.canary_records} records",
+        "least reputation": f"{units.millionths(terms.minimum_reputation)} to reserve a seat, and to open a round",
         "aggregators": f"{', '.join(terms.aggregators)} (in order of succession)",
-        "verifiers": terms.verifiers,
-        "can read payloads": terms.recipients,
+        "verifiers": f"{', '.join(terms.verifiers)}; {needed_votes(terms)} of {voters} must agree, "
+        f"{terms.verifier_faults} may be Byzantine",
+        "can read payloads": f"{', '.join(terms.recipients)}; kept for {units.duration(terms.retention_ms)} after a "
+        "round",
         "inputs": _artefact(terms.inputs),
         "initial model": _artefact(terms.initial),
         "canary set": _artefact(terms.canary),
     }
+
+
+def _phases(terms: "Terms") -> str:
+    from contracts.terms import Phase, phase_ms
+
+    timed = (Phase.RESERVING, Phase.COMMITTING, Phase.ATTESTING, Phase.SEALING, Phase.OPENING)
+    lasting = ", ".join(f"{phase} {units.duration(phase_ms(terms, phase))}" for phase in timed)
+    return f"at most {lasting}; at least {terms.phases.blocks} blocks each, unless all have acted"
 
 
 def _artefact(artefact: "Artefact") -> str:

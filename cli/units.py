@@ -30,10 +30,20 @@ def millionths(value: int) -> str:
     return f"{value / MILLION:+.2f}"
 
 
+def weight(value: int) -> str:
+    """The weight of an update, by its reputation; 1 is neutral: ``1.08``."""
+    from contracts.reputation import WEIGHT_ONE
+
+    return f"{value / WEIGHT_ONE:.2f}"
+
+
+def score(correct: int, total: int) -> str:
+    """A score on the canary set: ``90.0% (90/100)``."""
+    return f"{correct / total:.1%} ({correct}/{total})"
+
+
 def time(milliseconds: int) -> str:
-    """A block time, in UTC; a dash for 0, which the ledger writes for "not yet"."""
-    if milliseconds == 0:
-        return "-"
+    """A block time, in UTC."""
     try:
         return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     except (ValueError, OverflowError, OSError):
@@ -75,7 +85,7 @@ def fact(refusal: str, name: str, value: object) -> str:
 def event_fact(name: str, value: object) -> str:
     """A fact of an event with its unit."""
     if isinstance(value, int) and not isinstance(value, bool):
-        if name.endswith("_by") or name == "until":
+        if name == "until":
             return time(value)
         if name.startswith("epsilon"):
             return epsilon(value)
@@ -105,8 +115,12 @@ _UNITS: Final[Mapping[tuple[str, str], Callable[[int], str]]] = {
     ("BUDGET_EXCEEDED", "limit"): _epsilon_fact,
     ("LIMIT_OVER_CAP", "wanted"): _epsilon_fact,
     ("LIMIT_OVER_CAP", "cap"): _epsilon_fact,
-    ("DEADLINE_PASSED", "deadline"): time,
-    ("DEADLINE_PASSED", "now"): time,
+    ("PHASE_OVER", "until"): time,
+    ("PHASE_OVER", "now"): time,
+    ("PHASE_NOT_OVER", "until"): time,
+    ("PHASE_NOT_OVER", "until_height"): _block,
+    ("TOO_LITTLE_REPUTATION", "reputation"): millionths,
+    ("TOO_LITTLE_REPUTATION", "minimum"): millionths,
     ("PAYLOAD_TOO_LARGE", "size"): size,
     ("PAYLOAD_TOO_LARGE", "limit"): size,
     ("REVOCATION_MOVES_LATER", "wanted"): _block,

@@ -13,8 +13,9 @@ from ..reading import Name, listing, present
 
 if TYPE_CHECKING:
     from client_sdk.client import LedgerClient
+    from client_sdk.reads.queries import Moment
     from contracts.kernel import View
-    from contracts.privacy_budget import Quote
+    from contracts.privacy_budget import Hold, Quote, Standing
 
 app = noun()
 
@@ -32,12 +33,7 @@ def quote(
 
     opened = Access(ledger, who, output=output)
     organisation, _ = opened.actor(access.WORKER)
-
-    async def work(client: "LedgerClient") -> "Quote":
-        async with client.at() as view:
-            return await view.run(lambda state: outlook(state, organisation, dataset, task, view.time_ms))
-
-    quoted = opened.read(work)
+    quoted: Quote = opened.judge(lambda view, now: outlook(view, organisation, dataset, task, now))
     emit(
         output,
         {"organisation": organisation, "dataset": dataset, **plain(quoted)},
@@ -64,42 +60,52 @@ def show(
     who: options.Who = "",
     output: options.Output = Format.TXT,
 ) -> None:
-    """Show what every dataset and every organisation has spent of its privacy budget."""
+    """Show what every dataset and every organisation has spent of its privacy budget, and what it holds back for whom.
+
+    A hold is spent at its round's barrier, or free where the round ends before; it is judged at a verified block, also
+    while nobody has written that down.
+    """
     accounts = Access(ledger, who, output=output).read(lambda client: _accounts(client, organisation))
     rows = [
         (each["account"], units.epsilon(each["spent"]), units.epsilon(each["held"]), units.epsilon(each["limit"]),
-         units.delta(each["delta_inverse"]), _bar(each["spent"] + each["held"], each["limit"]))
+         units.delta(each["delta_inverse"]), _bar(each["spent"] + each["held"], each["limit"]),
+         [f"{hold['task']} round {hold['round']}" for hold in each["holds"]])
         for each in accounts.entries
     ]  # fmt: skip
-    columns = ("account", "ε spent", "ε held", "ε limit", "δ", "used")
+    columns = ("account", "ε spent", "ε held", "ε limit", "δ", "used", "held for")
     table = Rows(columns, rows, empty="No datasets are registered.")
     emit(output, accounts.entries, table, Line(units.EPSILON_MEANS), listed=accounts)
 
 
 async def _accounts(client: "LedgerClient", organisation: str) -> Listing[dict[str, Any]]:
     """The account of every organisation that has datasets, and below it those of its datasets."""
-    from client_sdk.reads.budgets import dataset_standing, organisation_standing
+    from client_sdk.reads.budgets import dataset_standing, fetch_holds, organisation_standing
     from client_sdk.reads.view import every
     from contracts import identity
     from contracts.kernel import limits
 
     from .dataset import counted
 
-    def accounts(view: "View", names: Sequence[Name], now: int) -> tuple[list[dict[str, Any]], int | None]:
+    def accounts(view: "View", names: Sequence[Name], now: "Moment") -> tuple[list[dict[str, Any]], int | None]:
         datasets = present(identity.DATASETS, view, names)
         owners = dict.fromkeys(owner for (owner, _), _ in datasets)
-        every(identity.ORGANISATIONS, view, owners)  # In one go: what follows asks for one after the other.
+        # In one go: what follows asks for one after the other.
+        every(identity.ORGANISATIONS, view, owners)
+        fetch_holds(view, list(owners), [(owner, name) for (owner, name), _ in datasets])
         listed: list[dict[str, Any]] = []
         for owner in owners:
-            whole = organisation_standing(view, owner, now)
-            listed.append({"account": owner, **plain(whole), "delta_inverse": limits.DELTA_INVERSE_MIN})
+            listed.append(_account(owner, limits.DELTA_INVERSE_MIN, *organisation_standing(view, owner, now)))
             for (_, name), dataset in (each for each in datasets if each[0][0] == owner):
                 one = dataset_standing(view, owner, name, now)
-                listed.append({"account": f"{owner}/{name}", **plain(one), "delta_inverse": dataset.delta_inverse})
+                listed.append(_account(f"{owner}/{name}", dataset.delta_inverse, *one))
         count = counted(view, organisation)
         return listed, None if count is None else count + len(owners)
 
     return await listing(client, identity.DATASETS, accounts, prefix=f"{organisation}/" if organisation else "")
+
+
+def _account(name: str, delta_inverse: int, standing: "Standing", holds: "Sequence[Hold]") -> dict[str, Any]:
+    return {"account": name, **plain(standing), "delta_inverse": delta_inverse, "holds": plain(holds)}
 
 
 def _bar(used: int, limit: int) -> str:

@@ -14,6 +14,7 @@ from ..reading import Name, listing, present
 
 if TYPE_CHECKING:
     from client_sdk.client import AcceptedTx, LedgerClient
+    from client_sdk.reads.queries import Moment
     from client_sdk.secrets.keys import Keyring
     from contracts.kernel import View
 
@@ -80,7 +81,7 @@ def show(
 async def _datasets(client: "LedgerClient", organisation: str) -> Listing[dict[str, Any]]:
     from contracts import identity
 
-    def datasets(view: "View", names: Sequence[Name], _now: int) -> tuple[list[dict[str, Any]], int | None]:
+    def datasets(view: "View", names: Sequence[Name], _now: "Moment") -> tuple[list[dict[str, Any]], int | None]:
         found = present(identity.DATASETS, view, names)
         listed = [{"organisation": owner, "dataset": name, **plain(record)} for (owner, name), record in found]
         return listed, counted(view, organisation)

@@ -120,7 +120,7 @@ def revoke(
 ) -> None:
     """Revoke a key of your organisation from now on: what it signs later is refused.
 
-    For a key that somebody else may have used, `fedledger key report-stolen` also undoes what it signed.
+    For a key that somebody else may have used, `fedledger key report-stolen` also takes back what is pending of it.
     """
     from client_sdk.client import AcceptedTx, LedgerClient
     from contracts.identity import RevokeKey
@@ -144,28 +144,22 @@ def report_stolen(
     passphrase_file: options.PassphraseFile = None,
     output: options.Output = Format.TXT,
 ) -> None:
-    """Revoke a key as of a past block, and undo what it signed since.
+    """Revoke a key as of a past block, and take back what it signed since and is not decided yet.
 
-    Promoted versions that descend from such a contribution are quarantined, and the last clean one is restored.
+    Contributions, ballots, alarms and votes that are pending count for nothing then. A promoted version that rests on
+    one falls only by the alarm of a quorum of verifiers.
     """
     from client_sdk.client import AcceptedTx, LedgerClient
-    from contracts.lineage import VersionDecided
-    from contracts.models import ReportStolenKey
+    from contracts.identity import ReportStolenKey  # type: ignore[attr-defined]
 
     async def work(client: LedgerClient, ring: "Keyring") -> AcceptedTx:
         return await access.submit(client, ReportStolenKey(_public(key, ring), since))
 
     accepted = Access(ledger, who, passphrase_file, output).act(access.HUMAN, work)
-    changed = [event for event in accepted.events if isinstance(event, VersionDecided)]
     emit(
         output,
-        {"height": accepted.height, "transaction": accepted.hash, "revoked_from": since, "versions": changed},
+        {"height": accepted.height, "transaction": accepted.hash, "revoked_from": since},
         Line(f"The key counts for nothing from block {since} on (decided in block {accepted.height})."),
-        Rows(
-            ("model", "version", "is now", "why"),
-            [(event.model, event.version, event.status, event.reason) for event in changed],
-            empty="No promoted version rests on what it signed.",
-        ),
     )
 
 

@@ -1,28 +1,29 @@
-"""``fedledger model``: versions, where they come from, their bytes, and recomputing them by hand."""
+"""``fedledger model``: versions, where they come from, what was found of their contributions, and their bytes."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import access, options
+from .. import access, options, units
 from ..access import Access
 from ..commands import noun, verb
 from ..files import require_free, write_whole
 from ..output import Fields, Format, Line, Listing, Rows, emit, plain, whole
-from ..recomputing import blocks_of, closed_round, finding_blocks, proposed_version, recomputed, require_recipient
-from ..serving import gatherer_of
+from ..rounds_told import finding_words
 
 if TYPE_CHECKING:
     from client_sdk.client import AcceptedTx, LedgerClient
     from client_sdk.secrets.keys import Keyring
     from client_sdk.session import Session
+    from contracts.ballots import Ballot
     from contracts.kernel import View
-    from contracts.lineage import Model, Version
-    from services.rounds.recompute import Finding, Recomputed
+    from contracts.kernel.types import OrgId
+    from contracts.lineage import Finding, Model, Version, VersionStatus
+    from contracts.terms import Terms
 
 app = noun()
-_Task = Annotated[str, typer.Argument(metavar="TASK", help="A task whose terms name your organisation for this.")]
 _Name = Annotated[str, typer.Argument(metavar="MODEL", help="The model.")]
 _Version = Annotated[int, typer.Option("--version", metavar="N", min=-1, help="A version; else the promoted one.")]
 
@@ -34,7 +35,10 @@ def history(
     who: options.Who = "",
     output: options.Output = Format.TXT,
 ) -> None:
-    """List the models, or the versions of one: parents, canary scores, proposers, votes, outcomes."""
+    """List the models, or the versions of one: parents, scores on the canary set, and where each stands now.
+
+    A star marks the version that later ones are held to: the best of its line.
+    """
     opened = Access(ledger, who, output=output)
     if not name:
         models = opened.ask(_models)
@@ -42,20 +46,25 @@ def history(
         columns = ("model", "task", "promoted version", "newest")
         emit(output, models.entries, Rows(columns, listed, empty="There is no model yet."), listed=models)
         return
-    model, versions = opened.ask(lambda view: _history(view, name))
+    model, terms, versions = opened.ask(lambda view: _history(view, name))
+    best = dict(versions.entries)[model.current][0].best
     rows = [
-        (f"{'→' if number == model.current else ' '} {number}", version.status, version.round, version.parent,
-         _canary(version), version.proposer, len(version.ballots), version.proposed_at)
-        for number, version in versions.entries
+        (f"{'→' if number == model.current else ' '} {number}{'*' if number == best else ''}", status, version.round,
+         version.parent, _canary(version, terms), version.proposer, version.decided_at)
+        for number, (version, status) in versions.entries
     ]  # fmt: skip
     emit(
         output,
         {
             "model": name,
             **plain(model),
-            "versions": [{"version": number, **plain(each)} for number, each in versions.entries],
+            "canary_records": terms.canary_records,
+            "versions": [
+                {"version": number, **plain(version), "status": status}
+                for number, (version, status) in versions.entries
+            ],
         },
-        Rows(("  version", "status", "round", "parent", "canary", "proposed by", "votes", "block"), rows),
+        Rows(("  version", "status", "round", "parent", "canary", "proposed by", "block"), rows),
     )
 
 
@@ -67,31 +76,41 @@ def show(
     who: options.Who = "",
     output: options.Output = Format.TXT,
 ) -> None:
-    """Show one version: its bytes' address, its lineage, every judgement and every vote."""
-    from contracts.lineage import NO_CANDIDATE
-
-    number, one = Access(ledger, who, output=output).ask(lambda view: _version(view, name, version))
-    judged = [(f"{j.organisation}/{j.dataset}", j.verdict, j.reason) for j in one.judgements]
-    votes = {one.digest: "confirms", NO_CANDIDATE: "found no candidate"}
-    ballots = [(each.organisation, votes.get(each.digest, "contradicts"), each.digest) for each in one.ballots]
+    """Show one version: its bytes' address, its lineage, where it stands now, every finding and every ballot."""
+    seen = Access(ledger, who, output=output).ask(lambda view: _seen(view, name, version))
+    number, one = seen.number, seen.version
+    findings = [(organisation, finding_words(each)) for organisation, each in seen.findings.items()]
+    ballots = [
+        (each.organisation, _vote(each, one), None if each.opened is None else units.score(each.correct, seen.records))
+        for each in seen.ballots
+    ]
     emit(
         output,
-        {"model": name, "version": number, **plain(one)},
+        {
+            "model": name,
+            "version": number,
+            **plain(one),
+            "status": seen.status,
+            "canary_records": seen.records,
+            "findings": {organisation: each.name.lower() for organisation, each in seen.findings.items()},
+            "ballots": seen.ballots,
+        },
         Fields(
             {
                 "model": name,
                 "version": number,
-                "status": one.status,
-                "from round": one.round,
+                "status": seen.status,
+                "from round": one.round if number else None,
                 "parent": one.parent if number else None,
-                "canary": _canary(one),
-                "proposed by": f"{one.proposer} in block {one.proposed_at}",
+                "canary": units.score(one.canary_correct, seen.records) if number else "-",
+                "best of its line": f"version {one.best}",
+                "proposed by": f"{one.proposer} in block {one.decided_at}",
                 "candidate digest": one.digest,
                 "bytes": f"{one.artefact.cid} ({one.artefact.size:,} bytes, SHA-256 {one.artefact.digest.hex()})",
             }
         ),
-        Rows(("contribution", "verdict", "why"), judged, empty="No contributions: the initial model of the terms."),
-        Rows(("verifier", "vote", "digest it arrived at"), ballots, empty="No votes."),
+        Rows(("contribution of", "finding"), findings, empty="No contributions: the initial model of the terms."),
+        Rows(("verifier", "ballot", "score"), ballots, empty="No ballots."),
     )
 
 
@@ -107,7 +126,7 @@ def fetch(
 ) -> None:
     """Fetch a promoted version and write its parameters as float32, verified from the ledger to the bytes.
 
-    A version that was refused, quarantined or rolled back is not served.
+    A version that failed its canary, was quarantined or rolled back is not served.
     """
     require_free(out, force=force)
 
@@ -147,90 +166,6 @@ def rollback(
     announce(output, accepted, f"to roll {name} back to version {to}")
 
 
-@verb(app, "propose", example="model propose breast-cancer --as lab-1/worker")
-def propose(
-    task: _Task,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only recompute and show: for any recipient of the payloads.")
-    ] = False,
-    who: options.Who = "",
-    ledger: options.Ledger = options.DEVNET,
-    passphrase_file: options.PassphraseFile = None,
-    output: options.Output = Format.TXT,
-) -> None:
-    """Recompute the candidate of the task's last closed round from its payloads, and propose it.
-
-    Only an organisation that the terms name among the recipients can open the payloads.
-    """
-    from contracts.lineage import candidate_digest
-    from contracts.models import ProposeVersion, VersionProposed
-
-    async def work(session: "Session") -> tuple["Recomputed", "AcceptedTx | None"]:
-        gatherer = await gatherer_of(session, task)
-        require_recipient(gatherer, session.organisation)
-        number = await closed_round(session, task)
-        made = await recomputed(gatherer, number)
-        if dry_run:
-            return made, None
-        await session.store.put(made.model)
-        return made, await access.submit(session.client, ProposeVersion(made.candidate))
-
-    opened = Access(ledger, who, passphrase_file, output)
-    made, accepted = opened.session(access.WORKER, work, "recomputing the candidate")
-    proposed = accepted.event(VersionProposed) if accepted else None
-    data = {
-        "candidate": made.candidate,
-        "digest": candidate_digest(made.candidate),
-        "version": proposed and proposed.version,
-    }
-    said = f"Proposed as version {proposed.version} of {proposed.model}." if proposed else "Nothing was proposed."
-    emit(output, data, *blocks_of(made, candidate_digest(made.candidate)), Line(said))
-
-
-@verb(app, "vote", example="model vote breast-cancer-model --version 3 --as hospital-a/worker")
-def vote(
-    name: Annotated[str, typer.Argument(metavar="MODEL", help="The model.")],
-    version: Annotated[int, typer.Option("--version", metavar="N", min=1, help="The proposed version.")],
-    who: options.Who = "",
-    ledger: options.Ledger = options.DEVNET,
-    passphrase_file: options.PassphraseFile = None,
-    output: options.Output = Format.TXT,
-) -> None:
-    """Recompute a proposed version yourself, and vote with the digest you arrive at, whether it agrees or not.
-
-    When no version follows from the payloads, the vote says so, with the one digest that stands for it.
-    """
-    from contracts.lineage import VersionDecided
-    from contracts.models import VoteVersion
-
-    async def work(session: "Session") -> tuple["Version", "Finding", "AcceptedTx"]:
-        proposed, task = await session.client.ask(lambda view: proposed_version(view, name, version))
-        mine = await (await gatherer_of(session, task)).verify(version)
-        if mine.made is not None:
-            await session.store.put(mine.made.model)  # A version has as many sources as it has verifiers.
-        return proposed, mine, await access.submit(session.client, VoteVersion(name, version, mine.digest))
-
-    opened = Access(ledger, who, passphrase_file, output)
-    proposed, mine, accepted = opened.session(access.WORKER, work, "recomputing the candidate")
-    agrees = mine.digest == proposed.digest
-    decided = [event for event in accepted.events if isinstance(event, VersionDecided)]
-    verdict = "confirms" if agrees else f"contradicts {proposed.proposer}'s {proposed.digest.hex()} of"
-    emit(
-        output,
-        {
-            "model": name,
-            "version": version,
-            "digest": mine.digest,
-            "agrees": agrees,
-            "decided": decided,
-            "height": accepted.height,
-        },
-        *finding_blocks(mine),
-        Line(f"This {verdict} version {version}."),
-        *(Line(f"Version {event.version} is now {event.status}: {event.reason}.") for event in decided),
-    )
-
-
 def _models(view: "View") -> Listing[dict[str, Any]]:
     from client_sdk.reads.view import every
     from contracts import lineage
@@ -241,13 +176,54 @@ def _models(view: "View") -> Listing[dict[str, Any]]:
     return whole([{"model": name, **plain(model)} for name, model in zip(names, found, strict=True)])
 
 
-def _history(view: "View", name: str) -> tuple["Model", Listing[tuple[int, "Version"]]]:
+def _history(view: "View", name: str) -> "tuple[Model, Terms, Listing[tuple[int, tuple[Version, VersionStatus]]]]":
+    """A model with its versions as the ledger numbers them, from the initial one on, and where each stands now."""
     from client_sdk.reads.view import every
-    from contracts import lineage, models
+    from contracts import lineage, models, rounds
 
     model = models.require_model(view, name)
-    numbers = range(model.latest + 1)  # As the ledger gives them, from the initial version on.
-    return model, whole(list(enumerate(every(lineage.VERSIONS, view, [(name, number) for number in numbers]))))
+    numbers = range(model.latest + 1)
+    versions = every(lineage.VERSIONS, view, [(name, number) for number in numbers])  # All of them, in one go.
+    stand = [lineage.status_of(view, name, number) for number in numbers]
+    return model, rounds.require_terms(view, model.task), whole(list(enumerate(zip(versions, stand, strict=True))))
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A version, and what is known of it beside its record."""
+
+    number: int
+    version: "Version"
+    status: "VersionStatus"
+    records: int  # Of the canary set.
+    findings: "dict[OrgId, Finding]"
+    ballots: "tuple[Ballot, ...]"
+
+
+def _seen(view: "View", name: str, number: int) -> _Seen:
+    from client_sdk.reads.round_states import findings_of
+    from contracts import ballots, lineage, models, rounds
+
+    number, version = _version(view, name, number)
+    task = models.require_model(view, name).task
+    box = ballots.BOXES.get(view, (task, version.round))
+    return _Seen(
+        number=number,
+        version=version,
+        status=lineage.status_of(view, name, number),
+        records=rounds.require_terms(view, task).canary_records,
+        findings=findings_of(view, task, version),
+        ballots=box.ballots if box is not None else (),
+    )
+
+
+def _vote(ballot: "Ballot", version: "Version") -> str:
+    from contracts.lineage import NO_CANDIDATE
+
+    if ballot.opened is None:
+        return "never opened"
+    words = {version.digest: "confirms", NO_CANDIDATE: "nothing follows from the set"}
+    return words.get(ballot.opened, f"contradicts: {ballot.opened.hex()}")
 
 
 def _version(view: "View", name: str, number: int) -> tuple[int, "Version"]:
@@ -278,8 +254,5 @@ async def _fetched(session: "Session", name: str, number: int) -> tuple[int, "Ve
     return wanted, version, safetensors.numpy.save(tensors, {"model": name, "version": str(wanted)})
 
 
-def _canary(version: "Version") -> str:
-    if not version.judgements:
-        return "-"
-    share = version.canary_correct / version.canary_total
-    return f"{share:.1%} ({version.canary_correct}/{version.canary_total})"
+def _canary(version: "Version", terms: "Terms") -> str:
+    return units.score(version.canary_correct, terms.canary_records) if version.round else "-"

@@ -16,6 +16,7 @@ from ..reading import Name, listing, present
 
 if TYPE_CHECKING:
     from client_sdk.client import LedgerClient
+    from client_sdk.reads.queries import Moment
     from client_sdk.secrets.keys import Keyring
     from contracts.governance import AdmitOrganisation
     from contracts.kernel import View
@@ -140,7 +141,7 @@ def _propose(opened: Access, action: "AdmitOrganisation", output: Format) -> Non
 async def _members(client: "LedgerClient") -> Listing[dict[str, Any]]:
     from contracts import identity
 
-    def members(view: "View", names: Sequence[Name], now: int) -> tuple[list[dict[str, Any]], int | None]:
+    def members(view: "View", names: Sequence[Name], now: "Moment") -> tuple[list[dict[str, Any]], int | None]:
         found = present(identity.ORGANISATIONS, view, names)
         count = identity.MEMBERSHIP.at(view).organisations
         return [{"organisation": name, **_described(view, name, now)} for (name,), _ in found], count
@@ -154,10 +155,10 @@ async def _member(client: "LedgerClient", name: str) -> dict[str, Any]:
     keys = [key for key, record in await client.scan(identity.KEYS) if record.organisation == name]
     datasets = [dataset for dataset, _ in await client.scan(identity.DATASETS, f"{name}/")]
     async with client.at() as view:
-        return await view.run(lambda state: _whole(state, name, keys, datasets, view.time_ms))
+        return await view.run(lambda state: _whole(state, name, keys, datasets, view.now))
 
 
-def _whole(view: "View", name: str, keys: Sequence[Name], datasets: Sequence[Name], now: int) -> dict[str, Any]:
+def _whole(view: "View", name: str, keys: Sequence[Name], datasets: Sequence[Name], now: "Moment") -> dict[str, Any]:
     from contracts import identity
     from contracts.kernel import crypto
 
@@ -173,11 +174,10 @@ def _whole(view: "View", name: str, keys: Sequence[Name], datasets: Sequence[Nam
     }
 
 
-def _described(view: "View", name: str, now: int) -> dict[str, Any]:
+def _described(view: "View", name: str, now: "Moment") -> dict[str, Any]:
     from contracts import identity, reputation
 
-    member, score = identity.require_member(view, name), reputation.SCORES.get(view, name)
-    current = reputation.decayed(score, now) if score is not None else reputation.Score(reputation.NEUTRAL, now, 0)
+    member, current = identity.require_member(view, name), reputation.at(view, name, now.time_ms)
     return {**plain(member), "reputation": current.deviation, "weight": reputation.weight(current)}
 
 
@@ -208,7 +208,7 @@ def _show_one(output: Format, name: str, member: dict[str, Any]) -> None:
                 "organisation": name,
                 "roles": member["roles"],
                 "ε cap": f"{units.epsilon(member['epsilon_cap'])} over all its datasets together",
-                "reputation": f"{units.millionths(member['reputation'])} (weight {member['weight'] / 1024:.2f})",
+                "reputation": f"{units.millionths(member['reputation'])} (weight {units.weight(member['weight'])})",
                 "encrypts to": member["recipient"],
                 "member since": f"block {member['enrolled_at']}",
             }

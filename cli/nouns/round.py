@@ -1,58 +1,115 @@
-"""``fedledger round``: the rounds of a task, and following them as they happen."""
+"""``fedledger round``: the rounds of a task, following them as they happen, and writing down that a phase is over."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import options, units
+from .. import access, options, units
 from ..access import Access
 from ..commands import noun, verb
-from ..errors import leaving
+from ..errors import CliError, leaving
 from ..output import Format, Line, Listing, Rows, Stream, emit, plain, whole
+from ..rounds_told import blocks_of, counts, data_of, phase_words
 
 if TYPE_CHECKING:
-    from client_sdk.client import LedgerClient
+    from client_sdk.client import AcceptedTx, LedgerClient
+    from client_sdk.reads.queries import Moment
+    from client_sdk.reads.round_states import RoundState
+    from client_sdk.secrets.keys import Keyring
     from contracts.kernel import Event, View
     from contracts.rounds import Round
 
 app = noun()
+_Task = Annotated[str, typer.Argument(metavar="TASK", help="The task.")]
+_Round = Annotated[int, typer.Option("--round", metavar="N", min=0, help="A round; else the last one.")]
 
 
 @verb(app, "list", example="round list breast-cancer")
 def list_rounds(
-    task: Annotated[str, typer.Argument(metavar="TASK", help="The task.")],
-    number: Annotated[int, typer.Option("--round", metavar="N", min=0, help="One round, seat by seat.")] = 0,
+    task: _Task,
     ledger: options.Ledger = options.DEVNET,
     who: options.Who = "",
     output: options.Output = Format.TXT,
 ) -> None:
-    """List the rounds of a task: who took part, how far they came, what became of it."""
-    opened = Access(ledger, who, output=output)
-    listed = opened.ask(lambda view: _rounds(view, task, number))
-    data = [{"round": place, **plain(one)} for place, one in listed.entries]
-    if number:
-        ((_, one),) = listed.entries
-        _show_one(output, data[0], one)
-        return
+    """List the rounds of a task: how many came how far, what became of it, and who pays.
+
+    A star marks a phase that began by time and blocks, and that the next act writes down.
+    """
+    listed = Access(ledger, who, output=output).judge(lambda view, now: _rounds(view, task, now))
     rows = [
         (
-            place,
-            one.status,
+            each["round"],
+            phase_words(each["phase"], unwritten=each["to_be_written"]),
             one.base,
-            len(one.seats),
-            *_progress(one),
-            units.time(one.opened_at),
-            units.time(one.closed_at),
+            one.invited,
+            *counts(one).values(),
+            each["charged"] or "open",
+            one.opened_at,
         )
-        for place, one in listed.entries
+        for each, one in listed.entries
     ]
-    columns = ("round", "status", "base", "seats", "reserved", "committed", "published", "opened", "closed")
+    columns = ("round", "phase", "base", "invited", "reserved", "committed", "agreed", "pays", "block")
+    data = [each for each, _ in listed.entries]
     emit(output, data, Rows(columns, rows, empty="No round was opened yet."), listed=listed)
+
+
+@verb(app, "show", example="round show breast-cancer")
+def show(
+    task: _Task,
+    number: _Round = 0,
+    ledger: options.Ledger = options.DEVNET,
+    who: options.Who = "",
+    output: options.Output = Format.TXT,
+) -> None:
+    """Show one round, seat by seat: its phase and until when, who acted, the agreed set, ballots, findings, prices.
+
+    It is judged at a block whose header is verified: a phase that is over by time and blocks is shown as over, also
+    while nobody has written it down.
+    """
+    state = Access(ledger, who, output=output).judge(lambda view, now: _state(view, task, number, now))
+    emit(output, data_of(state), *blocks_of(state))
+
+
+@verb(app, "advance", example="round advance breast-cancer --as hospital-a/worker")
+def advance(
+    task: _Task,
+    number: _Round = 0,
+    who: options.Who = "",
+    ledger: options.Ledger = options.DEVNET,
+    passphrase_file: options.PassphraseFile = None,
+    output: options.Output = Format.TXT,
+) -> None:
+    """Write down that a round's phase is over, so that the next one begins: for any member's workload key.
+
+    Aggregators do this by themselves; so does whoever acts next. It is refused while the phase is not over.
+    """
+    from contracts.ballots import AdvanceRound
+
+    async def work(client: "LedgerClient", ring: "Keyring") -> tuple[int, "AcceptedTx"]:
+        wanted = await client.ask(lambda view: _number(view, task, number))
+        return wanted, await access.submit(client, AdvanceRound(task, wanted))
+
+    wanted, accepted = Access(ledger, who, passphrase_file, output).act(access.WORKER, work)
+    happened = [{"event": event.tag, **plain(event)} for event in accepted.events]
+    data = {
+        "task": task,
+        "round": wanted,
+        "height": accepted.height,
+        "transaction": accepted.hash,
+        "events": happened,
+    }
+    rows = [(event.tag, units.event_facts(event)) for event in accepted.events]
+    emit(
+        output,
+        data,
+        Line(f"Round {wanted} of {task} went on in block {accepted.height}."),
+        Rows(("event", "facts"), rows),
+    )
 
 
 @verb(app, "watch", example="round watch breast-cancer --rounds 5 --format jsonl")
 def watch(
-    task: Annotated[str, typer.Argument(metavar="TASK", help="The task.")],
+    task: _Task,
     since: Annotated[
         int, typer.Option("--since", metavar="HEIGHT", min=-1, help="Begin after this block; else with the next one.")
     ] = -1,
@@ -66,7 +123,7 @@ def watch(
     who: options.Who = "",
     output: options.Output = Format.TXT,
 ) -> None:
-    """Follow a task: every reservation, commitment, proposal, vote and decision, block by block.
+    """Follow a task: every phase, reservation, commitment, attestation, ballot and decision, block by block.
 
     Ends by itself when the task has had all its rounds. No block is left out, also after a lost connection.
     """
@@ -77,14 +134,39 @@ def watch(
     stream.end()
 
 
-def _rounds(view: "View", task: str, number: int) -> Listing[tuple[int, "Round"]]:
+def _rounds(view: "View", task: str, now: "Moment") -> Listing[tuple[dict[str, Any], "Round"]]:
+    """Every round. Only the last one can have a phase that is over and not written."""
+    from client_sdk.reads.round_states import state_of
     from client_sdk.reads.view import every
     from contracts import rounds
 
-    if number:
-        return whole([(number, rounds.require_round(view, task, number))])
-    numbers = range(1, rounds.require_task(view, task).rounds + 1)
-    return whole(list(enumerate(every(rounds.ROUNDS, view, [(task, each) for each in numbers]), start=1)))
+    last = rounds.require_task(view, task).rounds
+    found = every(rounds.ROUNDS, view, [(task, number) for number in range(1, last + 1)])
+    listed = [
+        ({"round": number, **plain(one), "to_be_written": False}, one) for number, one in enumerate(found, start=1)
+    ]
+    if found and found[-1].phase not in rounds.OVER:
+        state = state_of(view, task, last, now)
+        now_known = {"charged": plain(state.charged), "to_be_written": bool(state.due)}
+        listed[-1] = ({"round": last, **plain(state.current), **now_known}, state.current)
+    return whole(listed)
+
+
+def _state(view: "View", task: str, number: int, now: "Moment") -> "RoundState":
+    from client_sdk.reads.round_states import state_of
+
+    return state_of(view, task, _number(view, task, number), now)
+
+
+def _number(view: "View", task: str, number: int) -> int:
+    """The round that is meant. Raises CliError where there is none yet."""
+    from contracts import rounds
+
+    wanted = number or rounds.require_task(view, task).rounds
+    if wanted == 0:
+        hint = "An aggregator opens one when enough organisations have joined."
+        raise CliError("NOTHING_TO_DO", f"{task} has had no round yet", hint)
+    return wanted
 
 
 async def _follow(
@@ -119,15 +201,14 @@ def _line(height: int, event: "Event") -> str:
 
 
 async def _over(client: "LedgerClient", task: str) -> int:
-    """How many rounds of the task are over."""
+    """How many rounds of the task are over: of which that was told."""
     from contracts import rounds
 
     state = await client.peek(rounds.TASKS, task)
     if state is None or state.rounds == 0:
         return 0
     last = await client.peek(rounds.ROUNDS, (task, state.rounds))
-    is_over = last is not None and last.status in (rounds.RoundStatus.DECIDED, rounds.RoundStatus.VOID)
-    return state.rounds if is_over else state.rounds - 1
+    return state.rounds if last is not None and last.phase in rounds.OVER else state.rounds - 1
 
 
 def _concerns(event: "Event", task: str, model: str) -> bool:
@@ -137,29 +218,4 @@ def _concerns(event: "Event", task: str, model: str) -> bool:
         getattr(event, "task", None) == task
         or getattr(event, "model", None) == model
         or isinstance(event, ReputationChanged)
-    )
-
-
-def _progress(one: "Round") -> tuple[int, int, int]:
-    """How many seats reserved, committed and published, each including those that went on."""
-    from contracts.rounds import Progress
-
-    order = list(Progress)
-    reached = [order.index(seat.progress) for seat in one.seats]
-    return (
-        sum(each >= 1 for each in reached),
-        sum(each >= 2 for each in reached),
-        sum(each >= 3 for each in reached),
-    )
-
-
-def _show_one(output: Format, data: dict[str, Any], one: "Round") -> None:
-    rows = [(f"{seat.organisation}/{seat.dataset}", seat.progress, f"{seat.weight / 1024:.2f}") for seat in one.seats]
-    emit(
-        output,
-        data,
-        Line(f"Round {data['round']} from version {one.base} is {one.status}."),
-        Line(f"Opened {units.time(one.opened_at)}; reserve by {units.time(one.reserve_by)},"),
-        Line(f"commit by {units.time(one.commit_by)}, publish by {units.time(one.publish_by)}."),
-        Rows(("seat", "progress", "weight"), rows),
     )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from client_sdk.secrets.keys import Keyring
     from client_sdk.session import Session
     from contracts.kernel import View
-    from contracts.rounds import Task
+    from contracts.rounds import Participation, Task
     from contracts.terms import Terms
 
 app = noun()
@@ -65,8 +65,8 @@ def show(
     """Show the tasks, or all the terms of one with their digest, price and participants."""
     opened = Access(ledger, who, output=output)
     if name:
-        terms, task = opened.ask(lambda view: _task(view, name))
-        _show_one(output, terms, task, _form(opened, terms))
+        terms, task, parts = opened.ask(lambda view: _whole(view, name))
+        _show_one(output, terms, task, parts, _form(opened, terms))
     else:
         _show_all(output, opened.ask(_tasks))
 
@@ -113,6 +113,40 @@ def join(
     )
 
 
+@verb(app, "leave", example="task leave breast-cancer --as hospital-a/human")
+def leave(
+    name: _Name,
+    yes: options.Yes = False,
+    who: options.Who = "",
+    ledger: options.Ledger = options.DEVNET,
+    passphrase_file: options.PassphraseFile = None,
+    output: options.Output = Format.TXT,
+) -> None:
+    """Withdraw, with a human key, your organisation's consent for all its datasets: it reserves no more.
+
+    A seat that it has reserved keeps its course: what it holds back is spent or free as for everybody. It may join
+    again, under the same seat number.
+    """
+    from contracts.rounds import LeaveTask
+
+    if not yes and not _agreed(f"Does your organisation leave {name}?"):
+        raise CliError("NO_CONSENT", "not left", "Nothing was sent. Say --yes where nobody is there to ask.")
+
+    async def work(client: "LedgerClient", ring: "Keyring") -> "AcceptedTx":
+        return await access.submit(client, LeaveTask(name))
+
+    accepted = Access(ledger, who, passphrase_file, output).act(access.HUMAN, work)
+    emit(
+        output,
+        {"task": name, "height": accepted.height, "transaction": accepted.hash},
+        Line(f"Left {name} in block {accepted.height}: no seat is reserved from now on."),
+    )
+
+
+def _agreed(question: str) -> bool:
+    return sys.stdin.isatty() and typer.confirm(question, err=True)
+
+
 def _tasks(view: "View") -> Listing[tuple[str, "Terms", "Task"]]:
     """Every task: each trains one model, and the ledger keeps a register of those."""
     from client_sdk.reads.view import every
@@ -128,6 +162,17 @@ def _task(view: "View", name: str) -> tuple["Terms", "Task"]:
     from contracts import rounds
 
     return rounds.require_terms(view, name), rounds.require_task(view, name)
+
+
+def _whole(view: "View", name: str) -> tuple["Terms", "Task", list[tuple[str, "Participation"]]]:
+    """A task, and who ever joined it, by seat number."""
+    from client_sdk.reads.view import every
+    from contracts import rounds
+
+    terms, task = _task(view, name)
+    names = rounds.ROSTERS.at(view, name).organisations
+    parts = every(rounds.PARTICIPATIONS, view, [(name, organisation) for organisation in names])
+    return terms, task, list(zip(names, parts, strict=True))
 
 
 def _form(opened: Access, terms: "Terms") -> str:
@@ -165,8 +210,10 @@ def _ask(terms: "Terms", dataset: str, digest: bytes) -> None:
         raise CliError("NO_CONSENT", "nobody is here to consent", hint)
     price, steps = _price(terms), terms.mechanism.steps
     note(f"Every round of {terms.task} trains {steps} private steps on {dataset} and costs it about ε = {price}")
-    note(f"(at most {terms.max_rounds} rounds, which compose; never past its limit). {', '.join(terms.recipients)}")
-    note(f"can read its updates. Digest of the terms: {digest.hex()}")
+    note(f"(at most {terms.max_rounds} rounds, which compose; never past its limit), once enough have committed.")
+    note("Who reserves and does not commit after training has started pays, too.")
+    note(f"{', '.join(terms.recipients)} can read its updates, and keep them")
+    note(f"for {units.duration(terms.retention_ms)} after the round. Digest of the terms: {digest.hex()}")
     if not typer.confirm(f"Does {dataset} take part under these terms?", err=True):
         raise CliError("NO_CONSENT", "not joined", "Nothing was sent.")
 
@@ -181,31 +228,39 @@ def _price(terms: "Terms") -> str:
 
 def _show_all(output: Format, tasks: Listing[tuple[str, "Terms", "Task"]]) -> None:
     rows = [
-        (name, terms.model, terms.data_class, len(task.participants), f"{task.rounds} of {terms.max_rounds}", task.base)
+        (name, terms.model, terms.data_class, task.participants, f"{task.rounds} of {terms.max_rounds}", task.base)
         for name, terms, task in tasks.entries
     ]
     data = [{"task": name, "terms": terms, **plain(task)} for name, terms, task in tasks.entries]
-    columns = ("task", "model", "data class", "datasets", "rounds", "base version")
+    columns = ("task", "model", "data class", "participants", "rounds", "base version")
     emit(output, data, Rows(columns, rows, empty="No task was opened."), listed=tasks)
 
 
-def _show_one(output: Format, terms: "Terms", task: "Task", form: str) -> None:
+def _show_one(
+    output: Format, terms: "Terms", task: "Task", parts: "list[tuple[str, Participation]]", form: str
+) -> None:
+    from contracts.terms import needed_seats
+
     from ..terms import described
 
-    joined = [(f"{each.organisation}/{each.dataset}",) for each in task.participants]
+    joined = [
+        (part.number, name, part.datasets, part.from_round, "has left" if part.left else "takes part")
+        for name, part in parts
+    ]
     emit(
         output,
-        {"terms": terms, **plain(task)},
+        {"terms": terms, **plain(task), "joined": [{"organisation": name, **plain(part)} for name, part in parts]},
         Fields(
             {
                 **described(terms),
                 "model form": form,
                 "price": f"ε = {_price(terms)} for one round at δ = 1e-05; rounds compose, their ε do not add",
+                "participants": f"{task.participants}; a round needs {needed_seats(terms)}",
                 "rounds so far": task.rounds,
                 "base version": task.base,
                 "terms digest": task.terms_digest,
             }
         ),
         Line(units.EPSILON_MEANS),
-        Rows(("takes part",), joined, empty="Nobody has joined."),
+        Rows(("seat", "organisation", "datasets", "from round", "state"), joined, empty="Nobody has joined."),
     )

@@ -92,7 +92,9 @@ async def budget(client: LedgerClient, organisation: str, dataset: str = "") -> 
 async def version(client: LedgerClient, model: str, number: int) -> Receipt:
     """The receipt of a model version as it was last written: its bytes' digest, parent, findings, score and status.
 
-    Of versions that fall together, the status of the first says so: ``lineage.status_of`` follows the line. Raises UnknownVersion; as ``record``.
+    Of versions that fall together, the status of the first says so: ``lineage.status_of`` follows the line.
+
+    Raises UnknownVersion; as ``record``.
     """
 
     def held(view: View) -> bytes:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,8 +21,10 @@ from client_sdk.session import Session
 from client_sdk.session.profile import Profile, write_profile
 from client_sdk.training.journal import Journal
 from contracts.kernel.types import Purpose
-from tests import local_task
 from tests.local_ledger import LocalNode
+
+if TYPE_CHECKING:
+    from tests import local_task  # With what trains: loaded by the tests that do.
 
 PASSPHRASE = "correct horse battery staple"
 
@@ -82,7 +84,7 @@ class Members:
 
     folder: Path
     node: LocalNode
-    world: local_task.World | None
+    world: "local_task.World | None"
     believed: list[bool] = field(default_factory=list)
 
     @property
@@ -105,7 +107,8 @@ class Members:
     def _make(self, member: Member, path: Path) -> None:
         folder = path.parent
         create_private(folder / "passphrase", f"{PASSPHRASE}\n".encode())
-        identity = local_task.identities().get(member.name) or new_identity()
+        known = _identities() if self.world is not None else {}
+        identity = known.get(member.name) or new_identity()
         ring = keys.create_keyring(
             folder / f"{member.name}.age",
             [
@@ -134,7 +137,7 @@ def members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Me
     """``members(consortium.joined())``, or ``members(world=local_task.opened(tmp_path))`` for real payloads."""
     monkeypatch.setattr(age_passphrase, "WORK_FACTOR", 10)
 
-    def at(chain: Chain | None = None, world: local_task.World | None = None) -> Members:
+    def at(chain: Chain | None = None, world: "local_task.World | None" = None) -> Members:
         node = world.node if world is not None else LocalNode(chain or consortium.founded())
         found = Members(tmp_path / "members", node, world)
 
@@ -158,3 +161,10 @@ def members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Me
         return found
 
     return at
+
+
+def _identities() -> dict[str, str]:
+    """Every organisation's age identity, in a world of real payloads."""
+    from tests import local_task
+
+    return local_task.identities()

@@ -15,16 +15,17 @@ from client_sdk.reads.refusals import (
 )
 from contracts.kernel import Rejected, codec
 from contracts.privacy_budget import BudgetExceeded
+from contracts.rounds import OpenRound
 from contracts.transition import INTERNAL_ERROR
 
 CODES = sorted(Rejected.by_code)
 
 
 def test_events_are_read_back_as_the_chain_announced_them() -> None:
-    chain = consortium.closed()
-    (result,) = chain.block((LAB, consortium.propose(chain)))
+    chain = consortium.joined()
+    (result,) = chain.block((LAB, OpenRound(consortium.TASK)))
     assert events_of(result.data) == result.events
-    assert len(result.events) == 1
+    assert [event.tag for event in result.events] == ["rounds/round-opened", "rounds/phase-began"]
 
 
 def test_a_refusal_is_read_back_with_the_facts_that_the_chain_gave() -> None:

@@ -9,14 +9,14 @@ from campaigns.harness import consortium
 from campaigns.harness.consortium import DATASET, HOSPITAL_A, TASK
 from client_sdk.light import CannotVerify, VerificationFailed
 from client_sdk.reads.budgets import outlook
-from client_sdk.reads.queries import Entry, NotKept
+from client_sdk.reads.queries import Entry, Moment, NotKept
 from client_sdk.reads.trusting import TrustingReader
 from client_sdk.reads.view import PATHS, RUNS, LedgerView, every
 from client_sdk.rpc import NodeUnavailable
 from contracts import contributions, identity, privacy_budget, rounds
 from contracts.identity import UnknownDataset, UnknownOrganisation
 from contracts.kernel import Context, InvariantBroken
-from contracts.privacy_budget import BudgetExceeded
+from contracts.privacy_budget import BudgetExceeded, Hold
 from contracts.rounds import UnknownTask
 from tests.client_sdk.small_ledger import AT_ONCE, MISSING, NEW, OLD, OTHER, PATH, reading, run
 from tests.local_ledger import LocalNode, LocalReader
@@ -123,19 +123,20 @@ def test_a_whole_handler_predicts_what_the_ledger_decides():
 
 def test_a_quote_is_what_the_rule_of_holds_says():
     node = LocalNode(consortium.joined())
-    price = rounds.TASKS.at(node.chain.view, TASK).price
+    now = Moment(node.chain.height + 1, node.chain.time_ms)
+    ctx = Context(node.chain.chain_id, now.height, now.time_ms, HOSPITAL_A.worker.public, HOSPITAL_A.name, ())
 
-    def held(view, now=0):
-        return privacy_budget.hold(view, HOSPITAL_A.name, DATASET, price, reservation=bytes(32), until=now + 1, now=now)
+    def held(view):
+        return privacy_budget.hold(view, HOSPITAL_A.name, DATASET, Hold(TASK, 1, 0), ctx)
 
-    quote = viewed(node, lambda view: outlook(view, HOSPITAL_A.name, DATASET, TASK, 0))
+    quote = viewed(node, lambda view: outlook(view, HOSPITAL_A.name, DATASET, TASK, now))
     assert quote.affordable
     assert quote.after == held(node.chain.view).events[0].epsilon
     dataset = identity.DATASETS.at(node.chain.view, (HOSPITAL_A.name, DATASET))
     tight = replace(dataset, epsilon_limit=quote.price - 1)
     view = node.chain.view
     view.entries[identity.DATASETS.path((HOSPITAL_A.name, DATASET))] = tight.encode()
-    refused = viewed(node, lambda state: outlook(state, HOSPITAL_A.name, DATASET, TASK, 0))
+    refused = viewed(node, lambda state: outlook(state, HOSPITAL_A.name, DATASET, TASK, now))
     assert not refused.affordable
     with pytest.raises(BudgetExceeded):
         held(view)
