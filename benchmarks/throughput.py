@@ -68,8 +68,9 @@ def planned(options: argparse.Namespace) -> list[tuple[Point, int]]:
 
 def is_of(done: dict[str, Any], point: Point) -> bool:
     """Whether a result is of this point."""
-    found = (done["application"], done["workload"], done["validators"], done["profile"], done["connections"])
-    return found == (point.application, point.workload, point.validators, point.profile, point.connections)
+    chain = (done["application"], done["workload"], done["validators"], done["profile"])
+    same = chain == (point.application, point.workload, point.validators, point.profile)
+    return same and bool(done["pressure"]["connections"] == point.connections)
 
 
 def sizes_for(point: Point, runs: list[dict[str, Any]]) -> list[int]:

@@ -12,10 +12,11 @@ from benchmarks.load import contributions, recipients
 from benchmarks.load.chain import seconds_of
 from benchmarks.load.connections import Connection, read_answer
 from benchmarks.load.network import Member
-from benchmarks.load.steps import Step, key_value, sign_all
+from benchmarks.load.steps import Step, key_value, mark, sign_all
 from campaigns.harness.consortium import RECIPIENT
 from client_sdk.secrets.keys import new_signing_key
 from contracts import transition
+from contracts.ballots import AdvanceRound
 from contracts.contributions import Commit, Reserve
 from contracts.identity import ChangeRecipient
 from contracts.kernel import limits
@@ -30,7 +31,7 @@ def members(count: int) -> list[Member]:
 
 
 def message_of(step: Step) -> Any:
-    return transition.message_of(transition.parse(step.make(5)))
+    return transition.message_of(transition.parse(step.transaction(5)))
 
 
 def answer_of(body: bytes) -> bytes:
@@ -86,7 +87,7 @@ def test_a_request_carries_the_transaction_and_says_its_length() -> None:
 
 
 def test_the_kvstore_accepts_what_is_sent_to_it() -> None:
-    raws = [key_value(size).make(0) for size in (30, 314, 637)]
+    raws = [key_value(size).transaction(0) for size in (30, 314, 637)]
     assert [len(raw) for raw in raws] == [30, 314, 637]
     assert all(raw.count(b"=") == 1 and not raw.startswith(b"=") and not raw.endswith(b"=") for raw in raws)
     assert len({raw.partition(b"=")[0] for raw in raws}) == 3
@@ -106,31 +107,44 @@ def test_every_organisation_changes_its_recipient_as_often_as_the_others_and_nev
     assert all(len(change.recipient) == len(RECIPIENT) for change in found)
 
 
-@pytest.mark.parametrize("seats", [64, 8])
-def test_every_order_of_contributions_keeps_to_the_holds_of_each_organisation(seats) -> None:
-    """Whatever becomes ready first: reservations under way never exceed what the ledger allows."""
+@pytest.mark.parametrize("seats", [256, 64, 16])
+def test_every_order_of_contributions_keeps_to_the_holds_of_each_organisation_and_to_the_phases(seats) -> None:
+    """Whatever becomes ready first: prices under way never exceed what the ledger allows, and no phase is too early."""
     signers = members(contributions.MEMBERS)
-    steps = contributions.contributions(signers, seats, 2, tasks=range(10))
-    kinds = {id(step): message_of(step) for step in steps}
-    owner = {}
-    for at in range(0, len(steps), 3 * seats + 2):
-        task = kinds[id(steps[at])].task
-        for place, member in enumerate(contributions.seated(int(task[-3:]), signers, seats)):
-            for step in steps[at + 3 * place : at + 3 * place + 3]:
-                owner[id(step)] = member.name
-    chosen, held, done = random.Random(seats), Counter(), 0
+    tasks = range(min(10, contributions.tasks_of(seats)))
+    steps = contributions.contributions(signers, seats, 2, tasks)
+    chosen, held, done = random.Random(seats), Counter(), Counter()
+    messages, owners = {id(step): message_of(step) for step in steps}, {}
+    for start in range(0, len(steps), 2 * seats + 2):
+        task = int(messages[id(steps[start])].task[-3:])
+        for place, member in enumerate(contributions.seated(task, signers, seats)):
+            owners[id(steps[start + place])] = owners[id(steps[start + seats + place])] = member.name
     ready = [step for step in steps if step.needs == 0]
     while ready:
         step = ready.pop(chosen.randrange(len(ready)))
-        done += 1
-        message, who = kinds[id(step)], owner.get(id(step))
-        held[who] += (type(message) is Reserve) - (type(message) is Commit)
-        assert held[who] <= limits.HOLDS_PER_ACCOUNT
-        for following in step.then:
-            following.needs -= 1
-            if following.needs == 0:
-                ready.append(following)
-    assert done == len(steps) == 2 * 10 * (3 * seats + 2)
+        message = messages[id(step)]
+        key = (type(message), message.task, getattr(message, "round", 0))
+        done[key] += 1
+        if isinstance(message, Reserve):
+            held[owners[id(step)]] += 1
+            assert held[owners[id(step)]] <= limits.HOLDS_PER_ACCOUNT
+        if isinstance(message, Commit):
+            assert done[Reserve, message.task, message.round] == seats
+            if done[key] == seats:  # The barrier: every price is spent.
+                held -= Counter(member.name for member in contributions.seated(int(message.task[-3:]), signers, seats))
+        if isinstance(message, AdvanceRound):
+            assert done[Commit, message.task, message.round] == seats
+        ready += step.reached()
+    assert done.total() == len(steps) == 2 * len(tasks) * (2 * seats + 2)
+
+
+def test_a_mark_sends_nothing_and_is_passed_through_when_all_before_it_is_reached() -> None:
+    first, second, third = Step(bytes), Step(bytes), Step(bytes)
+    third.after(mark(mark(first), second))
+    assert second.reached() == []
+    assert first.reached() == [third]
+    with pytest.raises(ValueError, match="a mark"):
+        mark(first).transaction(1)
 
 
 def test_block_times_are_read_with_all_their_decimals() -> None:

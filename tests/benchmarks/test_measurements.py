@@ -4,38 +4,80 @@ import argparse
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks import demo, growth, stages, start, throughput
+from benchmarks import demo, growth, messages, stages, start, throughput
 from benchmarks.load.network import manifest
-from benchmarks.load.point import Point, Workload
+from benchmarks.load.point import SEATS, Point, Workload
 from benchmarks.load.process import Node, UnexpectedResult
 from benchmarks.measuring import record, tables
+from campaigns.harness import consortium
+from contracts import lineage, rounds
+from contracts.kernel import Message
+from contracts.rounds import OpenRound
 from devnet.manifest import Application, Timeouts
 from scripts import gen_docs
 
 
-@pytest.mark.parametrize(("workload", "seats"), [(Workload.CHEAPEST, 0), (Workload.CONTRIBUTION, 32)])
-def test_stages_pass_real_transactions_through_every_call(workload, seats, monkeypatch) -> None:
+@pytest.mark.parametrize(
+    ("workload", "kinds"), [(Workload.CHEAPEST, ["cheapest"]), (Workload.CONTRIBUTION, ["reserve", "commit"])]
+)
+def test_stages_pass_real_transactions_through_every_call(workload, kinds, monkeypatch) -> None:
     monkeypatch.setattr(stages, "BLOCK_TXS", 32)
     monkeypatch.setattr(stages, "QUERIES", 3)
-    found = stages.measured(workload, seats, 6)
-    assert {name: row["calls_for"] for name, row in found["stages"].items()} == {
-        "CheckTx": 192,
-        "recheck": 160,
-        "PrepareProposal": 192,
-        "ProcessProposal": 192,
-        "FinalizeBlock": 192,
-        "Commit": 192,
+    monkeypatch.setitem(SEATS, Workload.CONTRIBUTION, 32)
+    found = stages.measured(workload, 4)
+    assert list(found["kinds"]) == kinds
+    calls = Counter({
+        stage: sum(row["stages"].get(stage, {"calls_for": 0})["calls_for"] for row in found["kinds"].values())
+        for stage in (*stages.STAGES, "query with proof")
+    })  # fmt: skip
+    assert calls == {
+        "CheckTx": 128,
+        "recheck": 96,
+        "PrepareProposal": 128,
+        "ProcessProposal": 128,
+        "FinalizeBlock": 128,
+        "Commit": 128,
         "query with proof": 3,
-        "transactions": 192,
     }
-    assert all(row["cpu_us"] > 0 for row in found["stages"].values())
+    assert found["verification_us"] > 0
+    for row in found["kinds"].values():
+        assert all(stage["cpu_us"] > 0 for stage in row["stages"].values())
+        # Whatever the machine: a signature is verified once, in CheckTx.
+        assert row["verifications"] == pytest.approx(row["total_us"] / found["verification_us"], rel=0.05)
     assert any("apply_tx" in row["function"] for row in found["profile"]["share"])
     assert all(0 <= row["own_share"] <= 1 for row in found["profile"]["own_share"])
+
+
+def test_every_message_of_the_registry_has_its_cost(tmp_path) -> None:
+    assert {name.partition(",")[0] for name in messages.CASES} == set(Message.by_tag)
+    with messages.filled(tmp_path, 200) as ledger:
+        found = messages.measured(ledger, 1)
+    assert set(found["messages_us"]) == set(messages.CASES)
+    assert all(spent > 0 for spent in (found["verification_us"], *found["messages_us"].values()))
+    text = tables.messages([{"entries": size, **found} for size in (100, 10_000)])
+    assert all(f"`{tag}" in text for tag in Message.by_tag)
+
+
+def test_a_ledger_of_any_age_has_the_history_that_its_rules_would_have_left(tmp_path) -> None:
+    """The jumps of a long line are those that promoting its versions one by one would have made."""
+    with messages.filled(tmp_path, 500) as ledger:
+        model = lineage.MODELS.at(ledger.view, consortium.MODEL)
+        assert model.current == rounds.TASKS.at(ledger.view, consortium.TASK).rounds > 30
+        for number in range(1, model.current + 1):
+            made = consortium.version_of(ledger, number)
+            assert (made.depth, made.jump) == lineage.child_of(ledger.view, consortium.MODEL, number - 1)
+
+
+def test_a_message_that_is_refused_is_no_measurement(tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(messages.CASES, "rounds/open-round", lambda _: (consortium.AUDITOR, OpenRound("none")))
+    with messages.filled(tmp_path, 100) as ledger, pytest.raises(ValueError, match="rounds/open-round is refused"):
+        messages.measured(ledger, 1)
 
 
 def test_a_workload_that_is_refused_is_no_measurement(tmp_path) -> None:
@@ -103,17 +145,30 @@ def test_the_demos_parts_follow_its_headlines() -> None:
 # Throughput: the plan, and what is made of its results -------------------------------------------
 
 
+CROWDED = Workload.CROWDED.value
+
+
 def options(**changes):
     plain = {
         "pairs": 2,
         "workloads": [Workload.CHEAPEST],
         "validators": [1],
         "profiles": [Timeouts.FAST],
+        "connections": [64],
     }
     return argparse.Namespace(**{**plain, **changes})
 
 
-def done(application, pair=1, per_second=1000.0, p50=10.0, workload="cheapest", validators=1, profile="fast"):
+def done(
+    application,
+    pair=1,
+    per_second=1000.0,
+    p50=10.0,
+    workload="cheapest",
+    validators=1,
+    profile="fast",
+    connections=64,
+):
     return {
         "application": application,
         "workload": workload,
@@ -126,6 +181,7 @@ def done(application, pair=1, per_second=1000.0, p50=10.0, workload="cheapest", 
         "cpu_cores": {"application": 0.5, "node": 0.7, "generator": 0.1},
         "tx_bytes": {"mean": 314, "least": 313, "most": 314},
         "sizes": [(313, 2), (314, 1)],
+        "pressure": {"connections": connections},
     }
 
 
@@ -138,6 +194,7 @@ def test_the_kvstore_is_given_the_sizes_that_fedledger_sent() -> None:
     point = Point(Application.KVSTORE, Workload.CHEAPEST, 1, Timeouts.FAST)
     assert throughput.sizes_for(point, [done("fedledger")]) == [313, 313, 314]
     assert throughput.sizes_for(point, [done("fedledger", validators=4)]) == []
+    assert throughput.sizes_for(point, [done("fedledger", connections=8)]) == []
     assert throughput.compact([314, 313, 313]) == [(313, 2), (314, 1)]
 
 
@@ -190,12 +247,29 @@ def test_ratios_are_taken_pair_by_pair_and_their_median_is_held_to_the_aim() -> 
     ]  # fmt: skip
     text = tables.throughput(runs)
     assert "600, 1,400" in text, "every value is shown, and half a pair is none"
-    assert "**0.65** | ≥ 0.6: met" in text
+    assert "**0.65** | ≥ 0.5: met" in text
     assert "**1.15** | ≤ 1.3: met" in tables.latency(runs)
     missed = tables.throughput(
-        [done("fedledger", workload="contribution", per_second=300.0), done("kvstore", workload="contribution")]
+        [done("fedledger", workload=CROWDED, per_second=300.0), done("kvstore", workload=CROWDED)]
     )
-    assert "**0.30** | ≥ 0.4: missed" in missed
+    assert "**0.30** | ≥ 0.35: missed" in missed
+
+
+def test_runs_of_different_numbers_of_connections_are_not_compared() -> None:
+    runs = [
+        done("fedledger", per_second=500.0), done("kvstore", per_second=1000.0),
+        done("fedledger", per_second=900.0, connections=256), done("kvstore", per_second=1000.0, connections=256),
+    ]  # fmt: skip
+    text = tables.throughput(runs)
+    assert "| 64 | 500 | 1,000 | **0.50**" in text
+    assert "| 256 | 900 | 1,000 | **0.90**" in text
+
+
+def test_a_contribution_step_is_the_mean_of_its_kinds_and_held_to_the_aim() -> None:
+    kinds = {kind: {"verifications": value} for kind, value in (("reserve", 5.0), ("commit", 2.5))}
+    text = tables.stage_aims({CROWDED: {"kinds": kinds}, "cheapest": {"kinds": {"cheapest": {"verifications": 2.6}}}})
+    assert "| 3.8 | ≤ 4: met |" in text
+    assert "| 2.6 | ≤ 2.5: missed |" in text
 
 
 def test_the_papers_latency_is_compared_at_its_own_block_interval_only() -> None:

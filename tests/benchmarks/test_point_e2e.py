@@ -6,7 +6,7 @@ from benchmarks.load.point import Point, Pressure, Workload, run
 from devnet.manifest import Application, Timeouts
 
 pytestmark = pytest.mark.e2e
-SHORT = Pressure(seconds=1.0, latency_seconds=1.0, window=200, seats=16)
+SHORT = Pressure(seconds=1.0, latency_seconds=1.0, window=200, tasks=4)
 
 
 @pytest.mark.timeout(600)
