@@ -1,16 +1,18 @@
 """The ledger's books, kept a second time: from nothing but the blocks and the results that were answered.
 
 What a block changed is derived here from the messages that were accepted, by rules written apart from the handlers':
-who is enrolled and revoked, what is held and spent, which objects exist, which versions stand. The checkers hold
+who is enrolled and revoked, which objects exist, who proposed and voted what. What has rules of its own has a book of
+its own: rounds (``courses``), budgets (``purse``), versions (``lines``), reputation (``esteem``). The checkers hold
 committed state to these books after every block.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from abci_app.protocol import messages as m
 from contracts import (
+    ballots,
     contributions,
     governance,
     identity,
@@ -30,6 +32,10 @@ from contracts.reputation import ReputationChanged
 from contracts.transition import Genesis
 
 from .agreement import Block, Violation
+from .course import Course, RoundMessage
+from .courses import Courses, Enterprise
+from .esteem import Esteem
+from .lines import Line
 from .members import TERMS_OF
 from .purse import Purse
 
@@ -45,16 +51,6 @@ class Enrolled:
     revoked_from: int | None = None
 
 
-@dataclass
-class Line:
-    """A model: the versions that were ever promoted, and those that fell."""
-
-    once_promoted: list[int] = field(default_factory=list)
-    fallen: list[int] = field(default_factory=list)
-    versions: int = 0
-    current: int = 0
-
-
 class Books:
     """What the state must be, given what was accepted."""
 
@@ -62,11 +58,10 @@ class Books:
         self.keys: dict[bytes, Enrolled] = {}
         self.paths: dict[bytes, None] = {}
         self.marks: dict[bytes, int] = {}  # Path of a replay mark → last height of validity.
-        self.purse = Purse()
+        self.courses = Courses(self.is_live)
+        self.purse = Purse(self.courses.bill)
+        self.esteem = Esteem()
         self.lines: dict[str, Line] = {}
-        self.rounds: dict[str, int] = {}
-        self.commitments: dict[bytes, tuple[bytes, int]] = {}  # Path → signer, height.
-        self.opened: dict[tuple[str, int], int] = {}  # (task, round) → the block time it was opened at.
         self.proposals: list[Any] = []
         self.accepted: dict[bytes, None] = {}  # Identities of transactions with a code-0 result.
         self.validators = {one.public: one.operator for one in genesis.validators}
@@ -90,10 +85,24 @@ class Books:
             stranger = result.code == identity.UnknownKey.code and signed.key not in self.keys
             if result.code not in _BEFORE_AUTHENTICATION and not stranger:
                 self._mark(signed, block)
-            if result.code == privacy_budget.BudgetExceeded.code:
-                self._refuse_for_budget(signed, block)
             if result.code == 0:
                 self._accept(signed, block, _events(result.data))
+            elif signed.key in self.keys:
+                self._refuse(result.code, signed, block)
+
+    def is_live(self, public: bytes, height: int) -> bool:
+        """Whether what a key signed at a height counts, by all that is known now."""
+        revoked_from = self.keys[public].revoked_from
+        return revoked_from is None or height < revoked_from
+
+    def objects(self) -> dict[bytes, None]:
+        """The paths of everything that must be in state, replay marks aside."""
+        opened = (
+            ballots.CANDIDATES.path((course.terms.task, course.number, digest))
+            for course in self.courses
+            for digest in course.candidates
+        )
+        return {**self.paths, **dict.fromkeys(opened)}
 
     def _mark(self, signed: Envelope, block: Block) -> None:
         path = replay.SEEN.path((signed.valid_until, signed.identity))
@@ -110,17 +119,29 @@ class Books:
         if signed.identity in self.accepted or not block.height <= signed.valid_until:
             raise Violation("replay", f"height {block.height}: accepted twice, or after its last height")
         self.accepted[signed.identity] = None
-        self._enter(transition.message_of(signed), signed.key, key.organisation, block)
-        for event in events:
-            self._announce(event)
-
-    def _refuse_for_budget(self, signed: Envelope, block: Block) -> None:
         message = transition.message_of(signed)
-        if not isinstance(message, contributions.Reserve):
-            raise Violation("budget", f"height {block.height}: {message.tag} was refused for want of budget")
+        self._enter(message, signed.key, key.organisation, block)
+        for event in events:
+            self._announce(event, block)
+        if isinstance(message, RoundMessage):
+            self._compare(self.courses.of(message.task, message.round), events)
+
+    def _refuse(self, code: int, signed: Envelope, block: Block) -> None:
+        """A refusal whose reason can be looked up here. Raises Violation where it is not true."""
         owner = self.keys[signed.key].organisation
-        place = (message.task, message.round)
-        self.purse.must_not_afford(owner, message.dataset, place, self._lapse(*place), block.time_ms)
+        if code == privacy_budget.BudgetExceeded.code:
+            message = transition.message_of(signed)
+            if not isinstance(message, contributions.Reserve):
+                raise Violation("budget", f"height {block.height}: {message.tag} was refused for want of budget")
+            self.purse.must_not_afford(owner, message.dataset, (message.task, message.round), block)
+        elif code == rounds.TooLittleReputation.code:
+            task: str = transition.message_of(signed).task  # type: ignore[attr-defined]
+            self.esteem.require_distrusted(owner, TERMS_OF[task].minimum_reputation, block)
+        elif code in (rounds.WrongPhase.code, rounds.PhaseOver.code, rounds.PhaseNotOver.code):
+            message = transition.message_of(signed)
+            assert isinstance(message, RoundMessage)
+            if self.courses.would_accept(message, block):
+                raise Violation("phases", f"height {block.height}: {message.tag} is refused with {code} in its phase")
 
     def _enter(self, message: Message, signer: bytes, organisation: str, block: Block) -> None:
         """The effect of an accepted message that does not depend on anybody's vote."""
@@ -130,57 +151,83 @@ class Books:
                 self._exist(identity.KEYS.path(message.key.public))
             case identity.RevokeKey():
                 self.keys[message.public].revoked_from = block.height
-            case models.ReportStolenKey():
-                self.keys[message.public].revoked_from = message.since
             case identity.RegisterDataset():
                 self.purse.limit(organisation, message.dataset, message.epsilon_limit, message.delta_inverse)
                 self._exist(identity.DATASETS.path((organisation, message.dataset)))
             case governance.Propose():
                 self.proposals.append(message.action)
                 self._exist(governance.COUNTER.path(), governance.PROPOSALS.path(len(self.proposals)))
+            case rounds.JoinTask():
+                self.courses.join(message, organisation)
+                self._exist(rounds.PARTICIPATIONS.path((message.task, organisation)))
+            case rounds.LeaveTask():
+                self.courses.leave(message, organisation)
             case rounds.OpenRound():
-                self.rounds[message.task] += 1
-                self.opened[(message.task, self.rounds[message.task])] = block.time_ms
-                self._exist(rounds.ROUNDS.path((message.task, self.rounds[message.task])))
-            case contributions.Reserve() | contributions.Commit():
-                self._contribute(message, signer, organisation, block)
-            case models.ProposeVersion():
-                line = self.lines[TERMS_OF[message.candidate.task].model]
-                line.versions += 1
-                self._exist(lineage.VERSIONS.path((TERMS_OF[message.candidate.task].model, line.versions)))
+                self.esteem.require_trusted(organisation, TERMS_OF[message.task].minimum_reputation, block)
+                base = self.lines[TERMS_OF[message.task].model].current
+                self._exist(rounds.ROUNDS.path((message.task, self.courses.open(message, base, block).number)))
             case models.RaiseAlarm():
+                self.lines[message.model].alarm(message, organisation, signer, block.height)
                 self._exist(models.ALARMS.path((message.model, message.version)))
+            case _ if isinstance(message, RoundMessage):
+                self._advance(message, signer, organisation, block)
 
-    def _contribute(
-        self, message: contributions.Reserve | contributions.Commit, signer: bytes, organisation: str, block: Block
-    ) -> None:
+    def _advance(self, message: RoundMessage, signer: bytes, organisation: str, block: Block) -> None:
+        """An accepted message about a round."""
         place = (message.task, message.round)
-        key = (*place, organisation, message.dataset)
-        if isinstance(message, contributions.Reserve):
-            self.purse.hold(organisation, message.dataset, place, self._lapse(*place), block.time_ms)
-            self._exist(contributions.RESERVATIONS.path(key))
-            self._exist(privacy_budget.DATASET_ACCOUNTS.path((organisation, message.dataset)))
-            self._exist(privacy_budget.ORGANISATION_ACCOUNTS.path(organisation))
-            return
-        self.purse.spend(organisation, message.dataset, place, block.time_ms)
-        path = contributions.COMMITMENTS.path(key)
-        self._exist(path)
-        self.commitments[path] = (signer, block.height)
+        seat = contributions.SEATS.path((*place, organisation))
+        paid = self.courses.of(*place).seats.get(organisation)
+        course = self.courses.enter(message, organisation, signer, block)
+        match message:
+            case contributions.Reserve():
+                self.esteem.require_trusted(organisation, course.terms.minimum_reputation, block)
+                self.purse.hold(organisation, message.dataset, place, block)
+                account = (organisation, message.dataset)
+                self._exist(seat, privacy_budget.DATASET_ACCOUNTS.path(account))
+                self._exist(privacy_budget.ORGANISATION_ACCOUNTS.path(organisation))
+            case contributions.Withdraw() if paid is not None:
+                self.purse.release(organisation, paid, place)
+                del self.paths[seat]
+            case ballots.Attest():
+                self._exist(ballots.ATTESTATIONS.path(place))
+            case ballots.Share():
+                self._exist(ballots.SHARES.path((*place, message.organisation)))
+            case ballots.Seal():
+                self._exist(ballots.BOXES.path(place))
 
-    def _announce(self, event: Event) -> None:
-        """The effect of what the members decided together."""
+    def _compare(self, course: Course, events: list[Event]) -> None:
+        """Hold what was announced about a round to its course. Raises Violation."""
+        fixed = [one.seats for one in events if isinstance(one, ballots.SetAgreed)]
+        if fixed != ([] if course.fixed is None else [course.fixed]):
+            raise Violation("agreed set", f"{course.name}: {fixed} seats are agreed, should be {course.fixed}")
+        made = [(one.version, one.status) for one in events if isinstance(one, VersionDecided)]
+        if (course.decision is None) != (not made):
+            raise Violation("the quorum", f"{course.name}: decided are {made}, should be {course.decision}")
+        said = [(one.organisation, one.verdict) for one in events if isinstance(one, ReputationChanged)]
+        if sorted(said) != sorted(course.verdicts):
+            raise Violation("who pays", f"{course.name}: {sorted(said)}, should be {sorted(course.verdicts)}")
+        if course.decision is None:
+            return
+        line = self.lines[course.terms.model]
+        expected = line.decide(course, course.decision)
+        self._exist(lineage.VERSIONS.path((course.terms.model, expected[0])))
+        if made != [expected]:
+            raise Violation("the gate", f"{course.name}: {made} at {course.decision.correct}, should be {expected}")
+
+    def _announce(self, event: Event, block: Block) -> None:
+        """The effect of what members decided together, outside of rounds."""
         match event:
             case ProposalDecided() if event.status is governance.ProposalStatus.PASSED:
                 self._apply(self.proposals[event.proposal - 1])
-            case VersionDecided():
-                self._decide(event)
+            case VersionDecided() if event.status in (VersionStatus.QUARANTINED, VersionStatus.ROLLED_BACK):
+                line = self.lines[event.model]
+                line.fall(event, self.is_live)
+                self.courses.fall(line.terms.task, block)
+            case VersionDecided() if event.reason == "restored":
+                self.lines[event.model].restore(event)
             case ReputationChanged():
+                self.esteem.judge(event.organisation, event.verdict, event.deviation, block)
                 self._exist(reputation.SCORES.path(event.organisation))
-
-    def _lapse(self, task: str, number: int) -> int:
-        """The block time at which a hold of this round counts no more."""
-        phases = TERMS_OF[task].deadlines
-        return self.opened[(task, number)] + phases.reserve_ms + phases.commit_ms
 
     def _apply(self, action: Any) -> None:
         match action:
@@ -194,24 +241,11 @@ class Books:
                 del self.validators[action.validator]
             case OpenTask():
                 terms = action.terms
-                self.rounds[terms.task] = 0
-                self.lines.setdefault(terms.model, Line())
+                self.courses.tasks[terms.task] = Enterprise(terms)
+                self.lines[terms.model] = Line(terms)
                 self._exist(rounds.TERMS.path(terms.task), rounds.TASKS.path(terms.task))
+                self._exist(rounds.ROSTERS.path(terms.task), lineage.REGISTER.path())
                 self._exist(lineage.MODELS.path(terms.model), lineage.VERSIONS.path((terms.model, 0)))
-                self._exist(lineage.REGISTER.path())
-
-    def _decide(self, event: VersionDecided) -> None:
-        line = self.lines.setdefault(event.model, Line())
-        if event.status is VersionStatus.PROMOTED:
-            restored = event.reason == "restored"
-            if restored and event.version not in line.once_promoted:
-                raise Violation("rollback", f"{event.model} {event.version} is restored and was never promoted")
-            if event.version in line.fallen:
-                raise Violation("rollback", f"{event.model} {event.version} is promoted after it fell")
-            line.once_promoted += [] if restored else [event.version]
-            line.current = event.version
-        elif event.status in (VersionStatus.QUARANTINED, VersionStatus.ROLLED_BACK):
-            line.fallen.append(event.version)
 
     def _enrol(self, organisation: str, public: bytes, cap: int) -> None:
         self.purse.cap(organisation, cap)

@@ -17,6 +17,7 @@ from .agreement import Agreement, Violation
 from .replica import Replica
 
 SCAN_LIMIT = 500
+PREFIXES = (b"identity/", b"contributions/", b"replay/", b"privacy_budget/datasets/", b"ballots/", b"")
 
 
 class Bystanders:
@@ -76,7 +77,9 @@ class Bystanders:
             raise Violation("proof", f"{path!r} at height {height}: {error}") from error
 
     def _scan(self, replica: Replica) -> None:
-        prefix = self._rng.choice((b"identity/", b"contributions/", b"replay/", b"privacy_budget/datasets/", b""))
+        prefix = self._rng.choice(
+            (b"identity/", b"contributions/", b"replay/", b"privacy_budget/datasets/", b"ballots/", b"")
+        )
         wanted = codec.encode_plain({"prefix": prefix, "after": None, "limit": SCAN_LIMIT})
         answer = replica.ask("query", m.RequestQuery(path="/scan", data=wanted))
         state = self._states.get(replica.store.height)

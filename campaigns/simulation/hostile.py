@@ -12,17 +12,18 @@ from typing import Any
 
 from abci_app.pool.proposals import Standings
 from contracts import rounds
-from contracts.contributions import NoiseSource, Publish, Reserve
+from contracts.ballots import AdvanceRound, Attest, OpenBallot, Seal, Share
+from contracts.contributions import NoiseSource, Reserve, Withdraw
 from contracts.governance import Propose, RollBackModel, Vote
 from contracts.identity import AddKey, RegisterDataset, RevokeKey
-from contracts.kernel import Lane, Message, Rejected, View, limits
+from contracts.kernel import Lane, Message, Rejected, View, bitmap, limits
 from contracts.kernel.types import Purpose
-from contracts.models import RaiseAlarm, ReportStolenKey, VoteVersion
-from contracts.rounds import CloseRound, JoinTask, OpenRound
+from contracts.models import RaiseAlarm
+from contracts.rounds import JoinTask, LeaveTask, OpenRound
 from contracts.transition import Transaction
 
 from ..harness.chain import Member
-from ..harness.consortium import DATA_CLASS, DATASET, DELTA_INVERSE, LIMIT, digest
+from ..harness.consortium import AUDITOR, DATA_CLASS, DATASET, DELTA_INVERSE, LIMIT, cid, digest
 from .lifecycle import Lifecycle
 from .members import CHAIN_ID, EVERYBODY, HOSPITALS, LABS, VALID_BLOCKS, VERIFIERS, Clerk
 
@@ -136,21 +137,24 @@ class Attacker:
         stranger = STRANGER.worker
         choices: list[tuple[Member, Message]] = [
             (hospital, Reserve(terms.task, number, self.rng.choice((DATASET, "other")))),
-            (hospital, Publish(terms.task, number, DATASET)),
+            (hospital, Withdraw(terms.task, number)),
+            (anybody, LeaveTask(terms.task)),
             (anybody, RevokeKey(self.rng.choice(EVERYBODY).worker.public)),
-            (anybody, ReportStolenKey(self.rng.choice(HOSPITALS).worker.public, self.clerk.height + 5)),
             (anybody, AddKey(stranger.enrolment(CHAIN_ID, owner="somebody-else"))),
             (hospital, RegisterDataset(self.rng.choice((DATASET, "more")), DATA_CLASS, LIMIT * 2, DELTA_INVERSE)),
             (anybody, Vote(self.rng.randint(1, 5), approve=self.rng.random() < 0.5)),
             (anybody, Propose(RollBackModel(terms.model, self.rng.randint(0, 3), "because"))),
             (hospital, JoinTask(terms.task, DATASET, digest("other terms"))),
-            (self.rng.choice(LABS), CloseRound(terms.task, number)),
+            (anybody, AdvanceRound(terms.task, number)),
+            (self.rng.choice(EVERYBODY), Attest(terms.task, number, bitmap.of(self.rng.sample(range(9), 2)))),
+            (self.rng.choice(VERIFIERS), Share(terms.task, number, hospital.name, cid("a copy"), 10**9)),
+            (self.rng.choice(VERIFIERS), Seal(terms.task, number, digest("sealed over nothing"))),
+            (self.rng.choice(VERIFIERS), OpenBallot(terms.task, number, digest("salt"), None, 0)),
             (self.rng.choice((*LABS, hospital)), OpenRound(terms.task)),
-            (self.rng.choice(VERIFIERS), VoteVersion(terms.model, self.rng.randint(0, 4), digest("mine"))),
             (self.rng.choice(VERIFIERS), RaiseAlarm(terms.model, self.rng.randint(0, 4), digest("e"), "no reason")),
         ]
         if current is not None:
-            agreed = self.life.commitment(terms, number, current)
+            agreed = self.life.acts.commitment(terms, number, current)
             changes: tuple[dict[str, Any], ...] = (
                 {"base": agreed.base + 1},
                 {"size": 10**9},
@@ -159,9 +163,6 @@ class Attacker:
                 {},
             )
             choices += [(hospital, replace(agreed, **change)) for change in changes]
-            made = self.life.proposal(view, terms, number, current)
-            if made is not None:
-                choices.append((self.rng.choice(LABS), made))
         return self.rng.choice(choices)
 
     # --- one block ---
@@ -183,7 +184,7 @@ class Attacker:
         return txs[::-1]
 
     def _over_quota(self, _view: View, _txs: list[bytes]) -> list[bytes]:
-        one = self.clerk.seal(self.rng.choice((HOSPITALS[0], STRANGER)), Publish("none", 1, DATASET))
+        one = self.clerk.seal(self.rng.choice((HOSPITALS[0], STRANGER)), Withdraw("none", 1))
         return [one] * (limits.BLOCK_TXS_PER_ORGANISATION + 1)
 
     def _over_size(self, _view: View, _txs: list[bytes]) -> list[bytes]:
@@ -196,7 +197,7 @@ class Attacker:
         false = (
             self.clerk.seal(STRANGER, revoke),
             self.clerk.seal(HOSPITALS[0].worker, revoke),  # A workload key revokes nothing.
-            self.clerk.seal(LABS[0], Reserve("none", 1, DATASET)),  # A lab has no data.
+            self.clerk.seal(AUDITOR, Reserve("none", 1, DATASET)),  # An auditor has no data.
             self.clerk.seal_plain(HOSPITALS[0], RevokeKey.tag, {"public": "no key"}, "human"),
         )
         vote = self.clerk.seal(HOSPITALS[0], Vote(1, approve=True))

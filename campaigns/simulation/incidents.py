@@ -1,4 +1,4 @@
-"""What goes wrong in a consortium's life: stolen and revoked keys, alarms, rollbacks; each by those who may do it.
+"""What goes wrong in a consortium's life: revoked keys, alarms, rollbacks, departures; each by those who may do it.
 
 An incident is a handful of transactions for one block. Whether the ledger accepts them depends on where its life is.
 """
@@ -12,13 +12,15 @@ from contracts.governance import Propose, RollBackModel
 from contracts.identity import AddKey, RevokeKey
 from contracts.kernel import Message, View
 from contracts.kernel.types import Purpose
-from contracts.models import RaiseAlarm, ReportStolenKey
+from contracts.models import RaiseAlarm
+from contracts.rounds import LeaveTask
 from contracts.terms import Terms
 
 from ..harness.chain import Member, Signer
 from ..harness.consortium import digest
+from .acts import BY_NAME
 from .lifecycle import Lifecycle
-from .members import CHAIN_ID, EVERYBODY, HOSPITALS, VERIFIERS
+from .members import CHAIN_ID, CONTRIBUTORS, EVERYBODY, VERIFIERS
 
 Signed: TypeAlias = list[tuple[Member | Signer, Message]]
 Incident: TypeAlias = Callable[[Random, Lifecycle, View, int], Signed]
@@ -38,13 +40,6 @@ def revoked(rng: Random, life: Lifecycle, _view: View, _height: int) -> Signed:
     return [(member, RevokeKey(life.worker(member).public))]
 
 
-def stolen(rng: Random, life: Lifecycle, _view: View, height: int) -> Signed:
-    """A hospital finds that its key was not its own for some blocks, a current one or one it has retired."""
-    member = rng.choice(HOSPITALS)
-    key = member.key(Purpose.WORKLOAD, rng.randint(0, life.workers[member]))
-    return [(member, ReportStolenKey(key.public, max(0, height - rng.randint(0, 25))))]
-
-
 def human_key_replaced(rng: Random, _life: Lifecycle, view: View, _height: int) -> Signed:
     """A second human key is enrolled; when it is there, the two try to revoke each other."""
     member = rng.choice(EVERYBODY)
@@ -60,8 +55,8 @@ def alarm(rng: Random, life: Lifecycle, view: View, _height: int) -> Signed:
     if found is None:
         return []
     terms, number = found
-    reporters = rng.sample(VERIFIERS, rng.choice((2, 4, 5)))
-    return [(one, RaiseAlarm(terms.model, number, digest("evidence"), "found unfit")) for one in reporters]
+    reporters = rng.sample(terms.verifiers, min(len(terms.verifiers), rng.choice((2, 4, 5))))
+    return [(BY_NAME[one], RaiseAlarm(terms.model, number, digest("evidence"), "found unfit")) for one in reporters]
 
 
 def roll_back(rng: Random, life: Lifecycle, view: View, _height: int) -> Signed:
@@ -74,7 +69,12 @@ def roll_back(rng: Random, life: Lifecycle, view: View, _height: int) -> Signed:
     return [(rng.choice(VERIFIERS), Propose(RollBackModel(terms.model, target, "worse in the clinic")))]
 
 
-INCIDENTS: tuple[Incident, ...] = (revoked, stolen, stolen, human_key_replaced, alarm, alarm, roll_back, roll_back)
+def departure(rng: Random, life: Lifecycle, _view: View, _height: int) -> Signed:
+    """A contributor withdraws its consent, whatever phase a round is in."""
+    return [(rng.choice(CONTRIBUTORS), LeaveTask(rng.choice(life.tasks).task))]
+
+
+INCIDENTS: tuple[Incident, ...] = (revoked, human_key_replaced, alarm, alarm, roll_back, roll_back, departure)
 
 
 def _promoted(rng: Random, life: Lifecycle, view: View) -> tuple[Terms, int] | None:

@@ -1,7 +1,8 @@
 """Who is in a simulated consortium, under which terms, and how their transactions are signed.
 
 Six organisations found the ledger; a fourth hospital and a newcomer are admitted by vote. There are two tasks: one
-that prices every record, and one that samples. All keys and nonces follow from names, the seed and a counter.
+that prices every record, whose five verifiers stand one that errs; and one that samples, whose estimator stands one bad
+update, and whose three verifiers must be of one mind. All keys and nonces follow from names, the seed and a counter.
 """
 
 from dataclasses import dataclass, replace
@@ -37,6 +38,7 @@ LATECOMERS = (HOSPITAL_D, NEWCOMER)
 EVERYBODY = (*FOUNDERS, *LATECOMERS)
 HOSPITALS = (HOSPITAL_A, HOSPITAL_B, HOSPITAL_C, HOSPITAL_D)
 LABS = (LAB, STAND_BY)
+CONTRIBUTORS = (*HOSPITALS, LAB)  # Who have data.
 VERIFIERS = (HOSPITAL_A, HOSPITAL_B, HOSPITAL_C, LAB, STAND_BY)
 NODES = tuple(member.validator for member in (*OPERATORS, HOSPITAL_C, HOSPITAL_D))  # Of the replicas, by number.
 ROLES_OF = {**ROLES, NEWCOMER: (Role.DATA_OWNER,)}
@@ -48,7 +50,10 @@ _NAMES = tuple(member.name for member in VERIFIERS)
 PLAIN_TERMS = replace(
     TERMS,
     estimator=Estimator(EstimatorKind.MEDIAN, byzantine=0, minimum=2),
+    canary_margin_ppm=30_000,
+    minimum_reputation=-300_000,
     verifiers=_NAMES,
+    verifier_faults=1,
     recipients=_NAMES,
     max_rounds=12,
 )
@@ -64,7 +69,10 @@ SAMPLED_TERMS = replace(
         sampling_den=4,
         steps=2,
     ),
+    estimator=Estimator(EstimatorKind.MEDIAN, byzantine=1, minimum=3),
     aggregators=(STAND_BY.name, LAB.name),
+    verifiers=(HOSPITAL_B.name, LAB.name, STAND_BY.name),
+    verifier_faults=0,
 )
 TERMS_OF = {terms.task: terms for terms in (PLAIN_TERMS, SAMPLED_TERMS)}
 

@@ -1,14 +1,13 @@
 """Bugs planted on purpose, so that a simulation which has stopped noticing is noticed itself.
 
 Each is a patch of one function or two of the real code, put on for as long as ``installed`` is open, and says which
-checker must notice it. ``python -m campaigns.simulation --plant NAME`` shows one at work.
+checker must notice it. Here are those of the shell around the rules, and the rules that are not about rounds; those of
+rounds are in ``planted_rounds``. ``python -m campaigns.simulation --plant NAME`` shows one at work.
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from dataclasses import replace
+from typing import Any
 from unittest.mock import patch
 
 from abci_app.app import LedgerApplication
@@ -17,45 +16,27 @@ from abci_app.protocol import messages as m
 from abci_app.protocol.blocks import PublicKey
 from abci_app.store.interface import Version
 from abci_app.store.memory_store import MemoryStore
-from contracts import contributions, identity, privacy_budget, rounds, validators
-from contracts.contributions import Commit, Publish
+from contracts import ballots, contributions, identity, models, rounds, validators
+from contracts.contributions import Reserve
 from contracts.kernel import Context, Lane, Message, Outcome, View, replay
 from contracts.kernel.state_tree import StateTree, StateVersion
-from contracts.privacy_budget import Account
 from contracts.registry import HANDLERS
-from contracts.rounds import OpenRound, Seat
-from contracts.terms import Terms
+from contracts.reputation import Verdict
+from contracts.rounds import OpenRound
 from contracts.transition import Transaction
 
-Patches: TypeAlias = Iterator[Any]
-ANOTHER_INTERPRETER = "another interpreter"
-
-
-@dataclass(frozen=True)
-class Plant:
-    """A bug: what is wrong, who must notice, and its patches."""
-
-    what: str
-    noticed_by: str
-    patches: Callable[[], Patches]
-
-    @contextmanager
-    def installed(self) -> Iterator[None]:
-        """Put the bug in for a while."""
-        with ExitStack() as stack:
-            for one in self.patches():
-                stack.enter_context(one)
-            yield
+from .plant import ANOTHER_INTERPRETER, Patches, Plant
+from .planted_rounds import ROUND_PLANTS
 
 
 def _set_order() -> Patches:
-    honest = rounds._eligible_seats
+    honest = ballots._earned
 
-    def seats(view: View, task: rounds.Task, terms: Terms, now: int) -> tuple[Seat, ...]:
-        by_name = {seat.organisation: seat for seat in honest(view, task, terms, now)}
-        return tuple(by_name[name] for name in set(by_name))
+    def earned(*arguments: Any) -> tuple[tuple[str, Verdict], ...]:
+        by_name = dict(honest(*arguments))
+        return tuple((name, by_name[name]) for name in set(by_name))
 
-    yield patch.object(rounds, "_eligible_seats", seats)
+    yield patch.object(ballots, "_earned", earned)
 
 
 def _wall_clock() -> Patches:
@@ -66,12 +47,12 @@ def _wall_clock() -> Patches:
 
 
 def _forgotten_write() -> Patches:
-    def commit(view: View, msg: Commit, ctx: Context) -> Outcome:
-        outcome = contributions.commit(view, msg, ctx)
-        kept = (write for write in outcome.writes if not write.path.startswith(b"contributions/commitments"))
+    def reserve(view: View, msg: Reserve, ctx: Context) -> Outcome:
+        outcome = contributions.reserve(view, msg, ctx)
+        kept = (write for write in outcome.writes if not write.path.startswith(b"contributions/seats"))
         return Outcome(tuple(kept), outcome.events)
 
-    yield patch.dict(HANDLERS, {Commit: commit})
+    yield patch.dict(HANDLERS, {Reserve: reserve})
 
 
 def _forgotten_removal() -> Patches:
@@ -83,39 +64,11 @@ def _forgotten_removal() -> Patches:
     yield patch.object(MemoryStore, "_write", write)
 
 
-def _debit_after_the_effect() -> Patches:
-    debit = privacy_budget.spend
-
-    def commit(view: View, msg: Commit, ctx: Context) -> Outcome:
-        with patch.object(privacy_budget, "spend", lambda *_, **__: Outcome()):
-            return contributions.commit(view, msg, ctx)
-
-    def publish(view: View, msg: Publish, ctx: Context) -> Outcome:
-        outcome = contributions.publish(view, msg, ctx)
-        held = contributions.reservation_id(msg.task, msg.round, ctx.organisation, msg.dataset)
-        return debit(view, ctx.organisation, msg.dataset, reservation=held, ctx=ctx) + outcome
-
-    yield patch.dict(HANDLERS, {Commit: commit, Publish: publish})
-
-
 def _proof_of_the_wrong_height() -> Patches:
     def newest(self: StateTree, _version: int) -> StateVersion:
         return self.latest
 
     yield patch.object(StateTree, "at", newest)
-
-
-def _lapsed_reservation_counted_twice() -> Patches:
-    honest = privacy_budget._live
-
-    def live(account: Account, now: int) -> Account:
-        """What was held and has lapsed is charged as if it had been spent."""
-        spent = account.spent
-        for entry in account.holds:
-            spent = spent if now < entry.until else privacy_budget.composed(spent, entry.price)
-        return replace(honest(account, now), spent=spent)
-
-    yield patch.object(privacy_budget, "_live", live)
 
 
 def _revocation_ignored() -> Patches:
@@ -182,23 +135,18 @@ def _removals_not_told() -> Patches:
     yield patch.object(validators, "updates", lambda *arguments: tuple(one for one in honest(*arguments) if one[1]))
 
 
+def _few_alarms() -> Patches:
+    yield patch.object(models, "quorum", lambda voters: voters // 2)
+
+
 PLANTS = {
-    "set-order": Plant("seats in the order of a set of names", ANOTHER_INTERPRETER, _set_order),
+    "set-order": Plant("verdicts in the order of a set of names", ANOTHER_INTERPRETER, _set_order),
     "wall-clock": Plant("a round that opens at the node's own time", "agreement", _wall_clock),
-    "forgotten-write": Plant(
-        "a commitment that is not stored", "every object has an accepted transaction", _forgotten_write
-    ),
+    "forgotten-write": Plant("a seat that is not stored", "every object has an accepted transaction", _forgotten_write),
     "forgotten-removal": Plant(
         "a store that removes nothing", "replay marks are those of decided transactions", _forgotten_removal
     ),
-    "debit-after-the-effect": Plant(
-        "a debit at the publication", "debits are the budget minus the remainder", _debit_after_the_effect
-    ),
     "wrong-height": Plant("a proof from the newest version", "proof", _proof_of_the_wrong_height),
-    "lapsed-twice": Plant(
-        "a lapsed reservation that is charged", "debits are the budget minus the remainder",
-        _lapsed_reservation_counted_twice,
-    ),
     "revocation-ignored": Plant("keys that are never revoked", "revocation", _revocation_ignored),
     "marks-dropped-early": Plant(
         "replay marks pruned too early", "replay marks are those of decided transactions", _marks_dropped_early
@@ -216,4 +164,6 @@ PLANTS = {
         "a lane for whoever names it", "process-proposal", _lanes_for_the_asking
     ),
     "lanes-unsorted": Plant("a proposal in the wrong order", "requirement 3", _lanes_unsorted),
+    "few-alarms": Plant("a quarantine by half of the verifiers", "alarms", _few_alarms),
+    **ROUND_PLANTS,
 }  # fmt: skip

@@ -17,10 +17,11 @@ from contracts.kernel.rules import Rejected, name_of
 from ..harness import grammar
 from .agreement import Agreement, Violation
 from .books import Books
-from .checkers import Moment, check
+from .checkers import check
 from .cluster import Cluster
 from .faults import Disk, LmdbDisk, MemoryDisk
 from .members import stream
+from .promises import Moment
 from .replica import Replica
 
 CI_SEEDS = 200

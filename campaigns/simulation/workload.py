@@ -3,7 +3,7 @@
 The order is the seed's. Honest members are diligent to a degree, and a hurried one sends the steps of a round at once.
 """
 
-from contracts.contributions import Commit, Publish, Reserve
+from contracts.contributions import Reserve
 from contracts.kernel import View
 from contracts.rounds import ROUNDS
 
@@ -14,6 +14,7 @@ from .incidents import incident
 from .lifecycle import Lifecycle, choose_limits
 from .members import PLAIN_TERMS, SAMPLED_TERMS, TERMS_OF, Clerk, stream
 
+TASKS = ((PLAIN_TERMS,), (PLAIN_TERMS,), (PLAIN_TERMS, SAMPLED_TERMS), (SAMPLED_TERMS,))
 HONEST_MAX = 14  # Transactions in a block; what is left is still due in the next one.
 
 
@@ -23,7 +24,7 @@ class Workload:
     def __init__(self, seed: int) -> None:
         self._rng = rng = stream(seed, "workload")
         self.clerk = Clerk(seed)
-        tasks = (PLAIN_TERMS, SAMPLED_TERMS) if rng.random() < 0.25 else (PLAIN_TERMS,)
+        tasks = rng.choice(TASKS)
         self._life = Lifecycle(stream(seed, "life"), tasks, choose_limits(rng))
         self._elections = Elections(stream(seed, "elections"))
         self.attacker = Attacker(stream(seed, "attacker"), self.clerk, self._life)
@@ -51,8 +52,7 @@ class Workload:
         return offers
 
     def _rest_of_round(self, view: View, who: Member, reserve: Reserve) -> list[bytes]:
-        """What follows a reservation, before anybody knows whether it is accepted."""
-        task, number = reserve.task, reserve.round
-        commit: Commit = self._life.commitment(TERMS_OF[task], number, ROUNDS.at(view, (task, number)))
-        steps = (commit, Publish(task, number, reserve.dataset))
-        return [self.clerk.seal(self._life.signer(who, step), step) for step in steps]
+        """What follows a reservation, before anybody knows whether training starts."""
+        terms = TERMS_OF[reserve.task]
+        commit = self._life.acts.commitment(terms, reserve.round, ROUNDS.at(view, (reserve.task, reserve.round)))
+        return [self.clerk.seal(self._life.signer(who, commit), commit)]

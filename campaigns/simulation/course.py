@@ -1,0 +1,377 @@
+"""The course of one round, kept a second time: what the accepted messages make of it, by rules written apart.
+
+A ``Course`` is a round in names: who has a seat, who committed, who attested what, who sealed and opened. An accepted
+message first finds a phase run out or not, then has its effect, then perhaps ends its phase. What no round may accept
+is a Violation that names the promise it breaks; what a round must look like, who pays for it and what is said of whom
+is here for the books and the checkers to compare.
+
+The ledger's own reading of time, bills, sets and ballots is not used: only its words (``Phase``, ``Verdict``).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from contracts.ballots import AdvanceRound, Attest, OpenBallot, Seal, Share, Statement
+from contracts.contributions import Commit, Reserve, Withdraw
+from contracts.kernel import crypto
+from contracts.lineage import NO_CANDIDATE, Candidate, Finding, candidate_digest
+from contracts.reputation import Verdict
+from contracts.terms import Phase, Terms
+
+from .agreement import Block, Violation
+
+Live = Callable[[bytes, int], bool]
+"""Whether a key was good at a height, by all that is known now."""
+RoundMessage = Reserve | Withdraw | Commit | Attest | Share | Seal | OpenBallot | AdvanceRound
+LASTS = {
+    Phase.RESERVING: "reserve_ms",
+    Phase.COMMITTING: "commit_ms",
+    Phase.ATTESTING: "attest_ms",
+    Phase.SEALING: "seal_ms",
+    Phase.OPENING: "open_ms",
+}
+SAYS = {
+    Finding.AGGREGATED: Verdict.ACCEPTED,
+    Finding.LEFT_OUT: Verdict.ACCEPTED,
+    Finding.OUTLIER: Verdict.FILTERED,
+    Finding.MALFORMED: Verdict.REFUSED,
+    Finding.MISNAMED: Verdict.REFUSED,
+    Finding.OVER_NORM: Verdict.REFUSED,
+}
+WANTS: dict[type, tuple[Phase, ...]] = {
+    Reserve: (Phase.RESERVING,),
+    Withdraw: (Phase.RESERVING,),
+    Commit: (Phase.COMMITTING,),
+    Attest: (Phase.ATTESTING,),
+    Share: (Phase.ATTESTING, Phase.SEALING),
+    Seal: (Phase.SEALING,),
+    OpenBallot: (Phase.OPENING,),
+}
+"""The phases in which a message may be accepted."""
+LAZY = (Commit, Attest, Seal, OpenBallot, AdvanceRound)
+"""The messages that find a phase over, and begin the next one."""
+
+
+@dataclass
+class Sealed:
+    """A ballot: its seal, who signed it where, and what it was opened as."""
+
+    seal: bytes
+    signer: bytes
+    height: int
+    digest: bytes | None = None
+    correct: int = 0
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a round's ballots lead to."""
+
+    candidate: Candidate
+    digest: bytes
+    correct: int
+
+
+@dataclass
+class Course:
+    """One round as its messages went. ``roster`` numbers the organisations of its task."""
+
+    terms: Terms
+    number: int
+    base: int
+    invited: int
+    roster: dict[str, int]
+    live: Live
+    phase: Phase = Phase.RESERVING
+    until: int = 0
+    until_height: int = 0
+    seats: dict[str, str] = field(default_factory=dict)  # Organisation → the dataset that pays.
+    commits: dict[str, tuple[bytes, int]] = field(default_factory=dict)  # Organisation → signer, height.
+    held: dict[str, tuple[str, ...]] = field(default_factory=dict)  # Verifier → the organisations whose bytes it has.
+    agreed: tuple[str, ...] = ()
+    box: dict[str, Sealed] = field(default_factory=dict)
+    candidates: dict[bytes, Candidate] = field(default_factory=dict)  # Those opened, by digest.
+    trained: bool = False  # Training began.
+    revealed: bool = False  # The barrier was reached.
+    stopped: bool = False  # Voided from outside before that: nothing was revealed, and nobody stayed away.
+    verdicts: list[tuple[str, Verdict]] = field(default_factory=list)  # That the newest message led to.
+    decision: Decision | None = None  # That the newest message led to.
+    fixed: int | None = None  # The size of the set that the newest message fixed.
+
+    @property
+    def name(self) -> str:
+        """How violations call it."""
+        return f"{self.terms.task} {self.number}"
+
+    @property
+    def needed(self) -> int:
+        """How many must reserve, and commit."""
+        return self.terms.estimator.minimum + self.terms.estimator.byzantine
+
+    @property
+    def majority(self) -> int:
+        """How many verifiers make a quorum: all but those that may err."""
+        return len(self.terms.verifiers) - self.terms.verifier_faults
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended."""
+        return self.phase in (Phase.DECIDED, Phase.VOID)
+
+    def lapsed(self, block: Block) -> bool:
+        """Whether its phase has run out by a block: in time and in blocks."""
+        return not self.is_over and block.time_ms >= self.until and block.height >= self.until_height
+
+    def may_commit(self, block: Block) -> bool:
+        """Whether a commitment can still come after this block."""
+        if self.phase is Phase.RESERVING:
+            return len(self.seats) >= self.needed or not self.lapsed(block)
+        return self.phase is Phase.COMMITTING and not self.lapsed(block)
+
+    def bill(self, organisation: str, block: Block) -> str:
+        """What it means for the price of one of its seats: ``held``, ``spent`` or ``free``."""
+        absent, enough = organisation not in self.commits, len(self.commits) >= self.needed
+        if self.revealed:
+            return "spent"
+        if self.stopped:
+            return "free"
+        if self.phase is Phase.VOID:
+            return "spent" if self.trained and absent else "free"
+        if not self.lapsed(block):
+            return "held"
+        if not self.trained:
+            return "held" if len(self.seats) >= self.needed else "free"
+        return "spent" if enough or absent else "free"
+
+    # --- messages ---
+
+    def enter(self, message: RoundMessage, organisation: str, signer: bytes, block: Block) -> None:
+        """An accepted message. Raises Violation naming the promise that its acceptance breaks."""
+        self.verdicts, self.decision, self.fixed = [], None, None
+        late = self.lapsed(block)
+        if isinstance(message, LAZY):
+            self.catch_up(block)
+        if isinstance(message, AdvanceRound):
+            self._require(late, "phases", "a phase was ended before its time")
+            return
+        self._require_phase(message, organisation, block)
+        match message:
+            case Reserve():
+                self._reserve(organisation, message.dataset, block)
+            case Withdraw():
+                self._require(organisation in self.seats, "one voice", f"{organisation} gave back what it had not")
+                del self.seats[organisation]
+            case Commit():
+                self._commit(organisation, signer, block)
+            case Attest():
+                self._attest(message, organisation, block)
+            case Share():
+                known = message.organisation in self.held.get(organisation, ())
+                self._require(known, "agreed set", f"{organisation} shares what it has not attested")
+            case Seal():
+                self._seal(message, organisation, signer, block)
+            case OpenBallot():
+                self._open(message, organisation, block)
+
+    def would_accept(self, message: RoundMessage, block: Block) -> bool:
+        """Whether the phase, at least, is the one for a message."""
+        twin = replace(self, verdicts=[])
+        if isinstance(message, LAZY):
+            twin.catch_up(block)
+        if isinstance(message, AdvanceRound):
+            return self.lapsed(block)
+        return twin.phase in WANTS[type(message)] and (isinstance(message, Share) or not twin.lapsed(block))
+
+    def begin(self, phase: Phase, block: Block) -> None:
+        """A phase starts in this block."""
+        self.phase = phase
+        self.until = block.time_ms + getattr(self.terms.phases, LASTS[phase])
+        self.until_height = block.height + self.terms.phases.blocks + 1  # So many after this one belong to it.
+
+    def catch_up(self, block: Block) -> None:
+        """A phase that has run out is over, and the next one begins here."""
+        if not self.lapsed(block):
+            return
+        match self.phase:
+            case Phase.RESERVING:
+                self._train(block)
+            case Phase.COMMITTING:
+                self._reach_the_barrier(block)
+            case Phase.ATTESTING:
+                self._fix_the_set(block)
+            case Phase.SEALING:
+                self._unseal(block)
+            case _:
+                self._count(block)
+
+    def stop(self, block: Block) -> None:
+        """The version it starts from has fallen. Where its phase had run out before, what that meant stays."""
+        if self.lapsed(block) and self.trained and not self.revealed:
+            self.revealed = len(self.commits) >= self.needed
+        else:
+            self.stopped = not self.revealed
+        self.phase = Phase.VOID
+
+    # --- what a message does ---
+
+    def _reserve(self, organisation: str, dataset: str, block: Block) -> None:
+        self._require(organisation not in self.seats, "one voice", f"{organisation} has a second seat")
+        self.seats[organisation] = dataset
+        if len(self.seats) >= self.invited:
+            self._train(block)
+
+    def _commit(self, organisation: str, signer: bytes, block: Block) -> None:
+        alone = organisation in self.seats and organisation not in self.commits
+        self._require(alone, "one voice", f"{organisation} committed without a seat, or twice")
+        self.commits[organisation] = (signer, block.height)
+        if len(self.commits) == len(self.seats):
+            self._reach_the_barrier(block)
+
+    def _attest(self, message: Attest, verifier: str, block: Block) -> None:
+        owners = tuple(owner for owner, number in self.roster.items() if _names(message.held, number))
+        meant = sum(byte.bit_count() for byte in message.held)
+        known = len(owners) == meant and all(owner in self.commits for owner in owners)
+        fresh = verifier in self.terms.verifiers and verifier not in self.held
+        self._require(known and fresh, "agreed set", f"{verifier} attested {owners}")
+        self.held[verifier] = owners
+        if len(self.held) == len(self.terms.verifiers):
+            self._fix_the_set(block)
+
+    def _seal(self, message: Seal, organisation: str, signer: bytes, block: Block) -> None:
+        mine = organisation in self.terms.verifiers and organisation not in self.box
+        self._require(mine, "sealed ballots", f"{organisation} sealed a second ballot, or has none")
+        opened = any(ballot.digest is not None for ballot in self.box.values())
+        self._require(not opened, "sealed ballots", f"{organisation} sealed a ballot when others were open")
+        self.box[organisation] = Sealed(message.seal, signer, block.height)
+        if len(self.box) == len(self.terms.verifiers):
+            self._unseal(block)
+
+    def _open(self, message: OpenBallot, organisation: str, block: Block) -> None:
+        ballot = self.box.get(organisation)
+        if ballot is None or ballot.digest is not None:
+            raise Violation("sealed ballots", f"{self.name}: {organisation} opened what it had not sealed, or again")
+        named = NO_CANDIDATE if message.candidate is None else candidate_digest(message.candidate)
+        said = Statement(organisation, message.task, message.round, message.salt, named, message.correct)
+        hashed = crypto.sha256(crypto.tagged("ballot", said.encode()))
+        self._require(hashed == ballot.seal, "sealed ballots", f"{organisation} opened another ballot than it sealed")
+        self._require_possible(message, organisation)
+        ballot.digest, ballot.correct = named, message.correct
+        if message.candidate is not None:
+            self.candidates[named] = message.candidate
+        if all(other.digest is not None for other in self.box.values()):
+            self._count(block)
+
+    # --- how a phase ends ---
+
+    def _train(self, block: Block) -> None:
+        if len(self.seats) < self.needed:
+            self.phase = Phase.VOID
+            return
+        self.trained = True
+        self.begin(Phase.COMMITTING, block)
+
+    def _reach_the_barrier(self, block: Block) -> None:
+        if len(self.commits) < self.needed:
+            self.phase = Phase.VOID
+            return
+        self.revealed = True
+        self.begin(Phase.ATTESTING, block)
+
+    def _fix_the_set(self, block: Block) -> None:
+        """Enough others hold it: it is in. A quorum looked, and not enough found it: it is missing."""
+        agreed = []
+        for owner in self._by_number(self.commits):
+            finders = [name for name, owners in self.held.items() if owner in owners and name != owner]
+            if len(finders) > self.terms.verifier_faults:
+                agreed += [owner] if self.live(*self.commits[owner]) else []
+            elif len(self.held) >= self.majority:
+                self.verdicts.append((owner, Verdict.MISSING))
+        self._agree(tuple(agreed), block)
+
+    def _agree(self, agreed: tuple[str, ...], block: Block) -> None:
+        self.agreed = agreed
+        if len(agreed) < self.terms.estimator.minimum:
+            self.phase = Phase.VOID
+        else:
+            self.fixed = len(agreed)
+            self.begin(Phase.SEALING, block)
+
+    def _unseal(self, block: Block) -> None:
+        if len(self.box) < self.majority:
+            self.phase = Phase.VOID
+        else:
+            self.begin(Phase.OPENING, block)
+
+    def _count(self, block: Block) -> None:
+        """Who agrees, who pays, what is decided."""
+        counted: dict[bytes, list[str]] = {}
+        for name, ballot in self.box.items():
+            if ballot.digest is not None and self.live(ballot.signer, ballot.height):
+                counted.setdefault(ballot.digest, []).append(name)
+        winner = next((digest for digest, names in counted.items() if len(names) >= self.majority), None)
+        for name, ballot in self.box.items():
+            if ballot.digest is None:
+                self.verdicts.append((name, Verdict.UNOPENED))
+            elif winner is not None and ballot.digest != winner:
+                self.verdicts.append((name, Verdict.CONTRADICTED))
+            elif winner is not None and name in counted[winner]:
+                self.verdicts.append((name, Verdict.CONFIRMED))
+        untainted = tuple(owner for owner in self.agreed if self.live(*self.commits[owner]))
+        if winner is None or winner == NO_CANDIDATE:
+            self.phase = Phase.VOID
+        elif untainted != self.agreed:
+            self.box = {}
+            self._agree(untainted, block)
+        else:
+            self._decide(winner, [self.box[name].correct for name in counted[winner]])
+        self.candidates = {}
+
+    def _decide(self, winner: bytes, scores: list[int]) -> None:
+        made = self.candidates[winner]
+        self.phase = Phase.DECIDED
+        self.verdicts += [
+            (owner, SAYS[Finding(byte)]) for owner, byte in zip(self.agreed, made.judgements, strict=True)
+        ]
+        self.decision = Decision(made, winner, sorted(scores)[(len(scores) - 1) // 2])
+
+    # --- what must not be ---
+
+    def _require_phase(self, message: RoundMessage, organisation: str, block: Block) -> None:
+        right = self.phase in WANTS[type(message)]
+        if right and (isinstance(message, Share) or not self.lapsed(block)):
+            return
+        match message:
+            case Commit():
+                promise = "the barrier" if self.trained else "training"
+            case Attest() | Seal() | OpenBallot() if not self.revealed:
+                promise = "the barrier"
+            case OpenBallot() if self.phase is Phase.SEALING:
+                promise = "sealed ballots"
+            case _:
+                promise = "phases"
+        raise Violation(promise, f"{self.name}: {message.tag} of {organisation} was accepted in {self.phase}")
+
+    def _require_possible(self, message: OpenBallot, organisation: str) -> None:
+        """What any candidate of the round must be, whatever the payloads say."""
+        most, made = self.terms.canary_records, message.candidate
+        usable = most if made is None else _usable(made)
+        possible = message.correct <= most and usable >= self.terms.estimator.minimum
+        self._require(
+            possible, "possible ballots", f"{organisation} opened {message.correct} of {most}, {usable} usable"
+        )
+
+    def _by_number(self, names: dict[str, tuple[bytes, int]]) -> list[str]:
+        return sorted(names, key=lambda name: self.roster[name])
+
+    def _require(self, condition: bool, promise: str, why: str) -> None:
+        if not condition:
+            raise Violation(promise, f"{self.name}: {why}")
+
+
+def _usable(made: Candidate) -> int:
+    return sum(SAYS[Finding(byte)] is not Verdict.REFUSED for byte in made.judgements)
+
+
+def _names(held: bytes, number: int) -> bool:
+    """Whether a set of seat numbers has this one: eight to a byte, the lowest first."""
+    return number // 8 < len(held) and bool(held[number // 8] >> number % 8 & 1)
