@@ -56,8 +56,12 @@ async def open_task(client: LedgerClient, store: PayloadStore, name: str) -> Tas
 
 
 async def load_canary(store: PayloadStore, task: TaskView) -> CanarySet:
-    """The canary set of a task. Raises ArtefactRefused."""
-    return artefacts.decode_canary(await fetch(store, "canary", task.terms.canary), task.inputs)
+    """The canary set of a task, of as many records as the terms say. Raises ArtefactRefused."""
+    canary = artefacts.decode_canary(await fetch(store, "canary", task.terms.canary), task.inputs)
+    records, agreed = len(canary.targets), task.terms.canary_records
+    if records != agreed:  # Scores are numbers of them: the ledger would refuse, or mistake, every one.
+        raise ArtefactRefused("canary", f"it has {records} records, the terms say {agreed}")
+    return canary
 
 
 async def load_version(

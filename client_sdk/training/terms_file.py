@@ -28,7 +28,8 @@ DAY_MS: Final = 24 * 3600 * 1000
 def _timing(document: Mapping[str, Any]) -> str:
     """At an instant fixed before training, where the phase is long enough for the timing to tell much."""
     commit = _table(document, "phases").get("commit_ms")
-    return CommitTiming.AT_INSTANT if isinstance(commit, int) and commit > LONG_COMMIT_MS else CommitTiming.WHEN_READY
+    is_long = isinstance(commit, int) and commit > LONG_COMMIT_MS
+    return (CommitTiming.AT_INSTANT if is_long else CommitTiming.WHEN_READY).value
 
 
 def _faults(document: Mapping[str, Any]) -> int:

@@ -1,1 +1,1 @@
-"""The aggregator: opens and closes rounds, and proposes the version that every verifier recomputes."""
+"""The aggregator: opens rounds, and sees to it that their phases advance."""

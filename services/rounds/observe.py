@@ -1,4 +1,4 @@
-"""Reading what ``round`` decides on: a task's last round and its proposals, at a block time."""
+"""Reading what ``round`` decides on: a task's last round, its attestations and its ballots, at a block time."""
 
 import asyncio
 import logging
@@ -11,10 +11,11 @@ from client_sdk.payloads.errors import PayloadError
 from client_sdk.rpc import AnswerMalformed, HeightUnavailable, RpcError
 from client_sdk.training.artefacts import ArtefactRefused
 from client_sdk.training.task import TaskView, VersionUnfit
-from contracts import lineage, rounds
+from contracts import ballots, rounds
+from contracts.ballots import Attestation, Ballot
 from contracts.kernel import View
-from contracts.lineage import Version
 from contracts.rounds import Round, Task
+from contracts.terms import Phase
 
 from .round import Observation
 
@@ -24,16 +25,24 @@ _log = logging.getLogger(__name__)
 
 
 async def observe(client: LedgerClient, task: TaskView, organisation: str) -> Observation:
-    """The task's state by one node's word, which is enough: what is done about it, the ledger checks again."""
-    now, state = (await client.rpc.status()).time_ns // 1_000_000, await client.peek(rounds.TASKS, task.name)
+    """The task's state by one node's word: what is done about it, the ledger checks again, or a proof is asked for."""
+    status, state = await client.rpc.status(), await client.peek(rounds.TASKS, task.name)
     if state is None:
         raise rounds.UnknownTask(task=task.name)
     last: Round | None = None
     if state.rounds:
         last = await client.peek(rounds.ROUNDS, (task.name, state.rounds))
-    versions = await _versions_of(client, task, state.rounds) if last is not None else {}
-    opened = await _opened_ms(client, state) if last is None else 0
-    return Observation(organisation, now, task.terms, state, last, versions, opened)
+    return Observation(
+        organisation=organisation,
+        now=status.time_ns // 1_000_000,
+        height=status.height,
+        terms=task.terms,
+        task=state,
+        last=last,
+        opened=await _opened_ms(client, state) if last is None else 0,
+        attested=await _attested(client, task, state.rounds, last),
+        box=await _box(client, task, state.rounds, last),
+    )
 
 
 async def on_blocks(client: LedgerClient, task: TaskView, organisation: str) -> AsyncIterator[Observation]:
@@ -53,14 +62,10 @@ async def on_blocks(client: LedgerClient, task: TaskView, organisation: str) -> 
             await asyncio.sleep(0)
 
 
-async def is_over(client: LedgerClient, task: TaskView) -> bool:
+async def is_finished(client: LedgerClient, task: TaskView) -> bool:
     """Whether the ledger proves that a task has had all its rounds, and the last one is not under way any more."""
-    async with client.at() as view:
-        number, last = await view.run(lambda state: _last_round(state, task.name))
-    if number < task.terms.max_rounds or last is None or last.status is rounds.RoundStatus.OPEN:
-        return False
-    closed = last.status is rounds.RoundStatus.CLOSED
-    return not closed or rounds.turn_of(task.terms, last, view.time_ms) >= len(task.terms.aggregators)
+    number, last = await client.ask(lambda state: _last_round(state, task.name))
+    return number >= task.terms.max_rounds and last is not None and last.phase in rounds.OVER
 
 
 def _last_round(view: View, name: str) -> tuple[int, Round | None]:
@@ -76,14 +81,15 @@ async def _opened_ms(client: LedgerClient, state: Task) -> int:
         return 0
 
 
-async def _versions_of(client: LedgerClient, task: TaskView, number: int) -> dict[int, Version]:
-    model = await client.peek(lineage.MODELS, task.model)
-    found: dict[int, Version] = {}
-    candidate = model.latest if model else 0
-    while candidate > 0:
-        version = await client.peek(lineage.VERSIONS, (task.model, candidate))
-        if version is None or version.round != number:
-            break
-        found[candidate] = version
-        candidate -= 1
-    return found
+async def _attested(client: LedgerClient, task: TaskView, number: int, last: Round | None) -> tuple[Attestation, ...]:
+    if last is None or last.phase not in (Phase.ATTESTING, Phase.SEALING):
+        return ()
+    record = await client.peek(ballots.ATTESTATIONS, (task.name, number))
+    return record.rows if record else ()
+
+
+async def _box(client: LedgerClient, task: TaskView, number: int, last: Round | None) -> tuple[Ballot, ...]:
+    if last is None or last.phase not in (Phase.SEALING, Phase.OPENING):
+        return ()
+    record = await client.peek(ballots.BOXES, (task.name, number))
+    return record.ballots if record else ()

@@ -1,46 +1,53 @@
-"""The candidate version that follows from a closed round's committed payloads: one function for everybody.
+"""The candidate version that follows from a round's agreed set: one function for everybody.
 
-Proposer and verifiers call ``candidate`` with what they fetched themselves; equal payloads give equal bytes, and so
-equal digests, on every machine (``learning.robust`` is integer arithmetic). Nothing here fetches or decides anything.
+Every verifier calls ``candidate`` with what it holds itself; equal payloads give equal bytes, and so equal digests, on
+every machine (``learning.robust`` is integer arithmetic). What was available is settled before: here is what it says.
+The score is no part of the candidate: it may come from any framework, and the ledger takes the median.
+Nothing here fetches or decides anything.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from client_sdk.errors import Kind, SdkError
 from client_sdk.training import artefacts
 from client_sdk.training.artefacts import CanarySet, TaskInputs
-from contracts.kernel.types import Digest
-from contracts.lineage import Candidate, Judgement
-from contracts.reputation import Verdict
-from contracts.rounds import Progress, Round, Seat
+from contracts.kernel import bitmap
+from contracts.kernel.types import Digest, Seats
+from contracts.lineage import NO_CANDIDATE, Candidate, Finding, candidate_digest
 from contracts.terms import Terms
-from learning import canary, fixed, robust
+from learning import canary, fixed, refusals, robust
 from learning.feed_forward import FeedForward
-from learning.payload import Expectation, decode_payload
+from learning.payload import Owner, decode_payload
 from learning.refusals import PayloadRefused
 from learning.robust import AggregationRefused, Estimator
 from learning.tensors import Int32, unflatten
 
-SeatKey = tuple[str, str]  # Organisation and dataset.
+_FINDINGS: Final[dict[str, Finding]] = {
+    refusals.Misnamed.reason: Finding.MISNAMED,
+    refusals.OverNorm.reason: Finding.OVER_NORM,
+}
+"""What a refusal of a payload means; any other is one of form."""
+
+
+class NothingFollows(SdkError):
+    """No version follows from the agreed set, mostly because too few of its payloads are good."""
+
+    kind = Kind.REFUSED
+    hint = "The round ends without a version; the next one starts anew."
 
 
 @dataclass(frozen=True)
-class Fetched:
-    """What fetching one published contribution gave: its plaintext, or the verdict that follows without one."""
+class Row:
+    """A seat of the agreed set: whose it is, its weight, and the plaintext that it committed to."""
 
-    plaintext: bytes | None
-    verdict: Verdict
-    reason: str
-
-
-class NothingToPropose(SdkError):
-    """No version follows from the contributions, mostly because too few are good: the round passes by itself."""
-
-    kind = Kind.REFUSED
-    hint = "The round passes without a version; the next one starts anew."
+    organisation: str
+    dataset: str
+    weight: int
+    plaintext: bytes
 
 
 @dataclass(frozen=True)
@@ -54,107 +61,99 @@ class Base:
 
 @dataclass(frozen=True)
 class Recomputed:
-    """A candidate and the bytes of the version it names."""
+    """A candidate, the bytes of the version it names, and how many canary records that gets right."""
 
     candidate: Candidate
     model: bytes
+    correct: int
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What a verifier arrives at: the digest it votes with, and the candidate, or why there is none."""
+class Answer:
+    """What a verifier arrives at: a candidate, or why there is none."""
 
-    digest: Digest
     made: Recomputed | None
     why_none: str = ""
 
+    @property
+    def candidate(self) -> Candidate | None:
+        """What follows from the agreed set."""
+        return None if self.made is None else self.made.candidate
+
+    @property
+    def correct(self) -> int:
+        """The score; 0 where there is nothing to score."""
+        return 0 if self.made is None else self.made.correct
+
+    @property
+    def digest(self) -> Digest:
+        """What a ballot says."""
+        return NO_CANDIDATE if self.made is None else candidate_digest(self.made.candidate)
+
+
+def answer(
+    terms: Terms, number: int, agreed: Seats, rows: Mapping[int, Row], base: Base, inputs: TaskInputs, scored: CanarySet
+) -> Answer:
+    """What follows from an agreed set. ``rows`` has every seat of it."""
+    try:
+        return Answer(candidate(terms, number, agreed, rows, base, inputs, scored))
+    except NothingFollows as error:
+        return Answer(None, str(error))
+
 
 def candidate(
-    terms: Terms,
-    number: int,
-    current: Round,
-    fetched: Mapping[SeatKey, Fetched],
-    base: Base,
-    inputs: TaskInputs,
-    canary_set: CanarySet,
+    terms: Terms, number: int, agreed: Seats, rows: Mapping[int, Row], base: Base, inputs: TaskInputs, scored: CanarySet
 ) -> Recomputed:
-    """Judge every published contribution, aggregate the good ones and score the result on the canary set.
+    """Judge every contribution of the set, aggregate the good ones and score the result on the canary set.
 
-    Raises NothingToPropose.
+    Raises NothingFollows.
     """
-    updates, judgements = judge(terms, number, current, fetched, base.digest, inputs)
+    seats = bitmap.numbers(agreed)
+    updates, findings = judge(terms, number, {seat: rows[seat] for seat in seats}, base.digest, inputs)
     if len(updates) < terms.estimator.minimum:
-        raise NothingToPropose(f"{len(updates)} usable updates, the terms ask for {terms.estimator.minimum}")
-    seats = {_id(seat): seat for seat in current.seats}
+        raise NothingFollows(f"{len(updates)} usable updates, the terms ask for {terms.estimator.minimum}")
     try:
         outcome = robust.aggregate(
             Estimator(terms.estimator.kind.value),
-            list(updates),
+            [_id(seat) for seat in updates],
             np.stack(list(updates.values())),
-            [seats[name].weight for name in updates],
+            [rows[seat].weight for seat in updates],
             terms.estimator.byzantine,
         )
     except AggregationRefused as error:
-        raise NothingToPropose(str(error)) from error
-    flagged = frozenset(outcome.flagged)
-    left_out = frozenset(outcome.left_out)
-    judgements = tuple(_with_outcome(judgement, flagged, left_out) for judgement in judgements)
-    return _scored(terms, number, base, outcome.vector, judgements, inputs, canary_set)
+        raise NothingFollows(str(error)) from error
+    for seat in updates:
+        if _id(seat) in outcome.flagged:
+            findings[seat] = Finding.OUTLIER
+        elif _id(seat) in outcome.left_out:
+            findings[seat] = Finding.LEFT_OUT
+    units = _added(base, outcome.vector)
+    manifest = artefacts.model_manifest(terms.task, number, base.digest, terms.update.scale_bits)
+    model = artefacts.encode_model(units, manifest, inputs.layout)
+    judgements = bytes(findings[seat] for seat in seats)
+    made = Candidate(terms.task, number, base.number, agreed, judgements, artefacts.describe(model))
+    score = canary.score(
+        network(inputs, units, terms.update.scale_bits), inputs.transform(scored.inputs), scored.targets
+    )
+    return Recomputed(made, model, score.correct)
 
 
 def judge(
-    terms: Terms,
-    number: int,
-    current: Round,
-    fetched: Mapping[SeatKey, Fetched],
-    base: Digest,
-    inputs: TaskInputs,
-) -> tuple[dict[str, Int32], tuple[Judgement, ...]]:
-    """The usable updates by id, and a judgement on every published seat, in the order of the seats."""
-    layout, update = inputs.layout, terms.update
-    manifest = artefacts.update_manifest(terms.task, number, base, update.scale_bits)
-    expected = Expectation(manifest, layout, update.max_bytes, max_norm=max_norm_units(terms))
-    updates: dict[str, Int32] = {}
-    judgements = []
-    for seat in current.seats:
-        if seat.progress is not Progress.PUBLISHED:
-            continue
-        got = fetched[seat.organisation, seat.dataset]
-        verdict, reason = got.verdict, got.reason
-        if got.plaintext is not None:
-            try:
-                updates[_id(seat)] = decode_payload(got.plaintext, expected).units()
-            except PayloadRefused as refusal:
-                verdict, reason = Verdict.REFUSED, refusal.reason
-        judgements.append(Judgement(seat.organisation, seat.dataset, verdict, reason))
-    return updates, tuple(judgements)
-
-
-def max_norm_units(terms: Terms) -> int:
-    """The terms' bound on an update's L2 norm, in fixed-point units, rounded down."""
-    return (terms.update.max_norm_milli << terms.update.scale_bits) // 1000
-
-
-def _scored(
-    terms: Terms,
-    number: int,
-    base: Base,
-    aggregate: Int32,
-    judgements: tuple[Judgement, ...],
-    inputs: TaskInputs,
-    canary_set: CanarySet,
-) -> Recomputed:
-    try:
-        units = fixed.add(base.units, aggregate)
-    except fixed.Saturated as error:
-        raise NothingToPropose(f"the sum leaves the fixed-point range: {error}") from error
-    manifest = artefacts.model_manifest(terms.task, number, base.digest, terms.update.scale_bits)
-    model = artefacts.encode_model(units, manifest, inputs.layout)
-    score = canary.score(
-        network(inputs, units, terms.update.scale_bits), inputs.transform(canary_set.inputs), canary_set.targets
-    )
-    named = artefacts.describe(model)
-    return Recomputed(Candidate(terms.task, number, base.number, named, score.correct, score.total, judgements), model)
+    terms: Terms, number: int, rows: Mapping[int, Row], base: Digest, inputs: TaskInputs
+) -> tuple[dict[int, Int32], dict[int, Finding]]:
+    """The usable updates, and a finding on every row, in the order of the seats."""
+    updates: dict[int, Int32] = {}
+    findings: dict[int, Finding] = {}
+    for seat, row in sorted(rows.items()):
+        owner = Owner(row.organisation, row.dataset)
+        expected = artefacts.update_expectation(terms, number, base, inputs.layout, owner)
+        try:
+            updates[seat] = decode_payload(row.plaintext, expected).units()
+        except PayloadRefused as refusal:
+            findings[seat] = _FINDINGS.get(refusal.reason, Finding.MALFORMED)
+        else:
+            findings[seat] = Finding.AGGREGATED
+    return updates, findings
 
 
 def network(inputs: TaskInputs, units: Int32, scale_bits: int) -> FeedForward:
@@ -164,15 +163,13 @@ def network(inputs: TaskInputs, units: Int32, scale_bits: int) -> FeedForward:
     return loaded
 
 
-def _with_outcome(judgement: Judgement, flagged: frozenset[str], left_out: frozenset[str]) -> Judgement:
-    name = f"{judgement.organisation}/{judgement.dataset}"
-    if judgement.verdict is not Verdict.ACCEPTED:
-        return judgement
-    if name in flagged:
-        return Judgement(judgement.organisation, judgement.dataset, Verdict.FILTERED, "outlier of the estimator")
-    reason = "left out by the estimator" if name in left_out else "aggregated"
-    return Judgement(judgement.organisation, judgement.dataset, Verdict.ACCEPTED, reason)
+def _added(base: Base, aggregate: Int32) -> Int32:
+    try:
+        return fixed.add(base.units, aggregate)
+    except fixed.Saturated as error:
+        raise NothingFollows(f"the sum leaves the fixed-point range: {error}") from error
 
 
-def _id(seat: Seat) -> str:
-    return f"{seat.organisation}/{seat.dataset}"
+def _id(seat: int) -> str:
+    """A seat as the estimator orders rows: by number."""
+    return f"{seat:04d}"

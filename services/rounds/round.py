@@ -1,32 +1,48 @@
-"""What an aggregator or a verifier does next: a pure function from what the ledger shows to one command.
+"""What an aggregator or a verifier does next: pure functions from what the ledger shows to one command.
 
-Everything is derived from committed state, so a restart in the middle of a round loses nothing and repeats nothing:
-the same state gives the same command, and the ledger refuses a second one. Time is block time.
+Everything is derived from committed state, and from which payloads are held, so a restart in the middle of a round
+loses nothing and repeats nothing: the same state gives the same command, and the ledger refuses a second one. Time is
+block time.
 
 ==============================================  =========================================
-what the ledger shows                           what the aggregator whose turn it is does
+what the ledger shows                           what an aggregator does
 ==============================================  =========================================
 no round yet, or the last one decided or void   open the next round
-round open, a seat may still move               wait
-round open, no seat may move                    close it
-round closed, my turn, nothing proposed by me   propose the recomputed candidate
-round closed, not my turn yet                   wait
-round closed, all turns over                    open the next round, which voids this one
-the terms allow no further round                stop
+fewer have joined than a round needs            wait
+a phase that is under way                       wait
+a phase that is over                            advance: write it down
+all rounds decided or void                      stop
 ==============================================  =========================================
 
-The first aggregator of the terms opens and closes. Each stand-by does so too once the ones before it have let a
-window of ``propose_ms`` pass each, so no organisation's absence stops a task.
+==============================================  =========================================
+what the ledger shows                           what a verifier does
+==============================================  =========================================
+attesting, some payload not held                fetch
+attesting, everything held, or two thirds over  attest what is held
+sealing, a payload of mine that others lack     share a copy
+sealing, a payload of the set not held          fetch, from its owner or from who shares it
+sealing, the whole set held                     recompute and seal a ballot
+opening, my ballot is sealed                    open it
+a phase that is over                            advance, if nobody else does
+==============================================  =========================================
+
+The first aggregator of the terms acts at once. Each stand-by, and after these each verifier, waits a grace longer than
+the one before it, so that no organisation's absence stops a task.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from contracts import rounds
-from contracts.lineage import Version, VersionStatus
+from contracts.ballots import Attestation, Ballot
+from contracts.kernel import bitmap
+from contracts.kernel.types import OrgId, Seats
 from contracts.rounds import Round, Task
-from contracts.terms import Terms
+from contracts.terms import Phase, Terms, needed_seats
+
+LONGEST_GRACE_MS: Final = 60_000
 
 
 class Command(StrEnum):
@@ -34,106 +50,128 @@ class Command(StrEnum):
 
     WAIT = "wait"
     OPEN = "open"
-    CLOSE = "close"
-    PROPOSE = "propose"
-    VOTE = "vote"
+    ADVANCE = "advance"
     STOP = "stop"
-
-
-class Phase(StrEnum):
-    """Where a task's last round stands, for this aggregator, at a block time."""
-
-    BETWEEN = "between"  # No round is under way.
-    FINISHED = "finished"  # And there will be none.
-    MOVING = "moving"
-    SETTLED = "settled"  # Open, but no seat may move any more.
-    BEFORE_MY_TURN = "before-my-turn"
-    MY_TURN = "my-turn"
-    PROPOSED = "proposed"  # By me: the verifiers have the word.
-    PASSED = "passed"  # Every aggregator's turn is over.
+    FETCH = "fetch"
+    ATTEST = "attest"
+    SHARE = "share"
+    SEAL = "seal"
+    OPEN_BALLOT = "open-ballot"
 
 
 @dataclass(frozen=True)
 class Observation:
     """What committed state and block time show about a task."""
 
-    organisation: str
-    now: int  # Block time, ms.
+    organisation: OrgId
+    now: int  # Time of the newest block, ms.
+    height: int  # Of the newest block.
     terms: Terms
     task: Task
     last: Round | None
-    versions: Mapping[int, Version]  # Of the last round, by number.
     opened: int  # Block time of the task's opening, ms; asked for only while there is no round.
+    attested: tuple[Attestation, ...] = ()  # Read while it matters: until ballots are opened.
+    box: tuple[Ballot, ...] = ()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the next block will find the last round's phase over."""
+        return self.last is not None and rounds.is_over(self.last, self.now, self.height + 1)
 
 
-ON_PHASE: Mapping[Phase, Command] = {
-    Phase.BETWEEN: Command.OPEN,
-    Phase.FINISHED: Command.STOP,
-    Phase.MOVING: Command.WAIT,
-    Phase.SETTLED: Command.CLOSE,
-    Phase.BEFORE_MY_TURN: Command.WAIT,
-    Phase.MY_TURN: Command.PROPOSE,
-    Phase.PROPOSED: Command.WAIT,
-    Phase.PASSED: Command.OPEN,
-}
+@dataclass(frozen=True)
+class Holding:
+    """What this verifier has of a round past its barrier."""
+
+    held: Seats = bitmap.NOTHING  # Seats whose payloads match what was committed.
+    shared: Seats = bitmap.NOTHING  # Of these, what it serves a copy of.
+    owners: Mapping[int, OrgId] = field(default_factory=dict)  # By seat number.
 
 
-def next_command(seen: Observation) -> Command:
+def to_lead(seen: Observation) -> Command:
     """The next step of an aggregator that the terms name."""
-    phase = phase_of(seen)
-    command = ON_PHASE[phase]
-    if command in (Command.OPEN, Command.CLOSE) and not _leads(seen, phase):
-        return Command.WAIT
-    return command
-
-
-def phase_of(seen: Observation) -> Phase:
-    """Where the last round stands for this organisation."""
-    last = seen.last
-    if last is None or last.status in (rounds.RoundStatus.DECIDED, rounds.RoundStatus.VOID):
-        return Phase.FINISHED if seen.task.rounds >= seen.terms.max_rounds else Phase.BETWEEN
-    if last.status is rounds.RoundStatus.OPEN:
-        moving = any(rounds.may_move(seat, last, seen.now) for seat in last.seats)
-        return Phase.MOVING if moving else Phase.SETTLED
-    return _closed_phase(seen, last)
-
-
-def _closed_phase(seen: Observation, last: Round) -> Phase:
-    turn = rounds.turn_of(seen.terms, last, seen.now)
-    if turn >= len(seen.terms.aggregators):
-        return Phase.PASSED if seen.task.rounds < seen.terms.max_rounds else Phase.FINISHED
-    mine = [version for version in seen.versions.values() if version.proposer == seen.organisation]
-    if any(version.status is not VersionStatus.QUARANTINED for version in mine):
-        return Phase.PROPOSED
-    waiting = any(version.status is VersionStatus.PROPOSED for version in seen.versions.values())
-    if turn < seen.terms.aggregators.index(seen.organisation) or waiting:
-        return Phase.BEFORE_MY_TURN
-    return Phase.MY_TURN
-
-
-def to_vote_on(seen: Observation) -> list[int]:
-    """The proposals of the last round that this verifier has not voted on and did not make itself."""
-    if seen.last is None or seen.last.status is not rounds.RoundStatus.CLOSED:
-        return []
-    return [
-        number
-        for number, version in sorted(seen.versions.items())
-        if version.status is VersionStatus.PROPOSED
-        and version.proposer != seen.organisation
-        and all(ballot.organisation != seen.organisation for ballot in version.ballots)
-    ]
-
-
-def _leads(seen: Observation, phase: Phase) -> bool:
-    """Whether this aggregator is the one to open and close: the first, or the next when it has been idle."""
     place = seen.terms.aggregators.index(seen.organisation)
-    return place == 0 or seen.now >= _idle_since(seen, phase) + place * seen.terms.deadlines.propose_ms
+    if seen.last is not None and seen.last.phase not in rounds.OVER:
+        return _advance(seen, seen.last, place)
+    if seen.task.rounds >= seen.terms.max_rounds:
+        return Command.STOP
+    if seen.task.participants < needed_seats(seen.terms):
+        return Command.WAIT
+    idle_since = seen.opened if seen.last is None else seen.last.until
+    is_mine = place == 0 or seen.now >= idle_since + place * grace_ms(seen.terms)
+    return Command.OPEN if is_mine else Command.WAIT
 
 
-def _idle_since(seen: Observation, phase: Phase) -> int:
+def to_verify(seen: Observation, mine: Holding) -> Command:
+    """The next step of a verifier that the terms name."""
     last = seen.last
-    if last is None:
-        return seen.opened
-    if phase is Phase.SETTLED:
-        return last.publish_by
-    return max(last.closed_at, last.publish_by) + len(seen.terms.aggregators) * seen.terms.deadlines.propose_ms
+    if last is None or last.phase in rounds.OVER:
+        return Command.WAIT
+    if seen.is_over:
+        return _advance(seen, last, len(seen.terms.aggregators) + seen.terms.verifiers.index(seen.organisation))
+    match last.phase:
+        case Phase.ATTESTING:
+            return _attesting(seen, last, mine)
+        case Phase.SEALING:
+            return _sealing(seen, last, mine)
+        case Phase.OPENING:
+            ballot = ballot_of(seen)
+            return Command.OPEN_BALLOT if ballot is not None and ballot.opened is None else Command.WAIT
+        case _:
+            return Command.WAIT
+
+
+def to_share(seen: Observation, mine: Holding) -> tuple[int, ...]:
+    """The seats of the agreed set that this verifier owes the others a copy of.
+
+    The first f_v + 1 who attested a payload share it, if somebody attested without it: one of them is honest. Who did
+    not attest at all finds what the others keep under its first address.
+    """
+    if seen.last is None:
+        return ()
+    wanted = (seat for seat in bitmap.numbers(seen.last.agreed) if not bitmap.has(mine.shared, seat))
+    return tuple(seat for seat in wanted if _owes(seen, mine, seat))
+
+
+def ballot_of(seen: Observation) -> Ballot | None:
+    """This verifier's sealed ballot."""
+    return next((ballot for ballot in seen.box if ballot.organisation == seen.organisation), None)
+
+
+def grace_ms(terms: Terms) -> int:
+    """How much longer than the one before it an organisation waits for others to act: as long as the shortest phase."""
+    phases = terms.phases
+    shortest = min(phases.reserve_ms, phases.commit_ms, phases.attest_ms, phases.seal_ms, phases.open_ms)
+    return min(shortest, LONGEST_GRACE_MS)
+
+
+def attest_by(terms: Terms, last: Round) -> int:
+    """The block time, ms, from which on a verifier attests what it holds, whatever is missing."""
+    return last.began_at + 2 * terms.phases.attest_ms // 3
+
+
+def _advance(seen: Observation, last: Round, place: int) -> Command:
+    due = seen.is_over and seen.now >= last.until + place * grace_ms(seen.terms)
+    return Command.ADVANCE if due else Command.WAIT
+
+
+def _attesting(seen: Observation, last: Round, mine: Holding) -> Command:
+    if any(row.organisation == seen.organisation for row in seen.attested):
+        return Command.WAIT
+    everything = bitmap.is_within(last.committed, mine.held)
+    return Command.ATTEST if everything or seen.now >= attest_by(seen.terms, last) else Command.FETCH
+
+
+def _sealing(seen: Observation, last: Round, mine: Holding) -> Command:
+    if to_share(seen, mine):
+        return Command.SHARE
+    if ballot_of(seen) is not None:
+        return Command.WAIT
+    return Command.SEAL if bitmap.is_within(last.agreed, mine.held) else Command.FETCH
+
+
+def _owes(seen: Observation, mine: Holding, seat: int) -> bool:
+    others = [row for row in seen.attested if row.organisation != mine.owners.get(seat)]
+    holders = [row.organisation for row in others if bitmap.has(row.held, seat)]
+    first = holders[: seen.terms.verifier_faults + 1]
+    return bitmap.has(mine.held, seat) and seen.organisation in first and len(holders) < len(others)

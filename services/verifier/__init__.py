@@ -1,1 +1,1 @@
-"""The verifier: recomputes every proposal, votes with the digest it arrives at, and probes what was promoted."""
+"""The verifier: attests what it holds, recomputes, seals and opens its ballot; probes what was promoted."""
