@@ -90,7 +90,14 @@ if TYPE_CHECKING:
     from client_sdk.session.profile import ProfileInvalid as ProfileInvalid
     from client_sdk.training.artefacts import ArtefactRefused as ArtefactRefused, TaskInputs as TaskInputs
     from client_sdk.training.journal import JournalDamaged as JournalDamaged
-    from client_sdk.training.participant import Contribution as Contribution, PayloadLost as PayloadLost
+    from client_sdk.training.outcomes import (
+        CommitMissed as CommitMissed,
+        Contribution as Contribution,
+        PayloadLost as PayloadLost,
+        RoundCameToNothing as RoundCameToNothing,
+        TrainingInterrupted as TrainingInterrupted,
+        UpdateUnfit as UpdateUnfit,
+    )
     from client_sdk.training.task import TaskView as TaskView, VersionUnfit as VersionUnfit
     from client_sdk.training.terms_file import TermsFileInvalid as TermsFileInvalid
     from client_sdk.training.trainer import ModelRefused as ModelRefused, Trainer as Trainer
@@ -231,7 +238,9 @@ _HOMES: Final = {
     "client_sdk.session.profile": ("ProfileInvalid",),
     "client_sdk.training.artefacts": ("ArtefactRefused", "TaskInputs"),
     "client_sdk.training.journal": ("JournalDamaged",),
-    "client_sdk.training.participant": ("Contribution", "PayloadLost"),
+    "client_sdk.training.outcomes": (
+        "CommitMissed", "Contribution", "PayloadLost", "RoundCameToNothing", "TrainingInterrupted", "UpdateUnfit",
+    ),
     "client_sdk.training.task": ("TaskView", "VersionUnfit"),
     "client_sdk.training.terms_file": ("TermsFileInvalid",),
     "client_sdk.training.trainer": ("ModelRefused", "Trainer"),

@@ -2,15 +2,17 @@
 
 The organisations, names and phases are those of ``campaigns.harness.consortium``, so its messages fit; what differs is
 that every organisation has an age identity, and that model, input transforms and canary set exist. ``opened`` is built
-once and handed out as forks::
+once and handed out as forks. Whoever takes part waits for the round's phases, so block time must pass: ``World.run``
+lets it, whenever nobody is at work::
 
     world = local_task.opened(tmp_path)
     world.open_round()
-    contribution = await world.participant(HOSPITAL_A).contribute(1, world.trainer(HOSPITAL_A))
+    (contribution, *_) = world.run(*(world.contribution(hospital) for hospital in HOSPITALS))
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -21,12 +23,15 @@ import numpy as np
 from campaigns.harness import consortium
 from campaigns.harness.chain import Chain, Member
 from campaigns.harness.consortium import DATASET, HOSPITALS, LAB, LIMIT, MEMBERS, ROLES, TASK
+from client_sdk.client import LedgerClient
 from client_sdk.payloads.block_folder import BlockFolder
+from client_sdk.payloads.cid import Cid
 from client_sdk.payloads.store import PayloadStore
 from client_sdk.secrets import age_identity
 from client_sdk.training import artefacts
 from client_sdk.training.journal import Journal
-from client_sdk.training.participant import Participant
+from client_sdk.training.outcomes import Contribution
+from client_sdk.training.participant import Participant, Tamper
 from client_sdk.training.task import TaskView
 from client_sdk.training.trainer import Trainer
 from contracts import rounds
@@ -39,11 +44,15 @@ from learning.entropy import EntropySource
 from learning.inputs import Standardisation
 from learning.local_training import LocalUpdate
 from learning.tensors import Int32
+from services.rounds.ballot_journal import BallotJournal
 from services.rounds.gather import Gatherer
 from tests.local_ledger import LocalNode
 
 FEATURES = 4
 SCALE_BITS = 16
+STILL = 4  # So many looks without anybody at work make a second of block time pass.
+PATIENCE_MS = 1_800_000  # Of block time: whatever a test waits for comes sooner, or not at all.
+Job = Coroutine[Any, Any, Any]
 
 
 @dataclass(frozen=True)
@@ -85,7 +94,8 @@ def prepared() -> Artefacts:
     }
     named = {name: artefacts.describe(content) for name, content in data.items()}
     update = Update(SCALE_BITS, max_norm_milli=10_000, max_bytes=10_000)
-    return Artefacts(replace(consortium.TERMS, update=update, canary_margin_ppm=1_000_000, **named), data)
+    terms = replace(consortium.TERMS, update=update, canary_margin_ppm=1_000_000, canary_records=40, **named)
+    return Artefacts(terms, data)
 
 
 @cache
@@ -105,12 +115,56 @@ def _opened() -> Chain:
 
 
 @dataclass
+class Clock:
+    """Makes an empty block, a second later than the last, whenever nobody is at work and no block is made."""
+
+    node: LocalNode
+    busy: int = 0
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """The clock stands still."""
+        self.busy += 1
+        try:
+            yield
+        finally:
+            self.busy -= 1
+
+    def watched(self, program: Any, *methods: str) -> Any:
+        """The clock stands still while the program is in one of these methods."""
+        for method in methods:
+            setattr(program, method, self._watching(getattr(program, method)))
+        return program
+
+    async def run(self, over: Callable[[], bool]) -> None:
+        """Tick until it is over."""
+        chain, last, still = self.node.chain, self.node.chain.height, 0
+        deadline = chain.time_ms + PATIENCE_MS
+        while not over():
+            await asyncio.sleep(0.005)
+            still = 0 if self.busy or chain.height != last else still + 1
+            if still == STILL:
+                self.node.let_pass(1_000)
+                still = 0
+            last = chain.height
+            assert chain.time_ms < deadline, "nothing more happens"
+
+    def _watching(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        async def working(*arguments: Any, **options: Any) -> Any:
+            with self.working():
+                return await original(*arguments, **options)
+
+        return working
+
+
+@dataclass
 class World:
     """One chain, one payload store, and whoever acts on them."""
 
     node: LocalNode
     store: PayloadStore
     folder: Path
+    clock: Clock
     task: TaskView = field(default_factory=lambda: prepared().view)
 
     @property
@@ -122,16 +176,27 @@ class World:
         self.chain.submit(LAB, OpenRound(TASK))
         return rounds.TASKS.at(self.chain.view, TASK).rounds
 
+    def client(self, member: Member) -> LedgerClient:
+        """A client that signs with a member's workload key."""
+        client: LedgerClient = self.clock.watched(self.node.client(member.worker), "sign")
+        return client
+
     def participant(self, member: Member, store: PayloadStore | None = None) -> Participant:
         """A hospital's participant, as a new process would make it: nothing but its journal is shared."""
         journal = Journal(self.folder / member.name / "journal")
-        return Participant(
-            self.node.client(member.worker), store or self.store, journal, member.name, DATASET, self.task
-        )
+        made = Participant(self.client(member), store or self.store, journal, member.name, DATASET, self.task)
+        watched: Participant = self.clock.watched(made, "train")
+        return watched
 
     def gatherer(self, member: Member, store: PayloadStore | None = None) -> Gatherer:
-        """What an aggregator or a verifier recomputes with."""
-        return Gatherer(self.node.client(member.worker), store or self.store, self.task, (identities()[member.name],))
+        """What an aggregator or a verifier fetches and recomputes with."""
+        made = Gatherer(self.client(member), store or self.store, self.task, (identities()[member.name],))
+        watched: Gatherer = self.clock.watched(made, "answer")
+        return watched
+
+    def ballots(self, member: Member) -> BallotJournal:
+        """Where a verifier keeps what it has sealed."""
+        return BallotJournal(self.folder / member.name / "ballots")
 
     def trainer(self, member: Member, entropy: EntropySource | None = None) -> "CountingTrainer":
         """A hospital's trainer on its own records."""
@@ -139,10 +204,76 @@ class World:
             None, None, records(HOSPITALS.index(member)), self.task.inputs, *([entropy] if entropy else [])
         )
 
-    async def contribute(self, number: int, members: Iterable[Member] = HOSPITALS) -> None:
-        """Whole contributions, one after the other."""
-        for member in members:
-            await self.participant(member).contribute(number, self.trainer(member))
+    async def contribution(self, member: Member, number: int = 1, tamper: Tamper | None = None) -> Contribution:
+        """A hospital's whole contribution: it waits for the others', and for block time to pass."""
+        return await self.participant(member).contribute(number, self.trainer(member), tamper)
+
+    async def contribute(self, number: int, members: Iterable[Member] = HOSPITALS) -> list[Contribution]:
+        """Whole contributions of members at once; time passes when all of them wait."""
+        return await self.course(*(self.contribution(member, number) for member in members))
+
+    async def course(self, *jobs: Job) -> list[Any]:
+        """Run jobs to their end, and let block time pass; what they came to. The first that fails ends all."""
+        tasks = [asyncio.ensure_future(job) for job in jobs]
+        try:
+            await self.clock.run(lambda: _are_done(tasks))
+        finally:
+            await _cancelled(tasks)
+        return [task.result() for task in tasks]
+
+    async def until(self, over: Callable[[], bool], *jobs: Job) -> None:
+        """Run jobs, and let block time pass, until something is true; then end the jobs."""
+        tasks = [asyncio.ensure_future(job) for job in jobs]
+        try:
+            await self.clock.run(lambda: over() if not _are_failed(tasks) else True)
+        finally:
+            await _cancelled(tasks)
+
+    def run(self, *jobs: Job) -> list[Any]:
+        """``course`` on a loop of its own."""
+        return asyncio.run(self.course(*jobs))
+
+
+class Watched:
+    """A payload store in front of another one; the clock stands still while that works."""
+
+    def __init__(self, inner: PayloadStore, clock: Clock) -> None:
+        self.inner = inner
+        self.clock = clock
+
+    async def put(self, data: bytes) -> Cid:
+        with self.clock.working():
+            return await self.inner.put(data)
+
+    async def get(self, cid: Cid, max_bytes: int) -> bytes:
+        with self.clock.working():
+            return await self.inner.get(cid, max_bytes)
+
+    async def has(self, cid: Cid) -> bool:
+        with self.clock.working():
+            return await self.inner.has(cid)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+def _are_done(tasks: list["asyncio.Future[Any]"]) -> bool:
+    return _are_failed(tasks) or all(task.done() for task in tasks)
+
+
+def _are_failed(tasks: list["asyncio.Future[Any]"]) -> bool:
+    return any(task.done() and not task.cancelled() and task.exception() is not None for task in tasks)
+
+
+async def _cancelled(tasks: list["asyncio.Future[Any]"]) -> None:
+    """End what still runs; raise what failed."""
+    for task in tasks:
+        if task.done():
+            task.result()
+        task.cancel()
+    for task in tasks:
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 class CountingTrainer(Trainer):
@@ -157,11 +288,12 @@ class CountingTrainer(Trainer):
 
 def opened(folder: Path) -> World:
     """Four hospitals have joined, nothing has been trained; the artefacts are in the store."""
-    store = BlockFolder(folder / "store")
+    store, node = BlockFolder(folder / "store"), LocalNode(_opened().fork())
+    clock = Clock(node)
 
     async def serve() -> None:
         for content in prepared().data.values():
             await store.put(content)
 
     asyncio.run(serve())
-    return World(LocalNode(_opened().fork()), store, folder)
+    return World(node, Watched(store, clock), folder, clock)  # type: ignore[arg-type]

@@ -16,7 +16,8 @@ from ..output import Format, Stream, Working, note, plain, working
 
 if TYPE_CHECKING:
     from client_sdk.session import Session
-    from client_sdk.training.participant import Contribution, Participant
+    from client_sdk.training.outcomes import Contribution
+    from client_sdk.training.participant import Participant
     from client_sdk.training.task import TaskView
     from client_sdk.training.trainer import Trainer
 
@@ -53,9 +54,10 @@ def run(
 ) -> None:
     """Contribute to every round of a task with records that never leave this machine.
 
-    In each round: the budget is held, then trained with the mechanism of the terms, then the signed commitment is sent
-    and the encrypted update published. Killed anywhere, it goes on where it was. Without --model it trains the logistic
-    regression of the NumPy core. Ends when the task does, when the budget is spent, or when the key is revoked.
+    In each round: the budget is held; if enough others do the same, it trains with the mechanism of the terms and sends
+    a signed commitment; the encrypted update leaves this machine only when nobody can commit any more. Killed anywhere,
+    it goes on where it was. Without --model it trains the logistic regression of the NumPy core. Ends when the task
+    does, when the budget is spent, or when the key is revoked.
     """
     if bool(model) != bool(loss):
         raise CliError("USAGE", "--model and --loss go together", "Give both, or neither.")
@@ -79,16 +81,19 @@ def run(
 
 
 async def _rounds(participant: "Participant", trainer: "Trainer", stream: Stream, said: Working, most: int) -> int:
-    """Contribute as rounds open; how often. A round that was missed is told and passed over, other refusals end it."""
+    """Contribute as rounds open; how often. What is one round's ill luck is told and passed over, the rest ends it."""
     from client_sdk.client import NotDecided
-    from contracts.rounds import DeadlinePassed, RoundNotOpen
+    from client_sdk.training.outcomes import CommitMissed, RoundCameToNothing, TrainingInterrupted
+    from contracts.contributions import AlreadyReserved
+    from contracts.rounds import PhaseOver, WrongPhase
 
+    ill_luck = (PhaseOver, WrongPhase, NotDecided, RoundCameToNothing, CommitMissed, TrainingInterrupted)
     done = 0
     async for number in participant.rounds():
-        said.say(f"round {number}: training")
+        said.say(f"round {number}: taking part")
         try:
             contribution = await participant.contribute(number, trainer)
-        except (DeadlinePassed, RoundNotOpen, NotDecided) as missed:
+        except (*ill_luck, AlreadyReserved) as missed:  # The seat may be another dataset's of this organisation.
             failure = failure_of(missed)
             text = f"round {number}: missed, {failure.error_code}: {failure.message}"
             stream.item({"round": number, "missed": failure.error_code}, text)

@@ -27,7 +27,8 @@ from learning.tensors import unflatten
 from ..client import AcceptedTx, LedgerClient
 from ..reads.budgets import outlook
 from ..secrets import keys
-from ..training.participant import Contribution, Participant, Tamper
+from ..training.outcomes import Contribution
+from ..training.participant import Participant, Tamper
 from ..training.task import TaskView, load_version, open_task
 from ..training.trainer import Trainer
 from . import Session, open_session
@@ -64,12 +65,20 @@ class Round:
         self.number = number
 
     def contribute(self, trainer: Trainer, *, tamper: Tamper | None = None) -> Contribution:
-        """Reserve, train, commit, publish. Raises the ledger's refusals, before training when the budget is spent."""
+        """Take the seat, train, commit, and past the barrier serve the update. Waits for the round's phases meanwhile.
+
+        Raises the ledger's refusals, before training when the budget is spent; RoundCameToNothing, CommitMissed,
+        UpdateUnfit, TrainingInterrupted, PayloadLost, TrustExpired.
+        """
         return self._ledger.run(self._participant.contribute(self.number, trainer, tamper))
 
     def reserve(self) -> AcceptedTx | None:
-        """Only hold the budget; it lapses at the commit deadline unless ``contribute`` follows."""
+        """Only take the seat and hold the budget: who does not commit once training has started pays for the round."""
         return self._ledger.run(self._participant.reserve(self.number))
+
+    def withdraw(self) -> AcceptedTx:
+        """Give the seat back, which is free until training starts. Raises NotReserved, WrongPhase, PhaseOver."""
+        return self._ledger.run(self._participant.withdraw(self.number))
 
 
 class Ledger:
@@ -124,7 +133,7 @@ class Ledger:
         """A promoted version, verified from the ledger down to the bytes: the current one unless named.
 
         ``into``: a torch module to load the parameters into, which is returned; without one, the named arrays.
-        Raises VersionUnfit for a version that is quarantined, refused or rolled back.
+        Raises VersionUnfit for a version that failed its canary, was quarantined or rolled back.
         """
         tensors = self.run(self._tensors(model, version))
         if into is None:

@@ -26,7 +26,7 @@ from contracts.kernel import Rejected
 from contracts.kernel.codec import Malformed
 from contracts.kernel.state import InvariantBroken
 from contracts.privacy_budget import BudgetExceeded
-from contracts.rounds import DeadlinePassed
+from contracts.rounds import PhaseOver
 from devnet.errors import HomeDiffers, NoDevnet
 from learning.local_training import InvalidRecords
 
@@ -106,8 +106,8 @@ def test_keys_times_and_heights_are_told_as_people_compare_them():
     revoked = failure_of(KeyIsRevoked(key=bytes(32), revoked_from=1200)).text()
     assert "  key: did:key:z6Mk" in revoked
     assert "  revoked_from: block 1200" in revoked
-    late = failure_of(DeadlinePassed(deadline=1_700_000_000_000, now=1_700_000_060_000)).text()
-    assert "  deadline: 2023-11-14 22:13:20 UTC" in late
+    late = failure_of(PhaseOver(until=1_700_000_000_000, now=1_700_000_060_000)).text()
+    assert "  until: 2023-11-14 22:13:20 UTC" in late
 
 
 def test_units_are_declared_for_refusals_and_facts_that_exist():

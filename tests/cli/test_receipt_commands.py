@@ -10,7 +10,7 @@ import pytest
 from campaigns.harness import consortium
 from campaigns.harness.answered import receipts
 from campaigns.harness.chain import CHAIN_ID
-from campaigns.harness.consortium import DATASET, HOSPITAL_A, LAB, MODEL, TASK
+from campaigns.harness.consortium import HOSPITAL_A, LAB, MODEL, TASK
 from campaigns.harness.header_chain import FOUR, Members, genesis_document
 from client_sdk.receipts import encode, export
 from contracts import privacy_budget
@@ -38,7 +38,7 @@ def test_a_transactions_receipt_says_who_asked_for_what_and_when_it_was_accepted
     data = run(*command, "--format", "json").data
     assert (data["proves"], data["height"], data["ledger"]) == ("accepted", told.height, CHAIN_ID)
     assert data["hash"] == sha256(told.transactions[0]).hex()
-    assert data["fields"]["dataset"] == DATASET
+    assert data["fields"]["task"] == TASK
     committed = next(each for each in data["events"] if each["event"] == "contributions/committed")
     assert committed["organisation"] == HOSPITAL_A.name
 
@@ -125,5 +125,5 @@ def test_what_is_named_must_be_a_name_of_the_ledger_and_known_to_it(run, members
         assert run("receipt", "export", *names, *out).status == 4
     assert "UNKNOWN_ORGANISATION" in run("receipt", "export", "budget", "nobody", *out).err
     assert "UNKNOWN_VERSION" in run("receipt", "export", "version", MODEL, "7", *out).err
-    assert run("receipt", "export", "contribution", TASK, "1", LAB.name, DATASET, *out).err.startswith("NO_RECEIPT")
+    assert run("receipt", "export", "contribution", TASK, "1", LAB.name, *out).err.startswith("NO_RECEIPT")
     assert not (tmp_path / "new.cose").exists()

@@ -28,16 +28,16 @@ from client_sdk.rpc import (
     TxInCache,
 )
 from contracts import identity, privacy_budget, rounds, transition
-from contracts.contributions import Reserved
+from contracts.contributions import Reserved, Withdraw
 from contracts.identity import KeyIsRevoked
 from contracts.kernel import Message, codec, crypto, envelope, limits
 from contracts.privacy_budget import BudgetExceeded
-from contracts.rounds import RoundNotOpen, RoundOpened
+from contracts.rounds import RoundOpened, WrongPhase
 from contracts.transition import Expired, Replayed
 from tests.local_ledger import NO_PATIENCE, LocalNode, LocalReader
 
 ACCEPTED = Checked(0, b"", "", b"")
-EVENT = RoundOpened(TASK, 1, 0, 4, 10, 20)
+EVENT = RoundOpened(TASK, 1, 0, 4)
 EVENT_DATA = codec.encode_plain([[EVENT.tag, codec.shape_of(RoundOpened).pack(EVENT, "")]])
 DOWN = NodeUnavailable(["http://127.0.0.1:1"], ["connection refused"])
 IN_CACHE = TxInCache(-32603, "Internal error", "tx already exists in cache")
@@ -169,16 +169,16 @@ def test_a_chain_that_stands_still_is_said_once_and_waited_for(caplog: pytest.Lo
 
 def test_a_refusal_in_a_block_is_raised_with_its_type_and_facts() -> None:
     facts = codec.encode_plain({"round": 1, "status": "closed"})
-    with pytest.raises(RoundNotOpen) as caught:
-        send(ScriptedNode([ACCEPTED], included_at=12, result=(RoundNotOpen.code, facts)))
+    with pytest.raises(WrongPhase) as caught:
+        send(ScriptedNode([ACCEPTED], included_at=12, result=(WrongPhase.code, facts)))
     assert caught.value.facts == {"round": 1, "status": "closed"}
 
 
 def test_the_proved_result_counts_and_not_what_the_node_says_of_it() -> None:
     facts = codec.encode_plain({"round": 1, "status": "closed"})
-    with pytest.raises(RoundNotOpen):
-        send(ScriptedNode([ACCEPTED], included_at=12, proved=(RoundNotOpen.code, facts)))
-    said_to_be_refused = ScriptedNode([ACCEPTED], included_at=12, result=(RoundNotOpen.code, facts))
+    with pytest.raises(WrongPhase):
+        send(ScriptedNode([ACCEPTED], included_at=12, proved=(WrongPhase.code, facts)))
+    said_to_be_refused = ScriptedNode([ACCEPTED], included_at=12, result=(WrongPhase.code, facts))
     said_to_be_refused.proved = (0, EVENT_DATA)
     assert send(said_to_be_refused).events == (EVENT,)
     said_to_have_expired = ScriptedNode([ACCEPTED], included_at=12, result=(Expired.code, codec.encode_plain({})))
@@ -371,7 +371,7 @@ def test_sending_the_same_bytes_twice_gives_the_same_receipt_and_one_transaction
 
     node, (first, second) = on_ledger(twice)
     assert first == second
-    account = privacy_budget.dataset_account(node.chain.view, HOSPITAL_A.name, DATASET)
+    account = privacy_budget.DATASET_ACCOUNTS.at(node.chain.view, (HOSPITAL_A.name, DATASET))
     assert len(account.holds) == 1
 
 
@@ -406,7 +406,7 @@ def test_events_come_with_every_height_and_only_from_accepted_transactions() -> 
         await worker.submit(consortium.reserve())
         node.let_pass(300)
         node.chain.block((HOSPITAL_A, consortium.reserve()))  # Refused in its block.
-        await worker.submit(consortium.commit())
+        await worker.submit(Withdraw(TASK, 1))
         node.let_pass(300)  # The block that proves what the one before it did.
         found = []
         async for height, events in node.client().events(start):
@@ -416,7 +416,7 @@ def test_events_come_with_every_height_and_only_from_accepted_transactions() -> 
         return found
 
     _, found = on_ledger(follow)
-    assert found == [(1, ("BudgetHeld", "Reserved")), (2, ()), (3, ()), (4, ("BudgetSpent", "Committed"))]
+    assert found == [(1, ("BudgetHeld", "Reserved")), (2, ()), (3, ()), (4, ("Withdrawn",))]
 
 
 def test_events_go_on_over_nodes_that_are_down_or_behind(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,7 @@ def test_every_accepted_transaction_gets_one():
 def test_a_contribution_gets_that_of_the_transaction_that_committed_it():
     told = ledger()
     for place, member in enumerate((HOSPITAL_A, HOSPITAL_B)):
-        receipt = told.ask(lambda client, name=member.name: export.contribution(client, TASK, 1, name, DATASET))
+        receipt = told.ask(lambda client, name=member.name: export.contribution(client, TASK, 1, name))
         assert receipt.proof.transaction == told.transactions[place]
 
 
@@ -73,7 +73,7 @@ def test_a_training_script_gets_the_same_file(monkeypatch):
 
 
 def test_a_refused_transaction_gets_none_and_the_refusal_is_told():
-    with pytest.raises(NoReceipt, match="refused with code 703"):
+    with pytest.raises(NoReceipt, match="refused with code 614"):
         transaction(ledger(), 4)
 
 
@@ -81,8 +81,8 @@ def test_what_is_not_there_gets_none():
     told = ledger()
     nothing = {
         lambda client: export.transaction(client, bytes(32)): NoReceipt,
-        lambda client: export.contribution(client, TASK, 2, HOSPITAL_A.name, DATASET): NoReceipt,
-        lambda client: export.contribution(client, TASK, 1, "nobody", DATASET): NoReceipt,
+        lambda client: export.contribution(client, TASK, 2, HOSPITAL_A.name): NoReceipt,
+        lambda client: export.contribution(client, TASK, 1, "nobody"): NoReceipt,
         lambda client: export.budget(client, "nobody"): UnknownOrganisation,
         lambda client: export.budget(client, HOSPITAL_A.name, "nothing"): UnknownDataset,
         lambda client: export.budget(client, "lab"): NoReceipt,
@@ -175,4 +175,4 @@ def test_a_node_that_hides_the_commitments_transaction_is_said_to():
     told = ledger()
     lie(told, "block", lambda answer, _: {**answer, "block": {**answer["block"], "data": {"txs": []}}})
     with pytest.raises(NoReceipt, match="does not show"):
-        told.ask(lambda client: export.contribution(client, TASK, 1, HOSPITAL_A.name, DATASET))
+        told.ask(lambda client: export.contribution(client, TASK, 1, HOSPITAL_A.name))

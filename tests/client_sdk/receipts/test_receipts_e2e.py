@@ -18,12 +18,12 @@ from contracts.identity import AddKey
 from contracts.kernel.types import Purpose
 from contracts.lineage import VERSIONS
 from contracts.rounds import OpenRound
-from contracts.terms import Deadlines
+from contracts.terms import Phases
 from tests.real_ledger import ledger
 
 pytestmark = pytest.mark.e2e
 # On however slow a machine, a round is open for as long as one contribution takes.
-UNHURRIED = replace(TERMS, deadlines=Deadlines(600_000, 600_000, 600_000, 600_000))
+UNHURRIED = replace(TERMS, phases=Phases(*[600_000] * 5, TERMS.phases.blocks, TERMS.phases.commits))
 
 
 async def commit_one_contribution(client_of) -> bytes:
@@ -43,7 +43,7 @@ async def commit_one_contribution(client_of) -> bytes:
         pass  # Until the vote that decides.
     await together(*((hospital, consortium.join(terms=UNHURRIED)) for hospital in HOSPITALS))
     await submit(LAB, OpenRound(TASK))
-    await submit(HOSPITAL_A, consortium.reserve())
+    await together(*((hospital, consortium.reserve()) for hospital in HOSPITALS))  # All have: training starts.
     return (await submit(HOSPITAL_A, consortium.commit())).hash
 
 
@@ -61,7 +61,7 @@ def test_a_real_ledgers_receipts_outlive_it(tmp_path):
             client = LedgerClient(rpc, reader, consortium.CHAIN_ID, HOSPITAL_A.key(Purpose.HUMAN))
             made = {
                 "tx": await export.transaction(client, digest),
-                "contribution": await export.contribution(client, TASK, 1, HOSPITAL_A.name, DATASET),
+                "contribution": await export.contribution(client, TASK, 1, HOSPITAL_A.name),
                 "budget": await export.budget(client, HOSPITAL_A.name, DATASET),
                 "organisation": await export.budget(client, HOSPITAL_A.name),
                 "version": await export.version(client, MODEL, 0),

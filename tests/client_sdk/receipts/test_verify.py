@@ -90,7 +90,8 @@ def test_a_record_is_proved_as_it_was_after_a_block():
     assert proven.held is not None
     assert proven.accepted is None
     assert (proven.held.path, proven.height) == (ACCOUNT, told.node.height - 1)
-    assert privacy_budget.DATASET_ACCOUNTS.read(proven.held.body).spent != privacy_budget.NOTHING
+    account = privacy_budget.DATASET_ACCOUNTS.read(proven.held.body)
+    assert [(hold.task, hold.round) for hold in account.holds] == [(consortium.TASK, 1)], "as it was last written"
 
 
 def test_two_thirds_and_a_little_are_enough_and_exactly_two_thirds_are_not():

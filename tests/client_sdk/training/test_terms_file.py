@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from client_sdk.documents import strict_toml
-from client_sdk.training.terms_file import ARTEFACTS, TermsFileInvalid, build, load
+from client_sdk.training.terms_file import ARTEFACTS, DAY_MS, DEFAULTS, LONG_COMMIT_MS, TermsFileInvalid, build, load
 from contracts.kernel import codec
-from contracts.terms import Terms
+from contracts.terms import CommitTiming, Terms
 from tests.local_task import prepared
 
 TERMS, DATA = prepared().terms, prepared().data
@@ -72,10 +72,11 @@ def test_terms_are_read_as_they_are_written_with_the_bytes_of_their_artefacts(tm
 
 def test_all_fields_of_the_terms_are_in_these_tests() -> None:
     assert len(FIELDS) > 25
-    assert set(TABLES) == {"deadlines", "estimator", "mechanism", "update"}
+    assert set(TABLES) == {"phases", "estimator", "mechanism", "update"}
+    assert set(DEFAULTS) < set(FIELDS)
 
 
-@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("field", [name for name in FIELDS if name not in DEFAULTS])
 def test_a_missing_field_is_named(field: str) -> None:
     with pytest.raises(TermsFileInvalid, match=rf"task\.toml: {field}: is missing"):
         build(changed(field), DESCRIBED, source="task.toml")
@@ -96,6 +97,51 @@ def test_a_table_that_is_none_and_a_field_too_many_in_it_are_named(table: str) -
         build(changed(table, 3), DESCRIBED, source="task.toml")
     with pytest.raises(TermsFileInvalid, match=rf"{table}\.\*: unknown field"):
         build(changed(f"{table}.epsilon", 1), DESCRIBED, source="task.toml")
+
+
+def read(path: str, value: Any = None, **tables: Any) -> Terms:
+    """The terms of a document without one field, with others changed before."""
+    document = changed(path, value)
+    for name, table in tables.items():
+        document[name] = {**document[name], **table} if isinstance(table, dict) else table
+    return build(document, DESCRIBED, source="task.toml")
+
+
+@pytest.mark.parametrize(
+    ("commit_ms", "timing"),
+    [(LONG_COMMIT_MS, CommitTiming.WHEN_READY), (LONG_COMMIT_MS + 1, CommitTiming.AT_INSTANT)],
+)
+def test_commitments_leave_at_an_instant_where_the_phase_is_long_unless_the_file_says_otherwise(
+    commit_ms: int, timing: CommitTiming
+) -> None:
+    assert read("phases.commits", phases={"commit_ms": commit_ms}).phases.commits is timing
+    for named in CommitTiming:
+        assert read("phases.commits", named.value, phases={"commit_ms": commit_ms}).phases.commits is named
+
+
+def test_as_many_verifiers_may_be_byzantine_as_their_number_withstands() -> None:
+    names = TERMS.verifiers
+    for count, faults in ((3, 0), (4, 0), (5, 1), (6, 1)):
+        verifiers = [*TERMS.aggregators, *(name for name in names if name not in TERMS.aggregators)][:count]
+        assert read("verifier_faults", verifiers=verifiers).verifier_faults == faults
+    with pytest.raises(TermsFileInvalid, match=r"task\.toml: verifier_faults: needs 3f\+1 voters"):
+        read("verifier_faults", 2)
+
+
+def test_the_other_defaults_are_what_members_see() -> None:
+    assert read("retention_ms").retention_ms == 7 * DAY_MS
+    assert read("phases.blocks").phases.blocks == 3
+
+
+def test_fields_that_contradict_each_other_are_named_before_anybody_votes() -> None:
+    for path, value, says in (
+        ("estimator.minimum", 2, "estimator.minimum: median with byzantine = 1 takes more"),
+        ("mechanism.sampling_num", 10, "mechanism.sampling_num: the rate is at most 1"),
+        ("recipients", [TERMS.verifiers[0]], "recipients: leaves out a verifier"),
+        ("aggregators", ["somebody-else"], "aggregators: names one that does not vote"),
+    ):
+        with pytest.raises(TermsFileInvalid, match=rf"task\.toml: {says}"):
+            read(path, value)
 
 
 def test_an_unknown_field_is_named_because_nothing_may_be_promised_beside_the_terms() -> None:
@@ -133,6 +179,12 @@ def test_an_artefact_that_is_missing_or_of_no_use_is_named(tmp_path: Path, name:
     path.write_text(path.read_text().replace(f'{name} = "{name}.bin"', f"{name} = 3"))
     with pytest.raises(TermsFileInvalid, match=f"{name} must be the path"):
         load(path)
+
+
+def test_the_canary_set_says_itself_how_many_records_it_has(tmp_path: Path) -> None:
+    assert load(written(tmp_path, changed("canary_records")))[0] == TERMS
+    with pytest.raises(TermsFileInvalid, match=f"canary_records: is 7, the canary set has {TERMS.canary_records}"):
+        load(written(tmp_path, changed("canary_records", 7)))
 
 
 def test_an_initial_model_of_another_task_is_refused(tmp_path: Path) -> None:
