@@ -111,7 +111,7 @@ class Gatherer:
         return False
 
     async def answer(self, number: int, current: Round) -> Answer:
-        """What follows from a round's agreed set, all of which is held. Raises as ``committed`` and ``load_version``."""
+        """What follows from an agreed set, all of which is held. Raises as ``committed`` and ``load_version``."""
         committed = await self.committed(number)
         rows = {
             seat: Row(one.organisation, one.seat.dataset, one.seat.weight, self._plaintexts[seat])
