@@ -75,7 +75,6 @@ OWN: Final[Mapping[str, tuple[Kind, str]]] = {
     "GENESIS_UNREADABLE": (Kind.USAGE, "The file is no genesis document of CometBFT."),
     "NOBODY_ACTS": (Kind.USAGE, "The command signs, and nobody was named to sign."),
     "NOTHING_TO_DO": (Kind.REFUSED, "The ledger is not at the step that the command would take."),
-    "NOTHING_TO_PROPOSE": (Kind.REFUSED, "Too few contributions of the round are good enough to aggregate."),
     "NO_APPLICATION": (Kind.USAGE, "The file is no application for membership, or another organisation's."),
     "NO_TRUST_ROOT": (Kind.USAGE, "A receipt is checked against exactly one thing that is trusted."),
     "NO_CONSENT": (Kind.USAGE, "Nobody consented, so nothing was sent."),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def serve(
-    opened: Access, task: str, service: "Callable[[Gatherer, str, Callable[[str], None]], Awaitable[None]]"
+    opened: Access, task: str, service: "Callable[[Session, Gatherer, Callable[[str], None]], Awaitable[None]]"
 ) -> None:
     """Run a service until it ends, Ctrl-C or SIGTERM; what it did is the result, its log goes to standard error."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -26,9 +26,7 @@ def serve(
 
     async def work(session: "Session") -> None:
         gatherer = await gatherer_of(session, task)
-        running = asyncio.ensure_future(
-            service(gatherer, session.organisation, lambda text: stream.item({"did": text}, text))
-        )
+        running = asyncio.ensure_future(service(session, gatherer, lambda text: stream.item({"did": text}, text)))
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
         logging.getLogger(__name__).info("%s serves the task %s", session.organisation, task)
         try:
@@ -39,7 +37,7 @@ def serve(
         if not running.cancelled():
             running.result()
 
-    with leaving("Nothing is lost: it keeps no state, and goes on when it is started again."):
+    with leaving("Nothing is lost: it goes on when it is started again."):
         quiet = Access(opened.ledger, opened.who, opened.passphrase_file, Format.JSONL)
         quiet.session(access.WORKER, work, "")
     stream.end()

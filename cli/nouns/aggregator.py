@@ -12,6 +12,7 @@ from ..output import Format
 from ..serving import serve
 
 if TYPE_CHECKING:
+    from client_sdk.session import Session
     from services.rounds.gather import Gatherer
 
 app = noun()
@@ -26,13 +27,15 @@ def run(
     passphrase_file: options.PassphraseFile = None,
     output: options.Output = Format.TXT,
 ) -> None:
-    """Open and close the rounds of a task, aggregate, and propose versions, until the task is finished.
+    """Open the rounds of a task, and see to it that their phases advance, until the task is finished.
 
-    It keeps no state: killed and started again, it looks at the ledger and goes on. A stand-by runs the same command.
+    It decides nothing: what a round comes to, the ballots of the verifiers say. Your organisation is one of those, so
+    run `fedledger verifier run` beside it. It keeps no state: killed and started again, it looks at the ledger and goes
+    on. A stand-by runs the same command.
     """
     from services.aggregator.aggregator import Aggregator
 
-    def service(gatherer: "Gatherer", organisation: str, say: Callable[[str], None]) -> Awaitable[None]:
-        return Aggregator(gatherer, organisation, say=say).run()
+    def service(session: "Session", gatherer: "Gatherer", say: Callable[[str], None]) -> Awaitable[None]:
+        return Aggregator(gatherer, session.organisation, say=say).run()
 
     serve(Access(ledger, who, passphrase_file, output), task, service)

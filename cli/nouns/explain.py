@@ -96,13 +96,13 @@ def _failures() -> list[dict[str, Any]]:
 
 
 def _kinds() -> list[type[BaseException]]:
-    """The public classes of errors of the client, the devnet, the learning and the encoding, each once."""
+    """The public classes of errors of client, services, devnet, learning and encoding, each once."""
     from client_sdk.errors import SdkError
     from client_sdk.reads.refusals import NODE_REFUSALS
     from contracts.kernel.codec import Malformed
     from learning.errors import LearningError
 
-    for package in ("client_sdk", "devnet", "learning"):
+    for package in ("client_sdk", "services", "devnet", "learning"):
         _load(package)
     leaves: list[type[BaseException]] = [*_leaves(SdkError), Malformed, LearningError, *_leaves(LearningError)]
     elsewhere: tuple[type[BaseException], ...] = (*NODE_REFUSALS.values(), CliError)

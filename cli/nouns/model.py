@@ -9,9 +9,11 @@ import typer
 from .. import access, options, units
 from ..access import Access
 from ..commands import noun, verb
+from ..errors import CliError
 from ..files import require_free, write_whole
 from ..output import Fields, Format, Line, Listing, Rows, emit, plain, whole
 from ..rounds_told import finding_words
+from ..serving import gatherer_of
 
 if TYPE_CHECKING:
     from client_sdk.client import AcceptedTx, LedgerClient
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from contracts.kernel.types import OrgId
     from contracts.lineage import Finding, Model, Version, VersionStatus
     from contracts.terms import Terms
+    from services.rounds.recompute import Answer
 
 app = noun()
 _Name = Annotated[str, typer.Argument(metavar="MODEL", help="The model.")]
@@ -142,6 +145,49 @@ def fetch(
     )
 
 
+@verb(app, "recompute", example="model recompute breast-cancer-model --version 3 --as hospital-a/worker")
+def recompute(
+    name: _Name,
+    version: _Version = -1,
+    who: options.Who = "",
+    ledger: options.Ledger = options.DEVNET,
+    passphrase_file: options.PassphraseFile = None,
+    output: options.Output = Format.TXT,
+) -> None:
+    """Recompute a version from the payloads of its round, and say whether the same comes out: for any recipient.
+
+    It fetches what the agreed set names, as a verifier does, and changes nothing. Exit status 1 when something else
+    comes out. Once recipients may have dropped the payloads, they may not be there any more.
+    """
+
+    async def work(session: "Session") -> tuple[_Seen, "Answer"]:
+        seen = await session.client.ask(lambda view: _seen(view, name, version))
+        if seen.number == 0:
+            raise CliError("NOTHING_TO_DO", "version 0 was computed from nothing", "It is the terms' initial model.")
+        gatherer = await gatherer_of(session, seen.task)
+        _require_recipient(gatherer.task.terms, session.organisation)
+        return seen, await gatherer.verify(seen.number)
+
+    opened = Access(ledger, who, passphrase_file, output)
+    seen, found = opened.session(access.WORKER, work, "recomputing the version")
+    agrees = found.digest == seen.version.digest
+    emit(
+        output,
+        {
+            "model": name,
+            "version": seen.number,
+            "digest": found.digest,
+            "agrees": agrees,
+            "canary_correct": found.correct,
+            "candidate": found.candidate,
+        },
+        *_recomputed(seen, found),
+        Line(f"It is version {seen.number}." if agrees else f"IT IS NOT version {seen.number}."),
+    )
+    if not agrees:
+        raise typer.Exit(1)
+
+
 @verb(app, "rollback", example="model rollback breast-cancer-model --to 2 --reason 'drift' --as hospital-a/human")
 def rollback(
     name: _Name,
@@ -192,6 +238,7 @@ def _history(view: "View", name: str) -> "tuple[Model, Terms, Listing[tuple[int,
 class _Seen:
     """A version, and what is known of it beside its record."""
 
+    task: str
     number: int
     version: "Version"
     status: "VersionStatus"
@@ -208,6 +255,7 @@ def _seen(view: "View", name: str, number: int) -> _Seen:
     task = models.require_model(view, name).task
     box = ballots.BOXES.get(view, (task, version.round))
     return _Seen(
+        task=task,
         number=number,
         version=version,
         status=lineage.status_of(view, name, number),
@@ -215,6 +263,33 @@ def _seen(view: "View", name: str, number: int) -> _Seen:
         findings=findings_of(view, task, version),
         ballots=box.ballots if box is not None else (),
     )
+
+
+def _require_recipient(terms: "Terms", organisation: str) -> None:
+    """The terms name the organisation among those who can open the payloads. Raises CliError."""
+    if organisation not in terms.recipients:
+        hint = f"The terms name as recipients: {', '.join(terms.recipients)}."
+        raise CliError("NOTHING_TO_DO", f"payloads of {terms.task} are not encrypted to {organisation}", hint)
+
+
+def _recomputed(seen: _Seen, found: "Answer") -> tuple[Fields | Rows | Line, ...]:
+    """What came out, and of each contribution what this organisation finds, for people."""
+    from contracts.lineage import Finding
+
+    if found.candidate is None:
+        return (Line(f"Nothing follows from the agreed set: {found.why_none}."),)
+    made = found.candidate
+    fields = {
+        "round": made.round,
+        "parent": made.parent,
+        "canary": units.score(found.correct, seen.records),
+        "bytes": f"{made.artefact.cid} ({made.artefact.size:,} bytes)",
+        "digest": found.digest,
+        "digest on the ledger": seen.version.digest,
+    }
+    mine = zip(seen.findings.items(), map(Finding, made.judgements), strict=True)
+    rows = [(organisation, finding_words(one), finding_words(theirs)) for (organisation, theirs), one in mine]
+    return Fields(fields), Rows(("contribution of", "your finding", "the ledger's"), rows)
 
 
 def _vote(ballot: "Ballot", version: "Version") -> str:

@@ -79,13 +79,15 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 class Members:
     """Profiles of the consortium's members on one in-memory chain. The key files are real, sealed cheaply.
 
-    ``believed`` says of each opened ledger whether the node was to be trusted.
+    ``believed`` says of each opened ledger whether the node was to be trusted. ``meanwhile`` are jobs of others while a
+    session is open.
     """
 
     folder: Path
     node: LocalNode
     world: "local_task.World | None"
     believed: list[bool] = field(default_factory=list)
+    meanwhile: list[Any] = field(default_factory=list)
 
     @property
     def chain(self) -> Chain:
@@ -140,6 +142,10 @@ def members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Me
     def at(chain: Chain | None = None, world: "local_task.World | None" = None) -> Members:
         node = world.node if world is not None else LocalNode(chain or consortium.founded())
         found = Members(tmp_path / "members", node, world)
+        if world is not None:
+            from tests import meanwhile
+
+            meanwhile.stop_the_clock_at_work(world, monkeypatch)
 
         @asynccontextmanager
         async def open_client(profile: Profile, signer: Any = None, *, trust_node: bool = False) -> Any:
@@ -154,7 +160,11 @@ def members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Me
             ring = session.unlock(profile, passphrase_file) if key else None
             client = node.client(ring.signing(key) if ring and key else None)
             assert world is not None, "this command needs payloads"
-            yield Session(profile, client, world.store, ring, Journal(profile.keyring.parent / "journal"))
+            from tests.meanwhile import at_work
+
+            async with at_work(world, found.meanwhile):
+                watched = world.clock.watched(client, "sign")
+                yield Session(profile, watched, world.store, ring, Journal(profile.keyring.parent / "journal"))
 
         monkeypatch.setattr(session, "open_client", open_client)
         monkeypatch.setattr(session, "open_session", open_session)

@@ -52,6 +52,7 @@ def blobs(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _terms(aggregators: tuple[str, ...], verifiers: tuple[str, ...], rounds: int, minimum: int) -> dict[str, object]:
+    voting = tuple(dict.fromkeys((*aggregators, *verifiers)))
     return {
         "task": TASK,
         "model": MODEL,
@@ -63,8 +64,8 @@ def _terms(aggregators: tuple[str, ...], verifiers: tuple[str, ...], rounds: int
         "canary_margin_ppm": 500_000,
         "minimum_reputation": -900_000,
         "aggregators": list(aggregators),
-        "verifiers": list(verifiers),
-        "recipients": list(dict.fromkeys((*aggregators, *verifiers))),
+        "verifiers": list(voting),
+        "recipients": list(voting),
         "max_rounds": rounds,
         "mechanism": {
             "kind": "poisson-gaussian",

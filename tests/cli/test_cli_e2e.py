@@ -122,8 +122,8 @@ def test_ctrl_c_ends_a_watch_and_says_how_to_go_on(shell):
 
 
 def test_a_whole_round_needs_nothing_but_the_command_line(shell, tmp_path):
-    """From registered datasets to a promoted, downloaded model; then a stolen key takes it back."""
-    file = small_task.write_task(tmp_path, aggregators=("lab-1",), verifiers=(*VERIFIERS, "lab-1"), rounds=1, minimum=2)
+    """From registered datasets to a promoted, recomputed, downloaded model; then the members take it back."""
+    file = small_task.write_task(tmp_path, aggregators=("lab-1",), verifiers=VERIFIERS, rounds=1, minimum=2)
     for place, owner in enumerate(("hospital-a", "hospital-b")):
         small_task.write_csv(tmp_path / f"{owner}.csv", 120, seed=place + 2)
         shell(f"dataset register blobs --class {DATA_CLASS} --epsilon-limit 4 --as {owner}")
@@ -137,7 +137,7 @@ def test_a_whole_round_needs_nothing_but_the_command_line(shell, tmp_path):
         shell(f"task join {TASK} --dataset blobs --digest {digest} --as {owner}")
     assert shell.data(f"budget quote {TASK} --dataset blobs --as hospital-a")["affordable"]
     watching = shell.start(f"round watch {TASK} --format jsonl")
-    running = [shell.start(f"verifier run {TASK} --as {name}") for name in VERIFIERS]
+    running = [shell.start(f"verifier run {TASK} --as {name}") for name in (*VERIFIERS, "lab-1")]
     train = f"participant run {TASK} --dataset blobs"
     trained = [
         shell.start(f"{train} --records {tmp_path}/{owner}.csv --as {owner} --format json")
@@ -147,27 +147,31 @@ def test_a_whole_round_needs_nothing_but_the_command_line(shell, tmp_path):
     spent = [json.loads(each.communicate()[0])["data"][0]["spent"] for each in trained]
     events = [json.loads(line) for line in watching.communicate()[0].splitlines()]
     stop(running)
-    assert [each.returncode for each in (*running, *trained, watching)] == [0] * 6
+    assert [each.returncode for each in (*running, *trained, watching)] == [0] * 7
     assert {each["event"] for each in events} >= {"rounds/round-opened", "lineage/version-decided"}
     assert [each["spent"] for each in shell.data("budget show hospital-a")] == [spent[0], spent[0]]
     check_history(shell, tmp_path, events)
 
 
 def check_history(shell, folder, events):
-    (proposed,) = [each for each in events if each["event"] == "models/version-proposed"]
+    (decided,) = [each for each in events if each["event"] == "ballots/round-decided"]
     assert shell.data(f"model history {MODEL}")["current"] == 1
     shell(f"model fetch {MODEL} --out {folder}/model.safetensors")
-    (committed, *_) = [each for each in events if each["event"] == "contributions/committed"]
-    assert shell.data(f"round list {TASK}")[0]["status"] == "decided"
-    stolen = shell.data(f"key report-stolen worker --since {committed['height']} --as hospital-b")
-    assert [(each["version"], each["status"]) for each in stolen["versions"]] == [(1, "quarantined"), (0, "promoted")]
-    shown = shell.data(f"tx show {stolen['transaction']}")
+    assert shell.data(f"round list {TASK}")[0]["phase"] == "decided"
+    assert {seat["finding"] for seat in shell.data(f"round show {TASK}")["seats"]} == {"aggregated"}
+    recomputed = shell.data(f"model recompute {MODEL} --as lab-2")
+    assert (recomputed["agrees"], recomputed["digest"]) == (True, decided["digest"])
+    proposed = shell.data(f"model rollback {MODEL} --to 0 --reason drift --as hospital-b")
+    for name in ("hospital-a", "lab-1"):
+        shell(f"proposal vote {proposed['proposal']} --approve --as {name}")
+    shown = shell.data(f"tx show {proposed['transaction']}")
     assert (shown["organisation"], shown["code"]) == ("hospital-b", 0)
+    assert [each["status"] for each in shell.data(f"model history {MODEL}")["versions"]] == ["promoted", "rolled-back"]
     refused = shell(f"model fetch {MODEL} --version 1 --out {folder}/again.safetensors", status=1)
     assert "VERSION_UNFIT" in refused.stderr
+    shell("key revoke worker --as hospital-b")
     late = shell("key enrol worker --as hospital-b", status=1)
     assert "KEY_EXISTS" in late.stderr
-    assert proposed["proposer"] == "lab-1"
 
 
 def stop(running):

@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import signal
+from dataclasses import replace
 
 import pytest
 import safetensors.numpy
@@ -10,12 +13,12 @@ from campaigns.harness import consortium
 from campaigns.harness.consortium import DATASET, HOSPITAL_A, HOSPITAL_B, HOSPITAL_C, HOSPITALS, LAB, MODEL, TASK
 from cli import units
 from client_sdk.payloads.cid import Cid
+from client_sdk.reads.queries import Moment
 from client_sdk.training import terms_file
-from contracts import lineage, privacy_budget, rounds
+from contracts import ballots, contributions, lineage, privacy_budget, rounds
 from contracts.kernel import codec
-from contracts.lineage import VersionStatus
-from contracts.rounds import CloseRound
-from tests import local_task
+from contracts.models import RaiseAlarm
+from tests import local_task, meanwhile
 from tests.cli import small_task
 
 MODULE = """
@@ -43,25 +46,32 @@ def table(tmp_path):
     return path
 
 
-def closed(world):
-    """Round 1 with four contributions, closed."""
-    number = world.open_round()
-    asyncio.run(world.contribute(number))
-    world.chain.submit(LAB, CloseRound(TASK, number))
-
-
 def test_a_participant_contributes_and_says_what_it_cost(run, members, world, table):
     world.open_round()
     who = members(world=world)
+    who.meanwhile += meanwhile.hospitals(world, members=HOSPITALS[1:])
     command = ("participant", "run", TASK, "--dataset", DATASET, "--records", table, "--rounds", "1")
     ran = run(*command, *who.of(HOSPITAL_A), "--format", "jsonl")
     assert ran.status == 0, ran.err
     (told,) = map(json.loads, ran.out.splitlines())
-    account = privacy_budget.DATASET_ACCOUNTS.at(world.chain.view, (HOSPITAL_A.name, DATASET))
+    account = privacy_budget.dataset_account(world.chain.view, HOSPITAL_A.name, DATASET, judged(world))
     assert told["round"] == 1
-    assert told["spent"] == privacy_budget.epsilon_of(account.spent, consortium.DELTA_INVERSE)
-    text = run(*command, *who.of(HOSPITAL_B))
-    assert f"ε = {units.epsilon(told['charged'])} alone" in text.out
+    assert told["spent"] == privacy_budget.epsilon_of(account.spent, consortium.DELTA_INVERSE) > 0
+    assert contributions.SEATS.at(world.chain.view, (TASK, 1, HOSPITAL_A.name)).commitment.cid == told["cid"]
+
+
+def judged(world):
+    return Moment(world.chain.height + 1, world.chain.time_ms)
+
+
+def test_a_contribution_is_told_with_its_price_alone_and_in_all(run, members, world, table):
+    world.open_round()
+    who = members(world=world)
+    who.meanwhile += meanwhile.hospitals(world, members=HOSPITALS[1:])
+    ran = run("participant", "run", TASK, "--dataset", DATASET, "--records", table, "--rounds", "1",
+              *who.of(HOSPITAL_A))  # fmt: skip
+    price = privacy_budget.epsilon_of(rounds.TASKS.at(world.chain.view, TASK).price, consortium.DELTA_INVERSE)
+    assert f"ε = {units.epsilon(price)} alone" in ran.out
 
 
 def test_a_spent_budget_ends_a_participant_before_it_trains(run, members, world, table):
@@ -73,8 +83,7 @@ def test_a_spent_budget_ends_a_participant_before_it_trains(run, members, world,
     assert ran.status == 1
     assert "BUDGET_EXCEEDED (401)" in ran.err
     assert "limit: ε = 4.50" in ran.err
-    seat = rounds.ROUNDS.at(world.chain.view, (TASK, number)).seats[0]
-    assert seat.progress is rounds.Progress.INVITED
+    assert contributions.SEATS.get(world.chain.view, (TASK, number, HOSPITAL_A.name)) is None
 
 
 def test_records_that_do_not_fit_the_task_are_refused_before_anything_is_held(run, members, world, tmp_path):
@@ -109,100 +118,125 @@ def test_a_torch_module_of_this_directory_is_trained(run, members, world, table,
     (tmp_path / "my_own_model.py").write_text(MODULE)
     monkeypatch.chdir(tmp_path)
     world.open_round()
-    who = members(world=world).of(HOSPITAL_A)
+    everybody = members(world=world)
+    everybody.meanwhile += meanwhile.hospitals(world, members=HOSPITALS[1:])
+    who = everybody.of(HOSPITAL_A)
     model = ("--model", "my_own_model:build", "--loss", "my_own_model:record_loss")
     ran = run("participant", "run", TASK, "--dataset", DATASET, "--records", table, "--rounds", "1", *model, *who)
     assert ran.status == 0, ran.err
     assert "round 1: contributed" in ran.out
 
 
+def once(monkeypatch):
+    """There is one round only."""
+
+    async def rounds(self):
+        yield 1
+
+    monkeypatch.setattr("client_sdk.training.participant.Participant.rounds", rounds)
+
+
 def test_a_missed_round_is_told_and_the_participant_waits_for_the_next(run, members, world, table, monkeypatch):
     world.open_round()
     who = members(world=world)
-    world.chain.advance(10 * consortium.PHASE_MS)
-    world.chain.block()
-
-    async def once(self):
-        yield 1
-
-    monkeypatch.setattr("client_sdk.training.participant.Participant.rounds", once)
+    consortium.let_pass(world.chain)
+    once(monkeypatch)
     ran = run("participant", "run", TASK, "--dataset", DATASET, "--records", table, *who.of(HOSPITAL_A))
-    assert ran.status == 0
-    assert "round 1: missed, DEADLINE_PASSED" in ran.out
-
-
-def test_one_step_by_hand_is_the_services_own_recomputation(run, members, world):
-    closed(world)
-    who = members(world=world)
-    dry = run("model", "propose", TASK, "--dry-run", *who.of(LAB), "--format", "json").data
-    assert lineage.MODELS.at(world.chain.view, MODEL).latest == 0, "a dry run proposes nothing"
-    proposed = run("model", "propose", TASK, *who.of(LAB), "--format", "json").data
-    assert proposed["digest"] == dry["digest"]
-    assert proposed["version"] == 1
-    for hospital in HOSPITALS:
-        if lineage.VERSIONS.at(world.chain.view, (MODEL, 1)).status is VersionStatus.PROPOSED:
-            ran = run("model", "vote", MODEL, "--version", 1, *who.of(hospital), "--format", "json")
-            assert ran.data["agrees"] is True
-    assert lineage.VERSIONS.at(world.chain.view, (MODEL, 1)).status is VersionStatus.PROMOTED
-    assert ran.data["decided"][0]["status"] == "promoted"
-
-
-def test_a_vote_on_a_false_proposal_contradicts_it(run, members, world):
-    closed(world)
-    who = members(world=world)
-    made = asyncio.run(
-        world.gatherer(LAB).recompute(1)
-    ).candidate  # fmt: skip
-    forged = consortium.replace(made, canary_correct=made.canary_total + 1)
-    world.chain.submit(LAB, consortium.ProposeVersion(forged))
-    ran = run("model", "vote", MODEL, "--version", 1, *who.of(HOSPITAL_A))
-    assert ran.status == 0
-    assert f"contradicts {LAB.name}'s" in ran.out
-
-
-def test_a_vote_when_no_version_follows_says_so_on_the_ledger_and_to_the_voter(run, members, world):
-    closed(world)
-    who = members(world=world)
-    assert run("model", "propose", TASK, *who.of(LAB)).status == 0
-    lose_payloads(world)
-    ran = run("model", "vote", MODEL, "--version", 1, *who.of(HOSPITAL_A))
     assert ran.status == 0, ran.err
-    assert "No version follows from the payloads as you got them: 0 usable updates" in ran.out
-    assert f"contradicts {LAB.name}'s" in ran.out
-    (ballot,) = lineage.VERSIONS.at(world.chain.view, (MODEL, 1)).ballots
-    assert ballot.digest == lineage.NO_CANDIDATE
-    assert "found no candidate" in run("model", "show", MODEL, "--version", 1, *who.of(HOSPITAL_B)).out
+    assert "round 1: missed, PHASE_OVER" in ran.out
 
 
-def test_who_cannot_open_the_payloads_is_told_so_instead_of_blaming_them(run, members, world):
-    closed(world)
-    ran = run("model", "propose", TASK, "--dry-run", *members(world=world).of(consortium.AUDITOR))
-    assert ran.status == 1
-    assert f"payloads of {TASK} are not encrypted to {consortium.AUDITOR.name}" in ran.err
-    assert LAB.name in ran.err
-
-
-def test_there_is_nothing_to_propose_while_a_round_is_open(run, members, world):
-    who = members(world=world)
-    before = run("model", "propose", TASK, *who.of(LAB))
+def test_a_round_that_came_to_nothing_is_told_and_costs_nothing(run, members, world, table, monkeypatch):
     world.open_round()
-    while_open = run("model", "propose", TASK, *who.of(LAB))
-    for ran, why in ((before, "no round was opened"), (while_open, "round 1 is open")):
-        assert ran.status == 1
-        assert why in ran.err
-        assert f"fedledger round watch {TASK}" in ran.err
+    who = members(world=world)
+    once(monkeypatch)
+    ran = run("participant", "run", TASK, "--dataset", DATASET, "--records", table, *who.of(HOSPITAL_A))
+    assert ran.status == 0, ran.err
+    assert "round 1: missed, ROUND_CAME_TO_NOTHING" in ran.out
+    account = privacy_budget.dataset_account(world.chain.view, HOSPITAL_A.name, DATASET, judged(world))
+    assert account == privacy_budget.Account(privacy_budget.NOTHING, ())
 
 
-def test_too_few_good_contributions_are_told_with_what_happens_next(run, members, world):
-    number = world.open_round()
-    asyncio.run(world.contribute(number, HOSPITALS[:3]))
-    world.chain.advance(3 * consortium.PHASE_MS)
-    world.chain.submit(LAB, CloseRound(TASK, number))
-    lose_payloads(world)
-    ran = run("model", "propose", TASK, *members(world=world).of(LAB))
+def test_an_aggregator_opens_the_rounds_of_a_task_and_ends_with_them(run, members, world):
+    world.chain.given(rounds.TERMS.put(TASK, replace(world.task.terms, max_rounds=1)))
+    who = members(world=world)
+
+    async def hospital(member):
+        async for number in world.participant(member).rounds():
+            await world.contribution(member, number)
+            return
+
+    who.meanwhile += [lambda member=member: hospital(member) for member in HOSPITALS]
+    who.meanwhile += meanwhile.verifiers(world)
+    ran = run("aggregator", "run", TASK, *who.of(LAB), "--format", "jsonl")
+    assert ran.status == 0, ran.err
+    told = [json.loads(line)["did"] for line in ran.out.splitlines()]
+    assert told == ["opened round 1", f"task {TASK} has had all its rounds"]
+    assert lineage.MODELS.at(world.chain.view, MODEL).current == 1
+
+
+def test_a_verifier_attests_seals_and_opens_and_ends_when_it_is_told_to(run, members, world, tmp_path):
+    world.open_round()
+    who = members(world=world)
+
+    async def stop():
+        await meanwhile.until_promoted(world)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    others = [member for member in consortium.VERIFIERS if member is not LAB]
+    who.meanwhile += [*meanwhile.hospitals(world), *meanwhile.verifiers(world, others), stop]
+    ran = run("verifier", "run", TASK, "--ballots", tmp_path / "kept", *who.of(LAB))
+    assert ran.status == 0, ran.err
+    (mine,) = [each for each in ballots.BOXES.at(world.chain.view, (TASK, 1)).ballots if each.organisation == LAB.name]
+    assert mine.opened == lineage.VERSIONS.at(world.chain.view, (MODEL, 1)).digest
+    assert list((tmp_path / "kept").iterdir()), "what it sealed was kept"
+
+
+def test_an_organisation_without_a_part_in_a_task_cannot_play_it(run, members, world):
+    who = members(world=world)
+    assert "NOT_YOUR_TASK" in run("aggregator", "run", TASK, *who.of(HOSPITAL_A)).err
+    assert "NOT_A_VERIFIER" in run("verifier", "run", TASK, *who.of(consortium.AUDITOR)).err
+
+
+@pytest.fixture
+def decided(world):
+    """Round 1 has its version."""
+    world.open_round()
+    meanwhile.decide(world)
+    return world
+
+
+def test_a_version_is_recomputed_by_hand_as_its_verifiers_did(run, members, decided):
+    who = members(world=decided)
+    ran = run("model", "recompute", MODEL, "--version", 1, *who.of(LAB), "--format", "json")
+    assert ran.status == 0, ran.err
+    version = lineage.VERSIONS.at(decided.chain.view, (MODEL, 1))
+    assert (ran.data["agrees"], ran.data["digest"]) == (True, version.digest.hex())
+    assert ran.data["canary_correct"] == version.canary_correct
+    text = run("model", "recompute", MODEL, *who.of(HOSPITAL_B))
+    assert "It is version 1." in text.out
+    assert text.out.count("counted") == 2 * len(HOSPITALS)
+    assert len(who.node.sent) == len(set(who.node.sent)), "nothing was sent by it"
+
+
+def test_a_version_that_does_not_follow_from_its_payloads_is_told_apart(run, members, decided):
+    version = lineage.VERSIONS.at(decided.chain.view, (MODEL, 1))
+    decided.chain.given(lineage.VERSIONS.put((MODEL, 1), replace(version, digest=bytes(32))))
+    ran = run("model", "recompute", MODEL, "--version", 1, *members(world=decided).of(LAB))
     assert ran.status == 1
-    assert "NOTHING_TO_PROPOSE" in ran.err
-    assert "the next one starts anew" in ran.err
+    assert "IT IS NOT version 1." in ran.out
+
+
+def test_who_cannot_open_the_payloads_and_what_cannot_be_recomputed_are_told(run, members, decided):
+    who = members(world=decided)
+    foreign = run("model", "recompute", MODEL, *who.of(consortium.AUDITOR))
+    assert foreign.status == 1
+    assert f"payloads of {TASK} are not encrypted to {consortium.AUDITOR.name}" in foreign.err
+    assert "NOTHING_TO_DO" in run("model", "recompute", MODEL, "--version", 0, *who.of(LAB)).err
+    lose_payloads(decided)
+    gone = run("model", "recompute", MODEL, "--version", 1, *who.of(LAB))
+    assert gone.status == 1
+    assert "PAYLOADS_MISSING" in gone.err
 
 
 def lose_payloads(world):
@@ -217,12 +251,8 @@ async def put_artefacts(world):
         await world.store.put(content)
 
 
-def test_a_promoted_version_is_fetched_and_a_quarantined_one_is_not(run, members, world, tmp_path):
-    closed(world)
-    who = members(world=world)
-    run("model", "propose", TASK, *who.of(LAB))
-    for hospital in HOSPITALS:
-        run("model", "vote", MODEL, "--version", 1, *who.of(hospital))
+def test_a_promoted_version_is_fetched_and_a_quarantined_one_is_not(run, members, decided, tmp_path):
+    who = members(world=decided)
     out = tmp_path / "model.safetensors"
     fetch = ("model", "fetch", MODEL, "--out", out, *who.of(HOSPITAL_C))
     assert run(*fetch).status == 0
@@ -234,8 +264,8 @@ def test_a_promoted_version_is_fetched_and_a_quarantined_one_is_not(run, members
     assert again.status == 4
     assert "FILE_EXISTS" in again.err
     assert run(*fetch, "--force", "--version", "0").status == 0
-    stolen = run("key", "report-stolen", "worker", "--since", "1", *who.of(HOSPITAL_A, "human"))
-    assert stolen.status == 0, stolen.err
+    alarms = [(member, RaiseAlarm(MODEL, 1, bytes(32), "a back door")) for member in consortium.VERIFIERS[:5]]
+    consortium.succeed(decided.chain, *alarms)
     refused = run(*fetch, "--force", "--version", "1")
     assert refused.status == 1
     assert "VERSION_UNFIT" in refused.err

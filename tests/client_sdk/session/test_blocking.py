@@ -4,8 +4,8 @@ import asyncio
 import concurrent.futures
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +20,6 @@ from campaigns.harness.consortium import (
     DELTA_INVERSE,
     HOSPITAL_A,
     HOSPITALS,
-    LAB,
     LIMIT,
     MODEL,
     TASK,
@@ -32,13 +31,23 @@ from client_sdk.session.blocking import Ledger, connect
 from client_sdk.session.profile import ProfileInvalid
 from client_sdk.training.task import VersionUnfit
 from contracts import lineage, privacy_budget
+from contracts.contributions import NotReserved
 from contracts.identity import RegisterDataset, UnknownDataset
-from contracts.models import ProposeVersion, UnknownModel
+from contracts.models import UnknownModel
 from contracts.privacy_budget import BudgetExceeded
-from contracts.rounds import AlreadyJoined, CloseRound, TermsDiffer, UnknownTask
+from contracts.rounds import AlreadyJoined, TermsDiffer, UnknownTask
 from contracts.terms import price_of
 from tests import local_task
 from tests.local_task import World
+from tests.meanwhile import (
+    Job,
+    at_work,
+    decide,
+    hospitals,
+    stop_the_clock_at_work,
+    until_promoted,
+    verifiers,
+)
 
 NANO = 10**9
 PRICE = privacy_budget.epsilon_of(price_of(consortium.MECHANISM), DELTA_INVERSE) / NANO
@@ -49,6 +58,7 @@ class Door:
     """Opens ledgers onto the in-memory chain, as profiles and keyrings would."""
 
     world: World
+    meanwhile: list[Job] = field(default_factory=list)  # What others do while a ledger is open.
     opened: int = 0
     closed: int = 0
     trusting: bool = False
@@ -65,13 +75,15 @@ class Door:
         self.opened += 1
         self.trusting = trust_node
         taking_part = self.world.participant(Member(profile.organisation))
+        client = self.world.node.client(self.signer(profile.organisation, key))
         try:
-            yield SimpleNamespace(
-                client=self.world.node.client(self.signer(profile.organisation, key)),
-                store=self.world.store,
-                journal=taking_part.journal,
-                organisation=profile.organisation,
-            )
+            async with at_work(self.world, self.meanwhile) if self.meanwhile else nullcontext():
+                yield SimpleNamespace(
+                    client=self.world.clock.watched(client, "sign"),
+                    store=self.world.store,
+                    journal=taking_part.journal,
+                    organisation=profile.organisation,
+                )
         finally:
             self.closed += 1
 
@@ -84,6 +96,7 @@ class Door:
 @pytest.fixture
 def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Door:
     door = Door(local_task.opened(tmp_path))
+    stop_the_clock_at_work(door.world, monkeypatch)
     monkeypatch.setattr(ledger_module, "open_session", door.open_session)
     monkeypatch.setattr(ledger_module, "find_profile", door.find_profile)
     return door
@@ -106,6 +119,7 @@ def test_the_course_of_a_training_script(door: Door) -> None:
     """The README's lines, over the real rules."""
     world = door.world
     world.open_round()
+    door.meanwhile += [*hospitals(world, members=HOSPITALS[1:]), *verifiers(world)]
     with connect("here", key="hospital-a/worker") as ledger:
         task = ledger.task(TASK)
         quote = ledger.quote(task, dataset=DATASET)
@@ -114,24 +128,10 @@ def test_the_course_of_a_training_script(door: Door) -> None:
             receipt = rnd.contribute(world.trainer(HOSPITAL_A))
             assert (rnd.number, receipt.height, receipt.charged) == (1, receipt.height, int(PRICE * NANO))
             break
-        asyncio.run(world.contribute(1, HOSPITALS[1:]))
-        decide(world)
+        ledger.run(until_promoted(world))
         tensors = ledger.load(task.model)
     assert {name: values.shape for name, values in tensors.items()} == {"bias": (1,), "weight": (1, 4)}
     assert tensors["weight"].any()
-
-
-def decide(world: World) -> None:
-    """Close round 1, propose what follows from it, vote."""
-    world.chain.submit(LAB, CloseRound(TASK, 1))
-
-    async def propose() -> None:
-        made = await world.gatherer(LAB).recompute(1)
-        await world.store.put(made.model)
-        world.chain.submit(LAB, ProposeVersion(made.candidate))
-
-    asyncio.run(propose())
-    consortium.vote_all(world.chain, 1)
 
 
 def test_a_reservation_alone_can_be_made_and_repeated(door: Door, ledger: Ledger) -> None:
@@ -139,6 +139,18 @@ def test_a_reservation_alone_can_be_made_and_repeated(door: Door, ledger: Ledger
     rnd = next(ledger.rounds(ledger.task(TASK), DATASET))
     assert rnd.reserve() is not None
     assert rnd.reserve() is None
+
+
+def test_a_seat_is_given_back_before_training_starts_and_costs_nothing(door: Door, ledger: Ledger) -> None:
+    door.world.open_round()
+    task = ledger.task(TASK)
+    rnd = next(ledger.rounds(task, DATASET))
+    rnd.reserve()
+    held = ledger.quote(task, DATASET).spent
+    assert rnd.withdraw().events
+    assert held > ledger.quote(task, DATASET).spent == 0.0
+    with pytest.raises(NotReserved):
+        rnd.withdraw()
 
 
 # Quotes -----------------------------------------------------------------------------------------
@@ -194,7 +206,6 @@ def test_a_quote_for_an_unknown_dataset_is_refused_by_name(ledger: Ledger) -> No
 
 def test_a_model_loads_by_its_promoted_version_or_a_named_one(door: Door, ledger: Ledger) -> None:
     door.world.open_round()
-    asyncio.run(door.world.contribute(1))
     assert not ledger.load(MODEL)["weight"].any()
     decide(door.world)
     assert (ledger.load(MODEL)["weight"] == ledger.load(MODEL, version=1)["weight"]).all()
