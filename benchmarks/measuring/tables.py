@@ -120,7 +120,7 @@ def processor_time(runs: Sequence[Json]) -> str:
 def stages(workloads: dict[str, Json]) -> str:
     """Processor time of one node's application for each transaction, in microseconds and in verifications."""
     columns = [
-        (f"{kind}{workload.removeprefix('contribution')}", measured["verification_us"], row)
+        (_column(workload, kind), measured["verification_us"], row)
         for workload, measured in workloads.items()
         for kind, row in measured["kinds"].items()
     ]
@@ -266,6 +266,10 @@ def _three(runs: Sequence[Json]) -> str:
 def _bytes(runs: Sequence[Json]) -> str:
     sent = runs[-1]["tx_bytes"]
     return f"{sent['least']} to {sent['most']}, mean {sent['mean']}"
+
+
+def _column(workload: str, kind: str) -> str:
+    return workload.replace("contribution", kind)
 
 
 def _micro(stage: Json | None) -> str:

@@ -11,15 +11,14 @@ from typing import Any, Final
 
 from contracts import identity
 from contracts.kernel import Message, View, codec, crypto, envelope, limits
-from contracts.kernel.types import Purpose, Role
+from contracts.kernel.types import Purpose
 
 from ..fuzz import dialects
 from ..fuzz.mutator import Mutator
 from ..harness.chain import Member, Signer
-from ..harness.consortium import AUDITOR
 from ..simulation.hostile import STRANGER
 from ..simulation.lifecycle import WORKERS_MAX
-from ..simulation.members import CHAIN_ID, EVERYBODY, HOSPITALS, LABS
+from ..simulation.members import CHAIN_ID, EVERYBODY, ROLES_OF
 from . import forgery, sayings
 from .kinds import Attack, Kind
 
@@ -287,11 +286,10 @@ class Forger:
 
     def missing_role(self) -> bytes | None:
         """A message that needs a role, by a live key of its purpose whose organisation has another one."""
-        wanted = {Role.DATA_OWNER: (*LABS, AUDITOR), Role.AGGREGATOR: (*HOSPITALS, AUDITOR), Role.VERIFIER: (AUDITOR,)}
         _, message = self._spoken()
         if message.role is None:
             return None
-        signer = self._live(message.purpose, wanted[message.role])
+        signer = self._live(message.purpose, [one for one in EVERYBODY if message.role not in ROLES_OF[one]])
         return None if signer is None else self._sealed(signer, message)
 
     def against_the_rules(self) -> bytes | None:

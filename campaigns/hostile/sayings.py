@@ -5,19 +5,36 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from contracts.contributions import Publish, Reserve
+from contracts.ballots import AdvanceRound, Attest, OpenBallot, Seal, Share
+from contracts.contributions import Reserve, Withdraw
 from contracts.governance import AdmitOrganisation, Propose, RollBackModel, Vote
 from contracts.identity import AddKey, ChangeRecipient, RegisterDataset, RevokeKey
-from contracts.kernel import Message, limits
+from contracts.kernel import Message, bitmap, limits
 from contracts.kernel.types import Purpose, Role
-from contracts.models import RaiseAlarm, ReportStolenKey, VoteVersion
-from contracts.rounds import CloseRound, JoinTask, OpenRound
+from contracts.lineage import Candidate
+from contracts.models import RaiseAlarm
+from contracts.rounds import JoinTask, LeaveTask, OpenRound
 
 from ..harness import consortium
 from ..harness.chain import Member, Signer
-from ..harness.consortium import DATA_CLASS, DELTA_INVERSE, LAB, LIMIT, RECIPIENT, STAND_BY, digest
+from ..harness.consortium import (
+    DATA_CLASS,
+    DATASET,
+    DELTA_INVERSE,
+    LAB,
+    LIMIT,
+    MODEL,
+    RECIPIENT,
+    TASK,
+    artefact,
+    cid,
+    digest,
+)
 from ..simulation.hostile import STRANGER
-from ..simulation.members import CHAIN_ID, EVERYBODY, FOUNDERS, HOSPITALS, LABS
+from ..simulation.members import CHAIN_ID, CONTRIBUTORS, EVERYBODY, LABS, VERIFIERS
+
+_NO_TASK, _NO_MODEL = "no-such-task", "no-such-model"
+_NO_ROUND = limits.ROUNDS_PER_TASK  # No consortium of ours opens so many.
 
 
 @dataclass(frozen=True)
@@ -30,59 +47,82 @@ class Wrong:
 
 def messages(rng: Random, human: Signer, worker: Signer | None) -> list[Message]:
     """One of every message that a human key signs, and with a worker also of those that workers sign."""
-    task, model, dataset = consortium.TASK, consortium.MODEL, consortium.DATASET
     spoken: list[Message] = [
         AddKey(Signer(human.organisation, Purpose.WORKLOAD, 50 + rng.randrange(50)).enrolment(CHAIN_ID)),
         RevokeKey(human.public),
         ChangeRecipient(RECIPIENT),
         RegisterDataset(f"extra-{rng.randrange(1_000)}", DATA_CLASS, LIMIT, DELTA_INVERSE),
-        Propose(RollBackModel(model, rng.randrange(9), "because")),
+        Propose(RollBackModel(MODEL, rng.randrange(9), "because")),
         Vote(rng.randint(1, 9), approve=True),
-        JoinTask(task, dataset, digest("terms")),
-        ReportStolenKey(human.public, 1),
+        JoinTask(TASK, DATASET, digest("terms")),
+        LeaveTask(TASK),
     ]
     if worker is not None:
         number = rng.randint(1, 9)
+        seats = bitmap.of(rng.sample(range(5), rng.randint(1, 5)))
+        named = Candidate(TASK, number, number - 1, seats, bytes(bitmap.count(seats)), artefact("version"))
         spoken += [
-            OpenRound(task),
-            CloseRound(task, number),
-            Reserve(task, number, dataset),
+            OpenRound(TASK),
+            Reserve(TASK, number, DATASET),
+            Withdraw(TASK, number),
             consortium.commit(number),
-            Publish(task, number, dataset),
-            VoteVersion(model, number, digest("version")),
-            RaiseAlarm(model, number, digest("evidence"), "unfit"),
+            Attest(TASK, number, seats),
+            Share(TASK, number, rng.choice(CONTRIBUTORS).name, cid("copy"), 1_000),
+            Seal(TASK, number, digest("ballot")),
+            OpenBallot(TASK, number, digest("salt"), rng.choice((named, None)), 0),
+            AdvanceRound(TASK, number),
+            RaiseAlarm(MODEL, number, digest("evidence"), "unfit"),
         ]
     return spoken
 
 
-def _never(task: str = "no-such-task", model: str = "no-such-model") -> Iterator[Wrong]:
-    dataset = consortium.DATASET
+def _never() -> Iterator[Wrong]:
+    yield from _never_of_members()
+    yield from _never_in_a_round(_NO_TASK, 1)
+    yield from _never_in_a_round(TASK, _NO_ROUND)
+    yield Wrong(OpenRound(_NO_TASK), LABS)
+    yield Wrong(LeaveTask(_NO_TASK), CONTRIBUTORS)
+    yield Wrong(JoinTask(_NO_TASK, DATASET, digest("terms")), CONTRIBUTORS)
+    yield Wrong(JoinTask(TASK, DATASET, digest("other terms")), CONTRIBUTORS)
+    yield Wrong(JoinTask(TASK, "no-such-dataset", digest("terms")), CONTRIBUTORS)
+    yield Wrong(Reserve(TASK, 1, "no-such-dataset"), CONTRIBUTORS)
+    yield Wrong(consortium.commit(size=10**9), CONTRIBUTORS)
+    yield Wrong(consortium.commit(base=10**5), CONTRIBUTORS)
+    yield Wrong(Attest(TASK, 1, bitmap.of([200])), VERIFIERS)  # More than have joined.
+    yield Wrong(Attest(TASK, 1, b"\1\0"), VERIFIERS)  # Another spelling of a set.
+    yield Wrong(Share(TASK, 1, "nobody", cid("copy"), 1_000), VERIFIERS)
+    yield Wrong(OpenBallot(TASK, 1, digest("another salt"), None, 0), VERIFIERS)
+    yield Wrong(RaiseAlarm(_NO_MODEL, 1, digest("evidence"), "unfit"), VERIFIERS)
+    yield Wrong(RaiseAlarm(MODEL, 0, digest("evidence"), "unfit"), VERIFIERS)  # There is nothing to go back to.
+
+
+def _never_of_members() -> Iterator[Wrong]:
     stranger, lab = STRANGER.worker, LAB.worker
     others = tuple(member for member in EVERYBODY if member is not LAB)
     yield Wrong(RevokeKey(stranger.public))
     yield Wrong(RevokeKey(LAB.human.public), others)
-    yield Wrong(ReportStolenKey(stranger.public, 1))
-    yield Wrong(ReportStolenKey(LAB.human.public, 1), others)
+    yield Wrong(RevokeKey(lab.public[:31] + b"\x00"))
     yield Wrong(AddKey(stranger.enrolment(CHAIN_ID)))
     yield Wrong(AddKey(stranger.enrolment("another-chain", owner=LAB.name)), (LAB,))
     yield Wrong(AddKey(LAB.human.enrolment(CHAIN_ID)))
-    yield Wrong(RegisterDataset("too-much", DATA_CLASS, limits.EPSILON_NANO_MAX, DELTA_INVERSE), HOSPITALS)
+    yield Wrong(ChangeRecipient(RECIPIENT))  # It is everybody's already.
+    yield Wrong(RegisterDataset("too-much", DATA_CLASS, limits.EPSILON_NANO_MAX, DELTA_INVERSE), CONTRIBUTORS)
     yield Wrong(Vote(10**9, approve=True))
-    yield Wrong(Propose(RollBackModel(model, 1, "because")))
+    yield Wrong(Propose(RollBackModel(_NO_MODEL, 1, "because")))
     yield Wrong(Propose(AdmitOrganisation(LAB.name, (Role.AUDITOR,), RECIPIENT, 0, STRANGER.human.enrolment(CHAIN_ID))))
-    yield Wrong(JoinTask(task, dataset, digest("terms")), HOSPITALS)
-    yield Wrong(JoinTask(consortium.TASK, dataset, digest("other terms")), HOSPITALS)
-    yield Wrong(JoinTask(consortium.TASK, "no-such-dataset", digest("terms")), HOSPITALS)
-    yield Wrong(OpenRound(task), LABS)
-    yield Wrong(CloseRound(task, 1), LABS)
-    yield Wrong(CloseRound(consortium.TASK, limits.ROUNDS_PER_TASK), (LAB, STAND_BY))
-    yield Wrong(Reserve(task, 1, dataset), HOSPITALS)
-    yield Wrong(Reserve(consortium.TASK, limits.ROUNDS_PER_TASK, dataset), HOSPITALS)
-    yield Wrong(consortium.commit(limits.ROUNDS_PER_TASK), HOSPITALS)
-    yield Wrong(Publish(task, 1, dataset), HOSPITALS)
-    yield Wrong(VoteVersion(model, 1, digest("version")), (*FOUNDERS[:3], *LABS))
-    yield Wrong(RaiseAlarm(model, 1, digest("evidence"), "unfit"), (*FOUNDERS[:3], *LABS))
-    yield Wrong(RevokeKey(lab.public[:31] + b"\x00"))
+
+
+def _never_in_a_round(task: str, number: int) -> Iterator[Wrong]:
+    """Of a round that is not there."""
+    named = Candidate(task, number, 0, bitmap.of([0]), b"\0", artefact("version"))
+    yield Wrong(Reserve(task, number, DATASET), CONTRIBUTORS)
+    yield Wrong(Withdraw(task, number), CONTRIBUTORS)
+    yield Wrong(consortium.commit(number, task=task), CONTRIBUTORS)
+    yield Wrong(Attest(task, number, bitmap.of([0])), VERIFIERS)
+    yield Wrong(Share(task, number, LAB.name, cid("copy"), 1_000), VERIFIERS)
+    yield Wrong(Seal(task, number, digest("ballot")), VERIFIERS)
+    yield Wrong(OpenBallot(task, number, digest("salt"), named, 0), VERIFIERS)
+    yield Wrong(AdvanceRound(task, number))
 
 
 WRONG: Final = tuple(_never())

@@ -24,7 +24,7 @@ from scripts import gen_docs
 
 
 @pytest.mark.parametrize(
-    ("workload", "kinds"), [(Workload.CHEAPEST, ["cheapest"]), (Workload.CONTRIBUTION, ["reserve", "commit"])]
+    ("workload", "kinds"), [(Workload.CHEAPEST, ["recipient"]), (Workload.CONTRIBUTION, ["reserve", "commit"])]
 )
 def test_stages_pass_real_transactions_through_every_call(workload, kinds, monkeypatch) -> None:
     monkeypatch.setattr(stages, "BLOCK_TXS", 32)

@@ -8,17 +8,18 @@ from typing import Any
 import pytest
 
 from abci_app.pool import proposals
+from campaigns.harness import consortium
 from campaigns.harness.chain import Chain
 from campaigns.hostile import __main__ as command
-from campaigns.hostile import forgery, in_process
+from campaigns.hostile import forgery, in_process, sayings
 from campaigns.hostile.forger import Forger
 from campaigns.hostile.in_process import Besieged, besiege
 from campaigns.hostile.kinds import EXPECTED, Attack, Kind
 from campaigns.hostile.siege import Tally
-from campaigns.simulation.members import CHAIN_ID, genesis
+from campaigns.simulation.members import CHAIN_ID, ROLES_OF, genesis
 from client_sdk.secrets.keys import SigningKey
 from contracts import identity, transition
-from contracts.kernel import Rejected, crypto, envelope
+from contracts.kernel import Message, Rejected, crypto, envelope
 from contracts.kernel.types import Purpose
 from contracts.transition import Transaction
 from tests import effort
@@ -54,6 +55,16 @@ def test_every_kind_is_expected_to_be_refused_by_codes_that_exist() -> None:
         codes = [code for code in EXPECTED[kind] if code in Rejected.by_code]
         assert codes
         assert not {0, transition.INTERNAL_ERROR} & set(EXPECTED[kind])
+
+
+def test_attackers_say_every_message_there_is_well_and_also_as_no_state_allows_it() -> None:
+    rng, lab = in_process.stream(SEED, "sayings"), consortium.LAB
+    said = sayings.messages(rng, lab.human, lab.worker)
+    assert {type(message) for message in said} == set(Message.by_tag.values())
+    assert {type(wrong.message) for wrong in sayings.WRONG} == set(Message.by_tag.values())
+    for wrong in sayings.WRONG:
+        role = wrong.message.role
+        assert all(role is None or role in ROLES_OF[member] for member in wrong.members), wrong
 
 
 # A siege finds what it is there to find ---------------------------------------------------------
