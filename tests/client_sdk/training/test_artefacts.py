@@ -12,8 +12,8 @@ from client_sdk.training import artefacts
 from client_sdk.training.artefacts import ArtefactRefused, decode_canary, decode_inputs, describe, require_as_named
 from contracts.kernel import crypto
 from learning.inputs import Standardisation
-from learning.payload import encode_payload
-from tests.local_task import prepared, records
+from learning.payload import Owner, encode_payload
+from tests.local_task import SCALE_BITS, prepared, records
 
 GOOD = prepared().data
 INPUTS = decode_inputs(GOOD["inputs"])
@@ -130,9 +130,17 @@ def test_a_canary_set_larger_than_anybody_needs_is_refused_unread(monkeypatch: p
 # Updates ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [1, 9, 10, 1_000_000])
+@pytest.mark.parametrize("number", [1, 9, 10, 100_000])
 @pytest.mark.parametrize("base", [bytes(32), b"\xff" * 32, GOOD_DIGEST])
-def test_the_size_of_an_update_is_known_before_its_base_is(number: int, base: bytes) -> None:
-    manifest = artefacts.update_manifest("breast-cancer", number, base, 16)
+@pytest.mark.parametrize("owner", [Owner("a", "b"), Owner("a" * 40, "b" * 40, "5a17" * 16)], ids=["short", "long"])
+def test_every_update_of_a_task_has_one_size(number: int, base: bytes, owner: Owner) -> None:
+    manifest = artefacts.update_manifest(prepared().terms.task, number, base, SCALE_BITS, owner)
     raw = encode_payload(np.zeros(INPUTS.layout.size, np.int32), manifest, INPUTS.layout)
-    assert len(raw) == artefacts.update_size("breast-cancer", number, 16, INPUTS.layout)
+    assert len(raw) == artefacts.update_size(prepared().terms, INPUTS.layout)
+
+
+def test_the_norm_bound_is_rounded_down_to_whole_units() -> None:
+    terms = prepared().terms
+    assert artefacts.max_norm_units(terms) == 10 << SCALE_BITS
+    narrow = replace(terms, update=replace(terms.update, max_norm_milli=1))
+    assert artefacts.max_norm_units(narrow) == 65  # 65.536 units of 2**-16.
