@@ -6,6 +6,7 @@ As in ``ledger_targets``: any bytes in, the product's own reading, and an assert
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -32,7 +33,7 @@ from contracts.terms import Artefact
 from devnet import manifest
 from learning import fixed
 from learning.inputs import Standardisation
-from learning.payload import Expectation, Manifest, PayloadKind, decode_payload, encode_payload
+from learning.payload import Expectation, Manifest, Owner, PayloadKind, decode_payload, encode_payload, encoded_size
 from learning.tensors import Layout
 
 from ..harness.answered import receipts as real_receipts
@@ -53,7 +54,8 @@ _READERS: tuple[Callable[[Answer], object], ...] = (
 _HEIGHT = 3
 _SMALL = BlockLayout(leaf_bytes=8, links_max=3)
 _CUT = Layout.from_shapes({"bias": (2,), "weight": (2, 3)})
-_UPDATE = Manifest(PayloadKind.UPDATE, "breast-cancer", 3, "ab" * 32)
+_OWNER = Owner("hospital-a", "wdbc")
+_UPDATE = Manifest(PayloadKind.UPDATE, "breast-cancer", 3, "ab" * 32, owner=_OWNER)
 _FLOATS = Manifest(PayloadKind.MODEL, "breast-cancer", 3, "ab" * 32, scale_bits=None)
 _CAR_BYTES_MAX = 1 << 17
 _PLAINTEXT_BYTES_MAX = 1 << 16
@@ -114,9 +116,13 @@ def read_receipt(raw: bytes) -> None:
 
 
 def read_update(raw: bytes) -> None:
-    """A payload of fixed-point numbers."""
+    """A payload of fixed-point numbers. It is its owner's own, and all are of one size, whatever the salt."""
     payload = decode_payload(raw, Expectation(_UPDATE, _CUT, max_bytes=4_096, max_norm=10**9))
-    assert encode_payload(payload.units(), _UPDATE, _CUT) == raw
+    owner = payload.manifest.owner
+    assert owner is not None
+    assert (owner.organisation, owner.dataset) == (_OWNER.organisation, _OWNER.dataset), "somebody else's is accepted"
+    assert len(raw) == encoded_size(_UPDATE, _CUT)
+    assert encode_payload(payload.units(), payload.manifest, _CUT) == raw
     payload.tensors()
 
 
@@ -191,7 +197,7 @@ def read_terms(raw: bytes) -> None:
     """A file of terms, with artefacts that are described elsewhere."""
     document = terms_file.parse(raw, "terms.toml")
     described = {name: Artefact("b" + "a" * 58, b"d" * 32, 1) for name in terms_file.ARTEFACTS}
-    terms_file.build(document, described, source="terms.toml")
+    terms_file.build({"canary_records": 100, **document}, described, source="terms.toml")
 
 
 def read_manifest(raw: bytes) -> None:
@@ -217,9 +223,12 @@ def receipts() -> tuple[bytes, ...]:
 
 
 def updates() -> tuple[bytes, ...]:
-    """Payloads of fixed-point numbers: ordinary, empty of content, at the limits."""
+    """Payloads of fixed-point numbers: ordinary, empty of content, at the limits; and a copy under another name."""
     vectors = ([1, -2, 3, -4, 5, -6, 7, -8], [0] * 8, [fixed.LIMIT] * 8)
-    return tuple(encode_payload(np.array(vector, np.int32), _UPDATE, _CUT) for vector in vectors)
+    owners = (replace(_OWNER, salt="5a" * 32), replace(_OWNER, salt="0123456789abcdef" * 4), _OWNER)
+    copied = (np.array(vectors[0], np.int32), Owner("hospital-b", "wdbc", "5a" * 32))
+    made = (*((np.array(vector, np.int32), owner) for vector, owner in zip(vectors, owners, strict=True)), copied)
+    return tuple(encode_payload(vector, replace(_UPDATE, owner=owner), _CUT) for vector, owner in made)
 
 
 def models() -> tuple[bytes, ...]:

@@ -25,8 +25,8 @@ NANOSECONDS = 1_000_000  # In a millisecond.
 
 @cache
 def chain() -> Chain:
-    """What happened: a round with four publications."""
-    return consortium.published()
+    """What happened: a round from its opening to the version that its ballots promoted."""
+    return consortium.promoted()
 
 
 def replayed(store: Store) -> LedgerApplication:
