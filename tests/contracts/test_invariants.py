@@ -150,7 +150,7 @@ class Consortium(RuleBasedStateMachine):
 
     @rule(lab=labs)
     def open_round(self, lab: Member) -> None:
-        self.attempt(lab, OpenRound(TASK))
+        self.attempt(self.worker_of(lab), OpenRound(TASK))
 
     @rule(
         lab=labs,
@@ -165,7 +165,9 @@ class Consortium(RuleBasedStateMachine):
             self.pass_phase()
         for member in named(members & self.left):
             self.join_again(member)
-        self.attempt(lab, OpenRound(TASK))
+        self.attempt(self.worker_of(lab), OpenRound(TASK))
+        if not self.round:
+            return
         for step in steps[: steps.index(until) + 1]:
             match step:
                 case "reserved":
