@@ -45,9 +45,9 @@ def test_every_line_of_a_stream_is_marked(run, members):
     asyncio.run(world.node.client(LAB.worker).submit(OpenRound(TASK)))
     world.node.let_pass(300)
     line = ("--since", start, "--timeout", "0.3", "--format", "jsonl", "--trust-node", *world.of(LAB))
-    (opened, _timeout) = map(json.loads, run("round", "watch", TASK, *line).out.splitlines())
+    (opened, began, _timeout) = map(json.loads, run("round", "watch", TASK, *line).out.splitlines())
     assert opened["event"] == "rounds/round-opened"
-    assert opened["verified"] is False
+    assert opened["verified"] is began["verified"] is False
 
 
 def test_the_environment_can_ask_for_it(run, members, monkeypatch):
