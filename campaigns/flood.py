@@ -3,9 +3,10 @@
     python -m campaigns.flood --seconds 20 --report docs/data/flood.json
 
 The flooding member sends through all four nodes at once, as fast as it can, what the rules accept at the moment: it
-opens and closes rounds of its own tasks, and proposes. Every second a revocation goes to one node: of another member's
-key, or of the flooding member's own. A revocation that CheckTx accepted when height h was committed and that height H
-includes waited H - h blocks: 1 is the next block, 2 the first still to be proposed when h + 1 was on its way.
+opens rounds of its own tasks, contributes to them and lets them end, and proposes. Every second a revocation goes to
+one node: of another member's key, or of the flooding member's own. A revocation that CheckTx accepted when height h was
+committed and that height H includes waited H - h blocks: 1 is the next block, 2 the first still to be proposed when
+h + 1 was on its way.
 
 The same is measured first without a flood. Every process and file belongs to this run and is gone after it.
 """
@@ -40,12 +41,14 @@ from client_sdk.secrets.keys import SigningKey, new_signing_key
 from client_sdk.session import open_client, unlock
 from client_sdk.session.profile import find_profile
 from contracts import rounds
+from contracts.ballots import AdvanceRound
+from contracts.contributions import Reserve
 from contracts.governance import OpenTask, Propose, Vote
 from contracts.identity import AddKey, RegisterDataset, RevokeKey
 from contracts.kernel import Message, codec, crypto, envelope, limits
 from contracts.kernel.types import Purpose, Role
-from contracts.rounds import CloseRound, JoinTask, OpenRound
-from contracts.terms import Deadlines, Estimator, EstimatorKind, Terms
+from contracts.rounds import JoinTask, OpenRound, Round
+from contracts.terms import CommitTiming, Estimator, EstimatorKind, Phase, Phases, Terms
 from contracts.transition import Replayed
 from devnet import lifecycle
 from devnet.manifest import Application, Manifest, Organisation, Timeouts
@@ -66,12 +69,12 @@ def manifest(timeouts: Timeouts) -> Manifest:
     """Four validators and a fifth member that runs none."""
     roles = (Role.DATA_OWNER, Role.VERIFIER, Role.OPERATOR)
     members = [Organisation(name, roles, 10 * 10**9, is_founder=True) for name in OPERATORS]
-    flooder = Organisation(FLOODER, (Role.DATA_OWNER, Role.AGGREGATOR), 10 * 10**9, is_founder=True)
+    flooder = Organisation(FLOODER, (Role.DATA_OWNER, Role.AGGREGATOR, Role.VERIFIER), 10 * 10**9, is_founder=True)
     return Manifest("flood", Application.FEDLEDGER, timeouts, StoreKind.LOCAL, 0, OPERATORS, (*members, flooder))
 
 
 def terms(number: int) -> Terms:
-    """A task whose rounds are open for half a second and need one participant."""
+    """A task whose phases last half a second and which needs one participant."""
     return replace(
         consortium.TERMS,
         task=f"flood-{number}",
@@ -79,9 +82,9 @@ def terms(number: int) -> Terms:
         mechanism=replace(consortium.MECHANISM, noise_milli=100_000),
         estimator=Estimator(EstimatorKind.MEAN, byzantine=0, minimum=1),
         aggregators=(FLOODER,),
-        verifiers=OPERATORS,
+        verifiers=(*OPERATORS, FLOODER),
         recipients=(*OPERATORS, FLOODER),
-        deadlines=Deadlines(AFTER_MS, AFTER_MS, AFTER_MS, AFTER_MS),
+        phases=Phases(AFTER_MS, AFTER_MS, AFTER_MS, AFTER_MS, AFTER_MS, blocks=1, commits=CommitTiming.WHEN_READY),
         max_rounds=limits.ROUNDS_PER_TASK,
     )
 
@@ -136,7 +139,7 @@ class Stage:
         return await self._stack.enter_async_context(open_client(self.profiles[name], human))
 
     async def _prepare(self) -> None:
-        """Keys to revoke, and tasks whose rounds the flooding member can open and close."""
+        """Keys to revoke, and tasks in whose rounds the flooding member is alone."""
         flooder, worker = self.clients[FLOODER], self.rings[FLOODER].signing("worker")
         dataset = RegisterDataset(consortium.DATASET, consortium.DATA_CLASS, 10 * 10**9, consortium.DELTA_INVERSE)
         await asyncio.gather(
@@ -178,16 +181,28 @@ def flood(order: Order, full, stop, report) -> None:
     report.put(asyncio.run(Flood(order, full, stop).run()))
 
 
+def due(number: int, last: int, current: Round | None) -> Message:
+    """What takes a task on: its last round from phase to phase, or the next one. The flooding member is alone in it."""
+    agreed = terms(number)
+    if current is None or current.phase in rounds.OVER:
+        return OpenRound(agreed.task)
+    match current.phase:
+        case Phase.RESERVING:
+            return Reserve(agreed.task, last, consortium.DATASET)
+        case Phase.COMMITTING:
+            return consortium.commit(last, task=agreed.task, base=current.base, mechanism=agreed.mechanism)
+        case _:
+            return AdvanceRound(agreed.task, last)
+
+
 class Flood:
-    """Sends what is accepted: a task's round is opened until the rules say that it is open, then closed, and so on."""
+    """Sends what is accepted: what takes its tasks on, again and again until a node says that it did, and proposals."""
 
     def __init__(self, order: Order, full, stop) -> None:
         self.order, self.full, self.stop = order, full, stop
         self.codes: Counter[str] = Counter()
         self.height = 1
-        self.rounds = [0] * order.tasks
-        self.closing = [False] * order.tasks
-        self.paused = [0.0] * order.tasks
+        self.due = [due(number, 0, None) for number in range(order.tasks)]
 
     async def run(self) -> dict[str, int]:
         """Until told to stop: how often which code was answered, or which error met."""
@@ -198,33 +213,29 @@ class Flood:
         return dict(self.codes)
 
     async def watch(self, rpc: RpcClient) -> None:
-        """The height, and the numbers of the last rounds, by what a node says."""
+        """The height, and what is due in each task, by what a node says."""
         while not self.stop.is_set():
             with suppress(RpcError):
                 self.height = (await rpc.abci_info()).height
                 for number in range(self.order.tasks):
-                    task = rounds.TASKS.read(await queries.newest(rpc, rounds.TASKS.path(f"flood-{number}")))
-                    self.rounds[number] = task.rounds
+                    self.due[number] = await self.look(rpc, number)
             await asyncio.sleep(0.1)
+
+    async def look(self, rpc: RpcClient, number: int) -> Message:
+        """What is due in a task."""
+        name = terms(number).task
+        last = rounds.TASKS.read(await queries.newest(rpc, rounds.TASKS.path(name))).rounds
+        if last == 0:
+            return due(number, 0, None)
+        return due(number, last, rounds.ROUNDS.read(await queries.newest(rpc, rounds.ROUNDS.path((name, last)))))
 
     async def send(self, rpc: RpcClient, first: int) -> None:
         """One connection: one transaction after the other."""
         for count in itertools.count(first):
             if self.stop.is_set():
                 return
-            number = count // 2 % self.order.tasks
-            if count % 2 or time.monotonic() < self.paused[number]:
-                await self.offer(rpc, Propose(OpenTask(terms(9_999))))  # Acceptable at any time.
-                continue
-            name = f"flood-{number}"
-            due = CloseRound(name, max(1, self.rounds[number])) if self.closing[number] else OpenRound(name)
-            code = await self.offer(rpc, due)
-            if code == rounds.RoundUnderway.code:
-                self.closing[number] = True
-            elif code in (rounds.RoundNotOpen.code, rounds.UnknownRound.code):
-                self.closing[number] = False
-            elif code == rounds.RoundStillMoving.code:
-                self.paused[number] = time.monotonic() + 0.1
+            acceptable_at_any_time = Propose(OpenTask(terms(9_999)))
+            await self.offer(rpc, acceptable_at_any_time if count % 2 else self.due[count // 2 % self.order.tasks])
 
     async def offer(self, rpc: RpcClient, message: Message) -> int:
         """The code that a node answered; -1 for an error."""

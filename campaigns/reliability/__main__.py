@@ -18,7 +18,7 @@ from typing import Any
 from devnet.manifest import Timeouts
 
 from .audit import cometbft_version
-from .business import KeyRotation, motion, training_round
+from .business import KeyRotation, Training, motion
 from .campaign import Campaign, Killed
 from .load import Desk, Load
 from .members import form
@@ -56,7 +56,7 @@ async def run(
         async with Witness(addresses) as witness:
             desk = Desk(members, witness, rate, Random(f"{seed} load"))
             campaign = Campaign(net, witness, _tell)
-            async with Load(desk, ((motion,) * MOTIONS_AT_ONCE) + (training_round, KeyRotation(KEY_SECONDS))):
+            async with Load(desk, ((motion,) * MOTIONS_AT_ONCE) + (Training(), KeyRotation(KEY_SECONDS))):
                 for death in plan:
                     await campaign.kill(death)
             outcome = await campaign.conclude()

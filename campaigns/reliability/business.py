@@ -1,29 +1,31 @@
 """The three businesses of the load, each as one course of events that a member sees through."""
 
 import asyncio
+import contextlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TypeVar
 
 from client_sdk.secrets.keys import new_signing_key
-from contracts.contributions import Commit, NoiseSource, Publish, Reserve
+from contracts.ballots import AdvanceRound, Attest, OpenBallot, Seal, Statement, seal_of
+from contracts.contributions import Commit, NoiseSource, Reserve
 from contracts.governance import AdmitOrganisation, Propose, Proposed, Vote
 from contracts.identity import AddKey, RevokeKey
-from contracts.kernel import Event, limits
+from contracts.kernel import Event, Message, bitmap, limits
 from contracts.kernel.types import Purpose, Role
-from contracts.lineage import Candidate, Judgement
-from contracts.models import ProposeVersion, VersionProposed, VoteVersion, quorum
-from contracts.reputation import Verdict
-from contracts.rounds import CloseRound, OpenRound, RoundOpened, RoundStillMoving
+from contracts.lineage import Candidate, candidate_digest
+from contracts.models import quorum
+from contracts.rounds import OpenRound, RoundOpened
 
 from ..harness.consortium import RECIPIENT, artefact, cid, digest
 from .load import Desk, NotDecided, Refused
-from .members import DATASET, MODEL, TASK
+from .members import DATASET, TASK
 
 _WAIT_SECONDS = 1.0
-_OPENING_TRIES = 60  # At one a second: longer than all deadlines of a round together.
+_OPENING_TRIES = 120  # At one a second: longer than all phases of a round together.
+_SCORE = 90  # Of the canary's records.
 KEYS_LEFT = 2  # Of an organisation's enrolments: its person's and its worker's.
 E = TypeVar("E", bound=Event)
 
@@ -37,23 +39,40 @@ async def motion(desk: Desk) -> None:
     await asyncio.gather(*(desk.submit(name, Vote(opened.proposal, approve=False)) for name in against))
 
 
-async def training_round(desk: Desk) -> None:
-    """A round: every hospital reserves, commits and publishes; a lab proposes, and verifiers promote the version."""
-    members, terms = desk.members, desk.members.terms
-    lab = terms.aggregators[0]
-    opened = await _open(desk, lab)
-    number = opened.round
-    try:
-        await asyncio.gather(*(_contribute(desk, hospital, opened) for hospital in members.hospitals))
-        await desk.submit(lab, CloseRound(TASK, number))
-        judgements = tuple(Judgement(name, DATASET, Verdict.ACCEPTED, "") for name in members.hospitals)
-        candidate = Candidate(TASK, number, opened.base, artefact(f"round {number}"), 90, 100, judgements)
-        made = _only(VersionProposed, await desk.submit(lab, ProposeVersion(candidate)))
-        voters = [name for name in terms.verifiers if name != lab][: quorum(len(terms.verifiers) - 1)]
-        await asyncio.gather(*(desk.submit(name, VoteVersion(MODEL, made.version, made.digest)) for name in voters))
-    except (Refused, NotDecided):
-        await _abandon(desk, lab, number)
-        raise
+@dataclass
+class Training:
+    """A round: every hospital reserves and commits; the verifiers attest, seal and open, and so promote a version."""
+
+    last: int = 0
+    """The newest round."""
+    __name__: str = "training round"
+
+    async def __call__(self, desk: Desk) -> None:
+        members, opened = desk.members, await self._open(desk)
+        number, verifiers = opened.round, members.terms.verifiers
+        seats = bitmap.of(range(len(members.hospitals)))
+        await _all(desk, ((name, Reserve(TASK, number, DATASET)) for name in members.hospitals))
+        await _all(desk, ((name, _commit(desk, name, opened)) for name in members.hospitals))
+        await _all(desk, ((name, Attest(TASK, number, seats)) for name in verifiers))
+        named = Candidate(TASK, number, opened.base, seats, bytes(len(members.hospitals)), artefact(f"round {number}"))
+        salts = {name: secrets.token_bytes(32) for name in verifiers}
+        await _all(desk, ((name, _sealed(name, salts[name], named)) for name in verifiers))
+        await _all(desk, ((name, OpenBallot(TASK, number, salts[name], named, _SCORE)) for name in verifiers))
+
+    async def _open(self, desk: Desk) -> RoundOpened:
+        """Open the next round, once whatever is under way is over: where somebody was late, phases end by time."""
+        lab = desk.members.terms.aggregators[0]
+        for _ in range(_OPENING_TRIES):
+            try:
+                opened = _only(RoundOpened, await desk.submit(lab, OpenRound(TASK)))
+            except Refused:
+                with contextlib.suppress(Refused, NotDecided):
+                    await desk.submit(lab, AdvanceRound(TASK, max(1, self.last)))
+                await asyncio.sleep(_WAIT_SECONDS)
+            else:
+                self.last = opened.round
+                return opened
+        raise NotDecided
 
 
 @dataclass
@@ -75,23 +94,16 @@ class KeyRotation:
         await asyncio.sleep(self.pause)
 
 
-async def _open(desk: Desk, lab: str) -> RoundOpened:
-    """Open the next round, once whatever is under way is over."""
-    for _ in range(_OPENING_TRIES):
-        try:
-            return _only(RoundOpened, await desk.submit(lab, OpenRound(TASK)))
-        except Refused:
-            await asyncio.sleep(_WAIT_SECONDS)
-    raise NotDecided
+async def _all(desk: Desk, acts: Iterable[tuple[str, Message]]) -> None:
+    """Everybody at once, until each act is decided. Raises Refused, NotDecided for the first that is not accepted."""
+    await asyncio.gather(*(desk.submit(name, message) for name, message in acts))
 
 
-async def _contribute(desk: Desk, hospital: str, opened: RoundOpened) -> None:
+def _commit(desk: Desk, hospital: str, opened: RoundOpened) -> Commit:
     number = opened.round
-    await desk.submit(hospital, Reserve(TASK, number, DATASET))
-    commit = Commit(
+    return Commit(
         task=TASK,
         round=number,
-        dataset=DATASET,
         cid=cid(f"{hospital} {number}"),
         digest=digest(f"{hospital} {number}"),
         size=1_000,
@@ -100,22 +112,11 @@ async def _contribute(desk: Desk, hospital: str, opened: RoundOpened) -> None:
         noise=NoiseSource.OS_ENTROPY,
         code=digest("training code"),
     )
-    await desk.submit(hospital, commit)
-    await desk.submit(hospital, Publish(TASK, number, DATASET))
 
 
-async def _abandon(desk: Desk, lab: str, number: int) -> None:
-    """Close a round in which somebody was late, once its deadlines have passed; too few contributions void it."""
-    for _ in range(_OPENING_TRIES):
-        try:
-            await desk.submit(lab, CloseRound(TASK, number))
-            return
-        except Refused as refused:
-            if refused.code != RoundStillMoving.code:
-                return
-            await asyncio.sleep(_WAIT_SECONDS)
-        except NotDecided:
-            continue
+def _sealed(verifier: str, salt: bytes, named: Candidate) -> Seal:
+    said = Statement(verifier, TASK, named.round, salt, candidate_digest(named), _SCORE)
+    return Seal(TASK, named.round, seal_of(said))
 
 
 def _admission(chain_id: str) -> AdmitOrganisation:

@@ -1,7 +1,7 @@
 """What goes on while processes die: every member of the consortium signs real transactions at a steady rate.
 
 Three kinds of business, all of which an honest ledger accepts without end: motions that are put to the vote and
-defeated, rounds of contributions from the opening to the promotion of a version, and keys that are enrolled and
+defeated, rounds from the opening to the promotion of a version, and keys that are enrolled and
 revoked. Members know what was decided from blocks (``witness``), as a client does, and send what is not decided again.
 """
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from client_sdk.secrets.keys import SigningKey
 from contracts import rounds
 from contracts.kernel import limits
-from contracts.terms import Deadlines, Estimator, EstimatorKind, Terms
+from contracts.terms import CommitTiming, Estimator, EstimatorKind, Phases, Terms
 from devnet.manifest import Manifest
 from examples.demo import consortium as forming
 from examples.demo.consortium import HUMAN, WORKER, Consortium
@@ -19,7 +19,7 @@ from ..harness import consortium
 TASK, MODEL, DATASET, DATA_CLASS = "endless", "endless-model", "endless-records", "endless"
 _NANO = 10**9
 _PHASE_MS = 15_000  # Far longer than a step takes, so that only an outage makes anybody late.
-_PROPOSE_MS = 10_000
+_PHASE_BLOCKS = 2
 
 # So much noise that thousands of rounds cost each hospital less than the ε it registers.
 _MECHANISM = replace(consortium.MECHANISM, noise_milli=100_000)
@@ -63,11 +63,11 @@ async def form(home: Path, manifest: Manifest) -> Members:
         await forming.register(club, datasets, DATA_CLASS, dict.fromkeys(hospitals, 9 * _NANO))
         terms = _terms(forming.verifiers(manifest), len(hospitals))
         await forming.open_task(club, manifest, terms, datasets)
-        task = await opened[names[0]].client.ask(lambda view: rounds.require_task(view, TASK))
+        roster = await opened[names[0]].client.ask(lambda view: rounds.ROSTERS.at(view, TASK))
         rings = {name: session.keyring for name, session in opened.items()}
         chain_id = opened[names[0]].profile.chain_id
     keys = {name: Keys(ring.signing(HUMAN), ring.signing(WORKER)) for name, ring in rings.items() if ring is not None}
-    return Members(chain_id, keys, tuple(seat.organisation for seat in task.participants), terms)
+    return Members(chain_id, keys, roster.organisations, terms)
 
 
 def _terms(verifiers: tuple[str, ...], hospitals: int) -> Terms:
@@ -81,7 +81,8 @@ def _terms(verifiers: tuple[str, ...], hospitals: int) -> Terms:
         minimum_reputation=-1_000_000,
         aggregators=("lab-1", "lab-2"),
         verifiers=verifiers,
+        verifier_faults=(len(verifiers) - 2) // 3,
         recipients=verifiers,
-        deadlines=Deadlines(_PHASE_MS, _PHASE_MS, _PHASE_MS, _PROPOSE_MS),
+        phases=Phases(*[_PHASE_MS] * 5, blocks=_PHASE_BLOCKS, commits=CommitTiming.WHEN_READY),
         max_rounds=limits.ROUNDS_PER_TASK,
     )

@@ -13,16 +13,16 @@ import pytest
 from abci_app.protocol import messages as m
 from campaigns.harness import consortium
 from campaigns.harness.chain import BLOCK_MS
-from campaigns.harness.consortium import HOSPITAL_A, HOSPITAL_B, publish
+from campaigns.harness.consortium import HOSPITAL_A, HOSPITAL_B, reserve
 from campaigns.hostile.fates import End, Fate, Senders
 from campaigns.hostile.follower import Follower
 from campaigns.hostile.siege import Tally
 from client_sdk.light.headers import TxResult
 from client_sdk.rpc import ApplicationInfo, Block, Checked, TxInCache
 from contracts import identity
-from contracts.contributions import AlreadyPublished
+from contracts.contributions import AlreadyReserved
+from contracts.identity import RevokeKey
 from contracts.kernel import crypto
-from contracts.models import ReportStolenKey
 from contracts.transition import Expired
 from tests.abci_app.pool.test_door import Comet
 
@@ -88,37 +88,37 @@ def sent(node: Node, *raws: bytes) -> tuple[dict[bytes, Fate], Tally]:
 
 
 def theft(node: Node) -> tuple[bytes, bytes]:
-    """A publication, and the report that the key which signed it is stolen."""
-    report = ReportStolenKey(HOSPITAL_A.worker.public, node.chain.height)
-    return node.chain.seal(HOSPITAL_A, publish()), node.chain.seal(HOSPITAL_A, report)
+    """A reservation, and the revocation of the key that signed it."""
+    revocation = RevokeKey(HOSPITAL_A.worker.public)
+    return node.chain.seal(HOSPITAL_A, reserve()), node.chain.seal(HOSPITAL_A, revocation)
 
 
-def test_what_a_report_of_theft_overtakes_by_a_block_is_refused_for_the_revoked_key() -> None:
-    """CheckTx accepts both; the report's block comes first, and the recheck drops the publication in silence."""
-    node = Node(consortium.committed())
-    publication, report = theft(node)
-    node.coming = [(report,)]
-    fates, tally = sent(node, publication, report)
+def test_what_a_revocation_overtakes_by_a_block_is_refused_for_the_revoked_key() -> None:
+    """CheckTx accepts both; the revocation's block comes first, and the recheck drops the reservation in silence."""
+    node = Node(consortium.round_open())
+    reservation, revocation = theft(node)
+    node.coming = [(revocation,)]
+    fates, tally = sent(node, reservation, revocation)
     assert fates == {
-        publication: Fate(End.REFUSED, identity.KeyIsRevoked.code),
-        report: Fate(End.DECIDED, 0),
+        reservation: Fate(End.REFUSED, identity.KeyIsRevoked.code),
+        revocation: Fate(End.DECIDED, 0),
     }
-    assert node.offered == 3, "both once, and the publication again"
+    assert node.offered == 3, "both once, and the reservation again"
     assert tally.faults == []
 
 
-def test_what_comes_into_the_block_of_the_report_is_decided_there() -> None:
-    node = Node(consortium.committed())
-    publication, report = theft(node)
-    node.coming = [(), (report, publication)]
-    fates, tally = sent(node, publication, report)
-    assert fates[publication] == Fate(End.DECIDED, identity.KeyIsRevoked.code)
+def test_what_comes_into_the_block_of_the_revocation_is_decided_there() -> None:
+    node = Node(consortium.round_open())
+    reservation, revocation = theft(node)
+    node.coming = [(), (revocation, reservation)]
+    fates, tally = sent(node, reservation, revocation)
+    assert fates[reservation] == Fate(End.DECIDED, identity.KeyIsRevoked.code)
     assert tally.faults == []
 
 
 def test_what_no_block_holds_in_time_expires() -> None:
-    node = Node(consortium.committed())
-    raw = node.chain.seal(HOSPITAL_A, publish(), valid_until=node.height + 4)
+    node = Node(consortium.round_open())
+    raw = node.chain.seal(HOSPITAL_A, reserve(), valid_until=node.height + 4)
     fates, tally = sent(node, raw)
     assert fates == {raw: Fate(End.EXPIRED, Expired.code)}
     assert tally.faults == []
@@ -126,11 +126,11 @@ def test_what_no_block_holds_in_time_expires() -> None:
 
 def test_what_a_block_overtakes_before_it_is_offered_is_refused_as_the_rules_foresee() -> None:
     """The block comes between the sender's last look at the chain and CheckTx: a handler refuses, no recheck does."""
-    node = Node(consortium.committed())
-    first, late = (node.chain.seal(HOSPITAL_A, publish()) for _ in range(2))
+    node = Node(consortium.round_open())
+    first, late = (node.chain.seal(HOSPITAL_A, reserve()) for _ in range(2))
     node.first = (first,)
     fates, tally = sent(node, late)
-    assert fates == {late: Fate(End.REFUSED, AlreadyPublished.code)}
+    assert fates == {late: Fate(End.REFUSED, AlreadyReserved.code)}
     assert tally.faults == []
 
 
@@ -138,7 +138,7 @@ def test_what_a_block_overtakes_before_it_is_offered_is_refused_as_the_rules_for
 
 
 def test_a_refusal_that_the_rules_do_not_give_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    node = Node(consortium.committed())
+    node = Node(consortium.round_open())
     honest = node.broadcast_tx_sync
 
     async def lying(raw: bytes) -> Checked:
@@ -146,14 +146,14 @@ def test_a_refusal_that_the_rules_do_not_give_is_a_fault(monkeypatch: pytest.Mon
         return Checked(identity.UnknownKey.code, answer.data, "UNKNOWN_KEY", answer.hash)
 
     monkeypatch.setattr(node, "broadcast_tx_sync", lying)
-    _, tally = sent(node, node.chain.seal(HOSPITAL_B, publish()))
+    _, tally = sent(node, node.chain.seal(HOSPITAL_B, reserve()))
     assert ["refused with" in fault for fault in tally.faults] == [True]
 
 
 def test_a_transaction_that_the_pool_loses_is_a_fault() -> None:
-    node = Node(consortium.committed())
+    node = Node(consortium.round_open())
     node.forgetful = True
-    raw = node.chain.seal(HOSPITAL_A, publish(), valid_until=node.height + 3)
+    raw = node.chain.seal(HOSPITAL_A, reserve(), valid_until=node.height + 3)
     fates, tally = sent(node, raw)
     assert fates[raw].end is End.EXPIRED
     assert all("had lost" in fault for fault in tally.faults)
@@ -162,9 +162,9 @@ def test_a_transaction_that_the_pool_loses_is_a_fault() -> None:
 
 def test_what_is_dropped_although_it_might_have_waited_is_a_fault() -> None:
     """Lost from the pool, and refused by its handler when it is offered again: no recheck would have done that."""
-    node = Node(consortium.committed())
+    node = Node(consortium.round_open())
     node.forgetful = True
-    raw, same = (node.chain.seal(HOSPITAL_A, publish()) for _ in range(2))
+    raw, same = (node.chain.seal(HOSPITAL_A, reserve()) for _ in range(2))
     node.coming = [(same,)]
     fates, tally = sent(node, raw)
     assert fates[raw].end is End.REFUSED
