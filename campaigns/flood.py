@@ -61,7 +61,7 @@ REVOKERS = ("hospital-a", FLOODER, "hospital-b")
 DATA, DOCS = (Path(__file__).resolve().parents[1] / "docs" / name for name in ("data/flood.json", "operations.md"))
 CONNECTIONS_PER_NODE = 12
 TASKS = 8
-AFTER_MS = limits.PHASE_MS_MIN
+AFTER_MS, _LONG_MS = limits.PHASE_MS_MIN, 600_000
 HANG_SECONDS = 240.0  # It catches a flood that hangs, nothing else.
 
 
@@ -74,7 +74,7 @@ def manifest(timeouts: Timeouts) -> Manifest:
 
 
 def terms(number: int) -> Terms:
-    """A task whose phases last half a second and which needs one participant."""
+    """A task that needs one participant; nobody attests, so a round is void half a second after its barrier."""
     return replace(
         consortium.TERMS,
         task=f"flood-{number}",
@@ -84,7 +84,7 @@ def terms(number: int) -> Terms:
         aggregators=(FLOODER,),
         verifiers=(*OPERATORS, FLOODER),
         recipients=(*OPERATORS, FLOODER),
-        phases=Phases(AFTER_MS, AFTER_MS, AFTER_MS, AFTER_MS, AFTER_MS, blocks=1, commits=CommitTiming.WHEN_READY),
+        phases=Phases(_LONG_MS, _LONG_MS, AFTER_MS, _LONG_MS, _LONG_MS, blocks=1, commits=CommitTiming.WHEN_READY),
         max_rounds=limits.ROUNDS_PER_TASK,
     )
 
