@@ -1,7 +1,7 @@
 """What became of a transaction that was honestly meant: decided, refused, or expired; and its sender learns which.
 
-That CheckTx accepts a transaction promises no block. A revocation or a report of theft that comes into an earlier
-block makes every node drop what the key had signed at its recheck, and tells nobody. So a sender does as
+That CheckTx accepts a transaction promises no block. A revocation that comes into an earlier block makes every
+node drop what the key had signed at its recheck, and tells nobody. So a sender does as
 ``client_sdk.client.LedgerClient.send`` does: what is not decided it offers again, here after each block, and a
 refusal then is what became of it. The refusal must be the one that the rules give on the state of that height, and
 what a node had let in must have had to leave: ``Follower`` knows both.
