@@ -21,10 +21,10 @@ from .workload import Workload
 
 T = TypeVar("T")
 ROUNDS_MAX = 4
-ROOM = (100_000, 100_000, 100_000, 6_000, 1_500)  # Bytes for transactions in a block.
+ROOM = (*[100_000] * 6, 6_000, 1_500)  # Bytes for transactions in a block.
 DAY_MS = 86_400_000
 GAPS_MS = (1, 300, 300, 1_000, 2_000, 2_000, 2_000)
-JUMPS_MS = (9_999, 10_000, 11_000, 21_000, 35_000, 8 * DAY_MS)
+JUMPS_MS = (9_999, *[10_000] * 4, *[11_000] * 4, 21_000, 35_000, 8 * DAY_MS)
 
 
 class Cluster:
@@ -79,7 +79,7 @@ class Cluster:
             self._restart(self.replicas[number])
 
     def _gap(self) -> int:
-        """Milliseconds to the next block. When nobody has anything to do, somebody is waiting for a deadline."""
+        """Milliseconds to the next block. When no round has anything to be done, it waits for its phase to run out."""
         jump = self.rng.random() < (0.8 if self.workload.idle else 0.07)
         return self.rng.choice(JUMPS_MS if jump else GAPS_MS)
 

@@ -25,7 +25,7 @@ class Elections:
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
-        self._lively = rng.random() < 0.7
+        self._lively = rng.random() < 0.4
         self._favourite = Validator(rng.choice((*[HOSPITAL_C] * 6, *HOSPITALS, *LABS)).name, rng.randrange(2))
 
     def due(self, view: View, height: int, now: int) -> Due:

@@ -21,7 +21,7 @@ from ..harness.consortium import DATA_CLASS, DATASET, DELTA_INVERSE, RECIPIENT
 from .acts import ANOTHER, Acts, Due
 from .members import CHAIN_ID, CONTRIBUTORS, EVERYBODY, GENESIS_CAP, LATECOMERS, ROLES_OF, VERIFIERS
 
-LIMITS = (2_300_000_000, 4_200_000_000, GENESIS_CAP, GENESIS_CAP)  # One round, three, as many as the terms allow.
+LIMITS = (2_300_000_000, 4_200_000_000, *[GENESIS_CAP] * 4)  # One round, three, as many as the terms allow.
 WORKERS_MAX = 4
 
 
@@ -49,15 +49,23 @@ class Lifecycle:
         return self.worker(who) if message.purpose is Purpose.WORKLOAD else who.human
 
     def due(self, view: View, height: int, now: int) -> Due:
-        """Everything that somebody could do in the next block."""
+        """Everything that somebody could do in the next block; what a round waits for comes first."""
+        known = [(terms, rounds.TASKS.get(view, terms.task)) for terms in self.tasks]
+        for terms, task in known:
+            if task is not None:
+                yield from self.acts.due(view, terms, task, height, now)
         yield from self._enrolments(view)
-        yield from self._motions(view, height)
-        yield from self._votes(view, now)
-        for terms in self.tasks:
-            task = rounds.TASKS.get(view, terms.task)
+        for terms, task in known:
             if task is not None:
                 yield from self._joining(view, terms, task)
-                yield from self.acts.due(view, terms, task, height, now)
+        yield from self._motions(view, height, now)
+        yield from self._votes(view, now)
+
+    def has_round_under_way(self, view: View) -> bool:
+        """Whether any task has a round that is neither decided nor void."""
+        known = ((terms.task, rounds.TASKS.get(view, terms.task)) for terms in self.tasks)
+        last = (rounds.ROUNDS.get(view, (name, task.rounds)) for name, task in known if task and task.rounds)
+        return any(one is not None and one.phase not in rounds.OVER for one in last)
 
     def _enrolments(self, view: View) -> Due:
         for member in EVERYBODY:
@@ -78,9 +86,9 @@ class Lifecycle:
             return ()
         return (DATASET, ANOTHER) if member in self._with_another else (DATASET,)
 
-    def _motions(self, view: View, height: int) -> Due:
+    def _motions(self, view: View, height: int, now: int) -> Due:
         """Actions nobody has put to the vote yet."""
-        pending = [proposal.action for _, proposal in open_proposals(view)]
+        pending = [proposal.action for _, proposal in open_proposals(view) if now < proposal.expires_at]
         opening = [action.terms.task for action in pending if isinstance(action, OpenTask)]
         for number, terms in enumerate(self.tasks):
             if rounds.TASKS.get(view, terms.task) is None and terms.task not in opening and height >= 6 * number:

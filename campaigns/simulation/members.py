@@ -38,7 +38,7 @@ LATECOMERS = (HOSPITAL_D, NEWCOMER)
 EVERYBODY = (*FOUNDERS, *LATECOMERS)
 HOSPITALS = (HOSPITAL_A, HOSPITAL_B, HOSPITAL_C, HOSPITAL_D)
 LABS = (LAB, STAND_BY)
-CONTRIBUTORS = (*HOSPITALS, LAB)  # Who have data.
+CONTRIBUTORS = (*HOSPITALS, *LABS)  # Who have data.
 VERIFIERS = (HOSPITAL_A, HOSPITAL_B, HOSPITAL_C, LAB, STAND_BY)
 NODES = tuple(member.validator for member in (*OPERATORS, HOSPITAL_C, HOSPITAL_D))  # Of the replicas, by number.
 ROLES_OF = {**ROLES, NEWCOMER: (Role.DATA_OWNER,)}
@@ -55,6 +55,7 @@ PLAIN_TERMS = replace(
     verifiers=_NAMES,
     verifier_faults=1,
     recipients=_NAMES,
+    phases=replace(TERMS.phases, blocks=1),
     max_rounds=12,
 )
 SAMPLED_TERMS = replace(
@@ -64,7 +65,7 @@ SAMPLED_TERMS = replace(
     mechanism=replace(
         MECHANISM,
         kind=MechanismKind.POISSON_GAUSSIAN,
-        noise_milli=1_000,
+        noise_milli=1_500,
         sampling_num=1,
         sampling_den=4,
         steps=2,
@@ -73,6 +74,7 @@ SAMPLED_TERMS = replace(
     aggregators=(STAND_BY.name, LAB.name),
     verifiers=(HOSPITAL_B.name, LAB.name, STAND_BY.name),
     verifier_faults=0,
+    phases=TERMS.phases,
 )
 TERMS_OF = {terms.task: terms for terms in (PLAIN_TERMS, SAMPLED_TERMS)}
 

@@ -111,8 +111,8 @@ def _charged_at_the_decision() -> Patches:
     yield patch.object(rounds, "bill_of", bill_of)
 
 
-def _holds_forgotten() -> Patches:
-    yield patch.object(privacy_budget, "_total", lambda _view, account: account.spent)
+def _limits_ignored() -> Patches:
+    yield patch.object(privacy_budget, "_require_within", lambda *_: None)
 
 
 # 3. Nobody moves last.
@@ -297,7 +297,7 @@ ROUND_PLANTS = {
     "charged-at-the-decision": Plant(
         "a debit after the barrier", "debits are the budget minus the remainder", _charged_at_the_decision
     ),
-    "holds-forgotten": Plant("reservations that hold nothing back", "budget", _holds_forgotten),
+    "limits-ignored": Plant("a budget that refuses nothing", "budget", _limits_ignored),
     "late-commit": Plant("a commitment after the barrier", "the barrier", _late_commit),
     "served-early": Plant(
         "payloads that are served when enough have committed", "payloads are served only when nobody can commit",

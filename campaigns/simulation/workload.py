@@ -4,7 +4,7 @@ The order is the seed's. Honest members are diligent to a degree, and a hurried 
 """
 
 from contracts.contributions import Reserve
-from contracts.kernel import View
+from contracts.kernel import Lane, View
 from contracts.rounds import ROUNDS
 
 from ..harness.chain import Member
@@ -29,7 +29,7 @@ class Workload:
         self._elections = Elections(stream(seed, "elections"))
         self.attacker = Attacker(stream(seed, "attacker"), self.clerk, self._life)
         self.idle = False
-        self._diligence = rng.choice((0.8, 0.95, 1.0))
+        self._diligence = rng.choice((0.9, 0.97, 1.0))
         self._hostility = rng.choice((0.0, 0.1, 0.25))
         self._hurry = rng.choice((0.0, 0.0, 0.2))
 
@@ -37,7 +37,8 @@ class Workload:
         """Transactions for the block after ``height``, which comes at about ``time_ms``."""
         rng, self.clerk.height = self._rng, height
         wanted = [pair for pair in self._life.due(view, height, time_ms) if rng.random() < self._diligence]
-        self.idle = not wanted
+        acting = any(message.lane in (Lane.ROUND, Lane.CONTRIBUTION) for _, message in wanted)
+        self.idle = not acting and (not wanted or self._life.has_round_under_way(view))
         offers: list[bytes] = []
         for who, message in wanted[:HONEST_MAX]:
             offers.append(self.clerk.seal(self._life.signer(who, message), message))
