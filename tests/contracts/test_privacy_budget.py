@@ -456,6 +456,12 @@ def test_a_lazily_read_account_is_the_one_after_it_was_written_down_and_the_one_
             (noted.discard if act == "withdraw" else noted.add)(member)
             book.complete()
         same_everywhere(chain, book)
+    let_pass(chain)
+    before(chain, book, chain.next_block())
+    at_the_end = chain.next_block()
+    assert [bill(chain, member, now=at_the_end) for member in FIVE] == [book.bill(member) for member in FIVE]
+    chain.block((AUDITOR, AdvanceRound(TASK, 1)))
+    same_everywhere(chain, book)
 
 
 def before(chain: Chain, book: Book, now: Now | None = None) -> None:
