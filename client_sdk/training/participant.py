@@ -133,7 +133,7 @@ class Participant:
         """
         terms, layout = self.task.terms, self.task.inputs.layout
         version, base = await load_version(self.client, self.store, self.task, current.base)
-        readers = await recipients(self.client, self.task)
+        readers = await self.readers()
         self.journal.keep(Entry.started(terms.task, number, self.dataset))
         update = await asyncio.to_thread(trainer.update, terms, base)
         units = update.units if tamper is None else tamper(update.units)
@@ -148,6 +148,10 @@ class Participant:
         entry = Entry(terms.task, number, self.dataset, signed.raw, signed.valid_until, payload)
         self.journal.keep(entry)
         return entry
+
+    async def readers(self) -> list[str]:
+        """Whom the payload is encrypted to. Raises what ``task.recipients`` does."""
+        return await recipients(self.client, self.task)
 
     async def commit(self, entry: Entry) -> None:
         """Send the journalled commitment until it is decided. Raises the ledger's refusals."""

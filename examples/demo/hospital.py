@@ -1,8 +1,8 @@
 """One hospital's training process: the public SDK, and nothing else.
 
 Run by the demo for each hospital: ``python -m examples.demo.hospital --help``. Everything it says is one JSON object a
-line. ``--drop``, ``--boost`` and ``--backdoor`` make it misbehave in the named rounds, so that one can see what the
-ledger does then.
+line. ``--drop``, ``--boost``, ``--copy``, ``--selective`` and ``--backdoor`` make it misbehave in the named rounds, so
+that one can see what the ledger does then.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from client_sdk.training.journal import Journal
 from client_sdk.training.participant import Tamper
 from contracts.identity import KeyIsRevoked
 from contracts.privacy_budget import BudgetExceeded
+from examples.demo.mischief import Selective, commit_copied
 from learning import fixed
 from learning.feed_forward import FeedForward
 from learning.tensors import Int32, Records
@@ -46,14 +47,31 @@ def main() -> int:
                     rnd.reserve()
                     say("dropped", round=rnd.number)
                     continue
-                receipt = rnd.contribute(trainer, tamper=_tamper(options, rnd.number, ledger, task, records["inputs"]))
+                if rnd.number in options.copy:
+                    rnd.reserve()
+                    copying = commit_copied(ledger.client, task, rnd.number, options.organisation)
+                    say("copied", round=rnd.number, text=ledger.run(copying))
+                    continue
+                tamper = _tamper(options, rnd.number, ledger, task, records["inputs"])
+                if rnd.number in options.selective:
+                    made = ledger.run(_selective(ledger, options.dataset, task).contribute(rnd.number, trainer))
+                else:
+                    made = rnd.contribute(trainer, tamper=tamper)
+            except (fl.RoundCameToNothing, fl.CommitMissed) as error:
+                say("came to nothing", round=rnd.number, text=str(error))
+                continue
             except fl.Rejected as refusal:
                 say("refused", round=rnd.number, code=refusal.code, name=refusal.name, facts=_plain(refusal.facts))
                 if isinstance(refusal, BudgetExceeded | KeyIsRevoked):
                     return 0
                 continue
-            say("contributed", round=rnd.number, height=receipt.height, spent=receipt.spent, bytes=receipt.bytes)
+            say("contributed", round=rnd.number, height=made.height, spent=made.spent, bytes=made.bytes)
     return 0
+
+
+def _selective(ledger: fl.Ledger, dataset: str, task: fl.TaskView) -> Selective:
+    session = ledger.session
+    return Selective(ledger.client, session.store, session.journal, ledger.organisation, dataset, task)
 
 
 def boosted(update: Int32) -> Int32:
@@ -121,6 +139,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--drop", type=_rounds, default=frozenset(), help="rounds to leave after reserving: 2,5")
     parser.add_argument("--boost", type=_rounds, default=frozenset(), help="rounds to attack crudely in: 3,4")
+    parser.add_argument("--copy", type=_rounds, default=frozenset(), help="rounds to copy a commitment in: 6")
+    parser.add_argument("--selective", type=_rounds, default=frozenset(), help="rounds to serve two verifiers in: 3")
     parser.add_argument("--backdoor", type=_rounds, default=frozenset(), help="rounds to plant a backdoor in: 8")
     parser.add_argument("--seed", type=int, default=1, help="which backdoor; never noise or sampling")
     return parser

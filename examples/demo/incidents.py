@@ -12,11 +12,11 @@ from pathlib import Path
 import fedledger as fl
 from client_sdk.rpc import RpcClient
 from client_sdk.training.task import load_version
-from contracts import identity
-from contracts.identity import RegisterDataset
+from contracts import identity, rounds
+from contracts.identity import ChangeRecipient, RegisterDataset, ReportStolenKey
 from contracts.kernel import Rejected
 from contracts.kernel.rules import text
-from contracts.models import ReportStolenKey
+from contracts.lineage import Finding
 from contracts.privacy_budget import BudgetExceeded
 from contracts.rounds import JoinTask
 from devnet import lifecycle
@@ -35,9 +35,13 @@ class Plan:
     drops: tuple[str, int] = ("hospital-d", 2)
     attacks: tuple[str, tuple[int, ...]] = ("hospital-e", (3, 4))
     killed: tuple[str, int] = ("validator-3", 4)
-    forges: tuple[str, int] = ("lab-1", 5)
+    rushes: tuple[str, int] = ("lab-2", 2)
+    selective: tuple[str, int] = ("hospital-d", 3)
+    lies: tuple[str, int] = ("lab-1", 5)
     stolen: tuple[str, int] = ("hospital-c", 5)  # The key is stolen when this round opens, noticed when it is over.
     exhausted: tuple[str, int] = ("hospital-f", 5)  # Its budget lasts for this many contributions.
+    copies: tuple[str, int] = ("hospital-e", 6)
+    slanders: tuple[str, int] = ("hospital-d", 6)  # Reports its own key, as of the first round, when this one is over.
     backdoor: tuple[str, int] | None = None  # Somebody who is no verifier, once the model is good enough to probe.
     last: int = 7
 
@@ -53,9 +57,22 @@ class Plan:
             flags += ["--drop", str(self.drops[1])]
         if hospital == self.attacks[0]:
             flags += ["--boost", ",".join(map(str, self.attacks[1]))]
+        if hospital == self.copies[0]:
+            flags += ["--copy", str(self.copies[1])]
+        if hospital == self.selective[0]:
+            flags += ["--selective", str(self.selective[1])]
         if self.backdoor and hospital == self.backdoor[0]:
             flags += ["--backdoor", str(self.backdoor[1])]
         return flags
+
+    def service_flags(self, verifier: str) -> list[str]:
+        """How an organisation's services are told to misbehave."""
+        flags: list[str] = []
+        if verifier == self.lies[0]:
+            flags += ["--lie", str(self.lies[1])]
+        if verifier == self.rushes[0]:
+            flags += ["--rush", str(self.rushes[1])]
+        return [*flags, "--probe"] if self.backdoor else flags
 
 
 @dataclass(frozen=True)
@@ -87,6 +104,7 @@ class Incidents:
         """The whole plan, in order."""
         await self._kill_and_recover()
         await self._report_stolen_key()
+        await self._break_recipient()
         await self._try_to_refill()
         if self.plan.backdoor:
             await self._await_quarantine(*self.plan.backdoor)
@@ -133,17 +151,42 @@ class Incidents:
         await self.watcher.until(lambda: self.watcher.is_open(number))
         self._hold()  # The next round waits for the report.
         await self.watcher.until(lambda: self.watcher.is_over(number))
-        session = self.consortium.members[victim]
-        assert session.keyring is not None
-        public = session.keyring.signing(WORKER).public
         since = self.watcher.opened_at[number]
         self.view.tell(f"{victim} reports that its worker key was stolen as of height {since}", "bad")
-        await self.consortium.act(victim, ReportStolenKey(public, since))
-        await self.consortium.new_worker(victim, "worker-2")
-        await self.start_hospital(victim, "worker-2")
+        await self._replace_reported_key(victim, since)
         self.view.tell(
             f"{victim} goes on with a new worker key; its old process still tries with the stolen one", "good"
         )
+
+    async def _slander(self) -> None:
+        """A false report about an old version: what was promoted stays, only the reporter's key is gone."""
+        name, number = self.plan.slanders
+        await self.watcher.until(lambda: self.watcher.is_over(number))
+        since, current = self.watcher.opened_at[1], self.watcher.newest_version
+        self.view.tell(f"{name} reports its own key as of round 1, to take down what it does not like", "bad")
+        await self._replace_reported_key(name, since)
+        same = self.watcher.newest_version == current
+        self.view.tell(
+            f"v{current} {'stays: a report takes out only what is pending' if same else 'FELL'}",
+            "good" if same else "bad",
+        )
+
+    async def _replace_reported_key(self, name: str, since: int) -> None:
+        session = self.consortium.members[name]
+        assert session.keyring is not None
+        await self.consortium.act(name, ReportStolenKey(session.keyring.signing(WORKER).public, since))
+        await self.consortium.new_worker(name, "worker-2")
+        await self.start_hospital(name, "worker-2")
+
+    async def _break_recipient(self) -> None:
+        """A verifier tries to put a recipient on the ledger that nobody could encrypt to."""
+        name = self.plan.rushes[0]
+        try:
+            await self.consortium.act(name, ChangeRecipient("age1" + "q" * 58))
+        except Rejected as refusal:
+            self.view.tell(f"{name} would break everybody's payloads with a bad recipient key: {refusal}", "good")
+        else:
+            self.view.tell(f"{name} has put a bad recipient key on the ledger", "bad")
         self._release()
 
     async def _try_to_refill(self) -> None:
@@ -160,6 +203,7 @@ class Incidents:
         await self.consortium.act(name, fresh)
         await self.consortium.act(name, JoinTask(task.name, "fresh-name", task.digest))
         self.view.tell(f"{name} enrols a second key and registers a second dataset name", "odd")
+        await self._slander()
         # Begun before the round is: its first phase is short, and what the watcher tells is a block old.
         reserved = asyncio.create_task(asyncio.to_thread(self._reserve_anew, name, number + 1))
         self._release()
@@ -220,8 +264,10 @@ class Incidents:
             )
             for loaded in (before, units)
         ]
-        reasons = {judgement.organisation: judgement.reason for judgement in version.judgements}
-        came_to = reasons.get(name, "not in time")
+        owners = await session.client.ask(lambda view: rounds.organisations_of(view, task.name, version.agreed))
+        findings = dict(zip(owners, map(Finding, version.judgements), strict=True))
+        found = findings.get(name)
+        came_to = "not in the set" if found is None else found.name.lower().replace("_", " ")
         self.view.tell(
             f"v{number} is promoted; the update of {name} was {came_to}. The trigger carries {rates[1]:.0%} of "
             f"held-out records to class {planted.target} ({rates[0]:.0%} in v{version.parent}), the harness measures",

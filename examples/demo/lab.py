@@ -1,7 +1,8 @@
 """One organisation's services: an aggregator if the terms name it as one, and a verifier.
 
-Run by the demo: ``python -m examples.demo.lab --help``. ``--forge`` makes the aggregator propose, in the named round,
-something that is not the aggregate; ``--hold FILE`` keeps it from opening rounds while the file exists.
+Run by the demo: ``python -m examples.demo.lab --help``. ``--lie`` makes the verifier seal, in the named round, what
+is not the aggregate, ``--rush`` that nothing follows; ``--hold FILE`` keeps the aggregator from opening rounds
+while the file exists.
 """
 
 import argparse
@@ -11,7 +12,6 @@ import json
 import logging
 import signal
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,13 @@ from client_sdk.session import open_session
 from client_sdk.session.profile import find_profile
 from client_sdk.training.artefacts import CanarySet, TaskInputs
 from client_sdk.training.task import open_task
-from contracts.lineage import Candidate
+from examples.demo.mischief import lying, rushing
 from examples.demo.probing import probe
 from learning.feed_forward import FeedForward
 from services.aggregator.aggregator import Aggregator
+from services.rounds.ballot_journal import BallotJournal
 from services.rounds.gather import Gatherer
-from services.verifier.verifier import Probe, Verifier
+from services.verifier.verifier import Forgery, Probe, Verifier
 
 
 async def main() -> int:
@@ -37,11 +38,13 @@ async def main() -> int:
         gatherer = Gatherer(session.client, session.store, task, session.identities)
         name = session.organisation
         searching = _probe(task.inputs) if options.probe else None
-        jobs = [Verifier(gatherer, name, say=_said("verifier"), probe=searching).run()]
+        ballots = BallotJournal(profile.keyring.parent / "ballots")
+        forge = _forgery(options)
+        verifier = Verifier(gatherer, name, ballots, say=_said("verifier"), probe=searching, forge=forge)
+        jobs = [verifier.run()]
         if name in task.terms.aggregators:
-            forge = _forger(options.forge) if options.forge else None
             held = options.hold.exists if options.hold else lambda: False
-            jobs.append(Aggregator(gatherer, name, say=_said("aggregator"), pause=held, forge=forge).run())
+            jobs.append(Aggregator(gatherer, name, say=_said("aggregator"), pause=held).run())
         say("ready")
         await _until_signal(asyncio.gather(*jobs))
     return 0
@@ -56,16 +59,10 @@ def _said(part: str) -> Any:
     return lambda text: say("did", part=part, text=text)
 
 
-def _forger(number: int) -> Any:
-    """Claim a canary score that nobody else will arrive at."""
-
-    def forge(candidate: Candidate) -> Candidate:
-        if candidate.round != number:
-            return candidate
-        say("forged", round=number)
-        return replace(candidate, canary_correct=candidate.canary_total)
-
-    return forge
+def _forgery(options: argparse.Namespace) -> Forgery | None:
+    if options.lie:
+        return lying(options.lie)
+    return rushing(options.rush) if options.rush else None
 
 
 def _probe(inputs: TaskInputs) -> Probe:
@@ -88,7 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--home", required=True, help="the devnet's home")
     parser.add_argument("--organisation", required=True)
     parser.add_argument("--task", required=True)
-    parser.add_argument("--forge", type=int, default=0, help="the round in which to propose a lie")
+    parser.add_argument("--lie", type=int, default=0, help="the round in which to seal a lie")
+    parser.add_argument("--rush", type=int, default=0, help="the round in which to seal without any work")
     parser.add_argument("--hold", type=Path, help="while this file exists, open no round")
     parser.add_argument("--probe", action="store_true", help="probe promoted versions for backdoors")
     return parser

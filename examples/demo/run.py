@@ -138,8 +138,7 @@ async def _train(
     try:
         for name in forming.verifiers(manifest):
             arguments = ["--home", str(home), "--organisation", name, "--task", options.dataset, "--hold", str(hold)]
-            arguments += ["--forge", str(plan.forges[1])] if name == plan.forges[0] else []
-            arguments += ["--probe"] if plan.backdoor else []
+            arguments += plan.service_flags(name)
             await workers.start(f"services-{name}", "examples.demo.lab", *arguments)
         for name in datasets:
             await hospital(name, "worker")
@@ -211,14 +210,16 @@ def _hear(view: View, planted: dict[int, Planted]) -> Any:
         match said["event"]:
             case "refused":
                 view.tell(f"{name} in round {said['round']}: {_refusal(said)}", "good", **said)
-            case "forged":
-                view.tell(f"{name.removeprefix('services-')} proposes something that is not the aggregate", "bad")
+            case "copied":
+                view.tell(said["text"], "bad", **said)
+            case "came to nothing":
+                view.tell(f"{name}: {said['text']}", "odd", **said)
             case "planted":
                 planted[said["round"]] = found = Planted(tuple(said["pixels"]), said["grey"], said["target"])
                 view.tell(f"{name} hides a backdoor in round {said['round']} where its noise should be: {found}", "bad")
             case "died":
                 view.tell(f"{name} ended with code {said['code']}: see {said['log']}", "bad")
-            case "did" if said["part"] == "verifier" and not said["text"].startswith("confirmed"):
+            case "did" if said["text"].startswith("raised"):
                 view.tell(f"{name.removeprefix('services-')}: {said['text']}", "odd")
             case _:
                 pass

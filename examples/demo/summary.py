@@ -7,8 +7,9 @@ from itertools import pairwise
 
 from client_sdk.reads.view import every
 from client_sdk.session.homes import default_home
-from contracts import contributions, identity, lineage, models, privacy_budget, reputation
+from contracts import contributions, identity, lineage, models, privacy_budget, reputation, rounds
 from contracts.kernel import View
+from contracts.privacy_budget import Now
 from examples.demo.consortium import DELTA_INVERSE, Consortium
 from examples.demo.view import RoundRow
 from examples.demo.watch import NANO, Watcher
@@ -79,9 +80,9 @@ async def summarise(
         versions, privacy, reputations, update_bytes = await view.run(
             lambda state: (
                 _versions(state, watcher.task.model),
-                [_privacy(state, hospital, dataset) for hospital, dataset in datasets.items()],
+                [_privacy(state, hospital, dataset, view.now) for hospital, dataset in datasets.items()],
                 _reputations(state, club, view.time_ms),
-                _update_bytes(state, watcher, datasets),
+                _update_bytes(state, watcher),
             )
         )
     return Summary(
@@ -100,15 +101,16 @@ async def summarise(
 def _versions(view: View, model: str) -> list[VersionLine]:
     found = []
     numbers = range(models.require_model(view, model).latest + 1)
+    total = rounds.TERMS.at(view, models.require_model(view, model).task).canary_records
     for number, one in enumerate(every(lineage.VERSIONS, view, [(model, each) for each in numbers])):
-        accuracy = one.canary_correct / one.canary_total
-        found.append(VersionLine(number, one.parent, one.round, one.proposer, str(one.status), accuracy))
+        status = lineage.status_of(view, model, number)
+        found.append(VersionLine(number, one.parent, one.round, one.proposer, str(status), one.canary_correct / total))
     return found
 
 
-def _privacy(view: View, hospital: str, dataset: str) -> Privacy:
+def _privacy(view: View, hospital: str, dataset: str, now: Now) -> Privacy:
     registered = identity.require_dataset(view, hospital, dataset)
-    account = privacy_budget.dataset_account(view, hospital, dataset)
+    account = privacy_budget.dataset_account(view, hospital, dataset, now)
     spent = privacy_budget.epsilon_of(account.spent, DELTA_INVERSE)
     return Privacy(hospital, dataset, spent / NANO, registered.epsilon_limit / NANO)
 
@@ -133,13 +135,12 @@ async def _timing(club: Consortium, now: int) -> Timing:
     )
 
 
-def _update_bytes(view: View, watcher: Watcher, datasets: dict[str, str]) -> int:
+def _update_bytes(view: View, watcher: Watcher) -> int:
     for number, row in watcher.rows.items():
         for hospital in row.contributed:
-            key = (watcher.task.name, number, hospital, datasets[hospital])
-            commitment = contributions.COMMITMENTS.get(view, key)
-            if commitment is not None:
-                return commitment.size
+            seat = contributions.SEATS.get(view, (watcher.task.name, number, hospital))
+            if seat is not None and seat.commitment is not None:
+                return seat.commitment.size
     return 0
 
 

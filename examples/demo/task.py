@@ -14,11 +14,12 @@ from client_sdk.training import artefacts
 from client_sdk.training.trainer import mechanism_of
 from contracts.terms import (
     Artefact,
-    Deadlines,
+    CommitTiming,
     Estimator,
     EstimatorKind,
     Mechanism,
     MechanismKind,
+    Phases,
     Relation,
     Terms,
     Update,
@@ -39,7 +40,7 @@ class Recipe:
     learning_rate_micro: int
     canary_margin_ppm: int
     largest_shard: int  # For the norm bound; a public constant.
-    deadlines: Deadlines
+    phases: Phases
 
 
 def _mechanism(noise_milli: int, rate: int, steps: int, normaliser: int) -> Mechanism:
@@ -56,15 +57,24 @@ def _mechanism(noise_milli: int, rate: int, steps: int, normaliser: int) -> Mech
     )
 
 
-def _deadlines(commit_ms: int) -> Deadlines:
-    return Deadlines(reserve_ms=4_000, commit_ms=commit_ms, publish_ms=4_000, propose_ms=9_000)
+def _phases(commit_ms: int) -> Phases:
+    """Seconds, where others would take hours: who acts late in the demo misses its round."""
+    return Phases(
+        reserve_ms=4_000,
+        commit_ms=commit_ms,
+        attest_ms=6_000,
+        seal_ms=8_000,
+        open_ms=6_000,
+        blocks=3,
+        commits=CommitTiming.WHEN_READY,
+    )
 
 
 RECIPES = {
-    "breast-cancer": Recipe(_mechanism(2000, 4, 6, 14), 1_000_000, 60_000, 250, _deadlines(6_000)),
-    "digits": Recipe(_mechanism(2000, 4, 12, 45), 1_000_000, 150_000, 500, _deadlines(8_000)),
+    "breast-cancer": Recipe(_mechanism(2000, 4, 6, 14), 1_000_000, 60_000, 250, _phases(6_000)),
+    "digits": Recipe(_mechanism(2000, 4, 12, 45), 1_000_000, 150_000, 500, _phases(8_000)),
     # Six processes that take per-record gradients of 50,000 parameters share the machine's cores.
-    "fashion-mnist": Recipe(_mechanism(800, 80, 20, 90), 1_000_000, 100_000, 12_000, _deadlines(15_000)),
+    "fashion-mnist": Recipe(_mechanism(800, 80, 20, 90), 1_000_000, 100_000, 12_000, _phases(15_000)),
 }
 
 
@@ -89,11 +99,16 @@ def prepare(dataset: str, deal: Deal, *, initial_seed: int, verifiers: tuple[str
         "canary": artefacts.encode_canary(*deal.canary),
     }
     named = {name: artefacts.describe(content) for name, content in data.items()}
-    return Prepared(_terms(dataset, recipe, layout.size, named, verifiers), data)
+    return Prepared(_terms(dataset, recipe, layout.size, named, verifiers, len(deal.canary[1])), data)
 
 
 def _terms(
-    dataset: str, recipe: Recipe, parameters: int, named: dict[str, Artefact], verifiers: tuple[str, ...]
+    dataset: str,
+    recipe: Recipe,
+    parameters: int,
+    named: dict[str, Artefact],
+    verifiers: tuple[str, ...],
+    canary_records: int,
 ) -> Terms:
     numbers = mechanism_of(recipe.mechanism, recipe.learning_rate_micro)
     bound = numbers.update_norm_bound(parameters, recipe.largest_shard)
@@ -103,17 +118,20 @@ def _terms(
         data_class=dataset,
         mechanism=recipe.mechanism,
         learning_rate_micro=recipe.learning_rate_micro,
-        estimator=Estimator(EstimatorKind.MULTI_KRUM, byzantine=1, minimum=5),
+        estimator=Estimator(EstimatorKind.TRIMMED_MEAN, byzantine=1, minimum=4),  # Five of the six must commit.
         update=Update(SCALE_BITS, math.ceil(bound * 1000), max_bytes=16_384 + 8 * parameters),
         inputs=named["inputs"],
         initial=named["initial"],
         canary=named["canary"],
+        canary_records=canary_records,
         canary_margin_ppm=recipe.canary_margin_ppm,
         minimum_reputation=-900_000,
         aggregators=("lab-1", "lab-2"),
         verifiers=verifiers,
+        verifier_faults=1,
         recipients=verifiers,
-        deadlines=recipe.deadlines,
+        retention_ms=24 * 3600 * 1000,
+        phases=recipe.phases,
         max_rounds=ROUNDS,
     )
 

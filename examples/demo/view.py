@@ -15,7 +15,7 @@ from rich.text import Text
 
 STORY_LINES = 14
 STYLES = {"good": "green", "bad": "red", "odd": "yellow", "plain": ""}
-UNFINISHED = ("open", "closed", "proposed")
+UNFINISHED = ("reserving", "committing", "attesting", "sealing", "opening")
 MARKS = {"good": "+", "bad": "!", "odd": "~", "plain": " "}
 
 
@@ -28,7 +28,7 @@ class RoundRow:
     filtered: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     version: int | None = None
-    outcome: str = "open"
+    outcome: str = "reserving"
     canary: float | None = None
     held_out: float | None = None
     epsilon: dict[str, float] = field(default_factory=dict)

@@ -11,21 +11,28 @@ from dataclasses import dataclass, field
 
 from client_sdk.session import Session
 from client_sdk.training.task import TaskView, load_version
-from contracts.contributions import Published, Reserved
+from contracts.ballots import RoundDecided, SetAgreed, Shared
+from contracts.contributions import Committed, Reserved
 from contracts.identity import KeyRevoked
 from contracts.kernel import Event
 from contracts.lineage import VersionDecided, VersionStatus
-from contracts.models import VersionProposed
-from contracts.privacy_budget import BudgetSpent
+from contracts.privacy_budget import BudgetHeld
 from contracts.reputation import ReputationChanged, Verdict
-from contracts.rounds import RoundClosed, RoundOpened, RoundVoided
+from contracts.rounds import Charged, PhaseBegan, RoundOpened, RoundVoided
+from contracts.terms import Phase
 from examples.demo.view import UNFINISHED, RoundRow, View
 from learning import canary
 from learning.tensors import Int64, Records
 from services.rounds.recompute import network
 
 NANO = 10**9
-COSTLY = (Verdict.FILTERED, Verdict.REFUSED, Verdict.MISSING, Verdict.FALSE_PROPOSAL)
+COSTLY = (Verdict.FILTERED, Verdict.REFUSED, Verdict.MISSING, Verdict.CONTRADICTED, Verdict.UNOPENED)
+FAULTS = {
+    Verdict.REFUSED: "its payload is refused",
+    Verdict.MISSING: "its payload is missing",
+    Verdict.CONTRADICTED: "its ballot is not what the quorum opened",
+    Verdict.UNOPENED: "its ballot stays sealed",
+}
 
 
 class WatchEnded(RuntimeError):
@@ -45,6 +52,7 @@ class Watcher:
     opened_at: dict[int, int] = field(default_factory=dict)  # Round to height.
     reputation: dict[str, float] = field(default_factory=dict)
     height: int = 0
+    _deciding: int = 0  # The round whose decision the next version is.
     _ended: bool = False
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
@@ -70,6 +78,11 @@ class Watcher:
         if not condition():
             raise WatchEnded("the watcher ended before what was waited for: its own error says why")
 
+    @property
+    def newest_version(self) -> int:
+        """The newest version that is in service."""
+        return max((row.version for row in self.rows.values() if row.version and row.outcome == "promoted"), default=0)
+
     def is_open(self, number: int) -> bool:
         """Whether a round has been opened."""
         return number in self.rows
@@ -82,12 +95,12 @@ class Watcher:
         if isinstance(event, RoundOpened):
             self.rows[event.round] = RoundRow(event.round)
             self.opened_at[event.round] = height
-            self.view.tell(f"round {event.round} is open for {event.seats} participants, from v{event.base}")
+            self.view.tell(f"round {event.round} is open for {event.invited} participants, from v{event.base}")
         elif isinstance(event, VersionDecided):
             await self._decided(event)
-        elif isinstance(event, Reserved | Published | BudgetSpent):
+        elif isinstance(event, Reserved | Committed | BudgetHeld):
             self._progressed(event)
-        elif isinstance(event, RoundClosed | RoundVoided | VersionProposed):
+        elif isinstance(event, PhaseBegan | RoundVoided | RoundDecided | SetAgreed | Shared):
             self._moved(event)
         elif isinstance(event, ReputationChanged):
             self._judged(event)
@@ -96,34 +109,42 @@ class Watcher:
         if self.rows:
             self.view.row(self.rows[max(self.rows)])
 
-    def _progressed(self, event: Reserved | Published | BudgetSpent) -> None:
-        """A seat's step. Who has reserved and not published counts as missing so far."""
+    def _progressed(self, event: Reserved | Committed | BudgetHeld) -> None:
+        """A seat's step. Who has reserved and not committed counts as missing so far."""
         row = self.rows[max(self.rows)]
         match event:
             case Reserved():
                 row.missing.append(event.organisation)
-            case Published():
+            case Committed():
                 row.contributed.append(event.organisation)
                 row.missing.remove(event.organisation)
-            case BudgetSpent():
+            case BudgetHeld():
                 row.epsilon[event.organisation] = event.epsilon / NANO
 
-    def _moved(self, event: RoundClosed | RoundVoided | VersionProposed) -> None:
+    def _moved(self, event: PhaseBegan | RoundVoided | RoundDecided | SetAgreed | Shared) -> None:
         row = self.rows[event.round]
         match event:
-            case RoundClosed():
-                row.outcome = "closed"
-                if row.missing:
+            case PhaseBegan():
+                row.outcome = str(event.phase)
+                if event.phase is Phase.ATTESTING and row.missing:
                     names = ", ".join(row.missing)
-                    self.view.tell(f"{names} did not commit: the reservation lapses, its budget is whole again", "odd")
+                    self.view.tell(f"{names} did not commit: it pays for its own absence, the others go on", "odd")
+            case SetAgreed():
+                if event.seats < len(row.contributed):
+                    self.view.tell(f"{event.seats} of {len(row.contributed)} payloads are in the agreed set", "odd")
+            case Shared():
+                text = f"{event.verifier} serves {event.organisation}'s payload to the verifiers that could not have it"
+                self.view.tell(text, "good")
+            case RoundDecided():
+                self._deciding = event.round
             case RoundVoided():
                 row.outcome = f"void: {event.reason}"
-                self.view.tell(f"round {event.round} is void: {event.reason}", "odd")
-            case VersionProposed():
-                row.outcome = "proposed"
-                self.round_of[event.version] = event.round
+                cost = "nobody has paid" if event.charged is not Charged.ALL else "its ε is spent"
+                self.view.tell(f"round {event.round} is void: {event.reason}; {cost}", "odd")
 
     async def _decided(self, event: VersionDecided) -> None:
+        if event.reason != "restored" and event.status in (VersionStatus.PROMOTED, VersionStatus.FAILED_CANARY):
+            self.round_of[event.version] = self._deciding
         number = self.round_of.get(event.version)
         row = self.rows.get(number or 0)
         if event.status is VersionStatus.PROMOTED and event.reason == "restored":
@@ -133,8 +154,6 @@ class Watcher:
             row.canary, row.held_out = await self._accuracies(event.version)
             row.outcome = "promoted"
             self.view.row(row)
-        elif event.status is VersionStatus.REFUSED and row is not None:
-            self.view.tell(f"the voters refuse v{event.version}: {event.reason}", "bad")
         elif event.status is VersionStatus.FAILED_CANARY and row is not None:
             row.outcome = "failed canary"
             self.view.tell(f"v{event.version} fails its canary: {event.reason}", "odd")
@@ -159,7 +178,7 @@ class Watcher:
             self.rows[max(self.rows)].filtered.append(name)
             self.view.tell(f"the update of {name} is filtered as an outlier; {cost}", "odd")
         else:
-            self.view.tell(f"{name}: {event.verdict}; {cost}", "odd")
+            self.view.tell(f"{name}: {FAULTS[event.verdict]}; {cost}", "odd")
 
     async def _accuracies(self, number: int) -> tuple[float, float]:
         """Canary accuracy as voted on, and held-out accuracy as the harness finds it."""
@@ -167,4 +186,4 @@ class Watcher:
         loaded = network(self.task.inputs, units, self.task.terms.update.scale_bits)
         inputs, targets = self.test
         score = await asyncio.to_thread(canary.score, loaded, self.task.inputs.transform(inputs), targets)
-        return version.canary_correct / version.canary_total, score.correct / score.total
+        return version.canary_correct / self.task.terms.canary_records, score.correct / score.total
