@@ -51,8 +51,10 @@ def main() -> None:
     task = ledger.task("digits")
     trainer = fl.Trainer(model, record_loss, records, inputs=task.inputs)
     for rnd in ledger.rounds(task, dataset="digits-a"):
-        receipt = rnd.contribute(trainer)
-        print(f"round {rnd.number}: in block {receipt.height}, ε = {receipt.spent / 1e9:.2f} spent so far")
+        try:
+            print(f"round {rnd.number}: ε = {rnd.contribute(trainer).spent / 1e9:.2f} spent so far")
+        except fl.RoundCameToNothing as nothing:
+            print(nothing)
     model = ledger.load(task.model, into=model)
     print(f"trained: accuracy {accuracy(model, held_out):.1%}")
 

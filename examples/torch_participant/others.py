@@ -1,4 +1,4 @@
-"""Everybody but hospital-a: a network, a consortium with a task on digits, two more hospitals, aggregator, verifiers.
+"""Everybody but hospital-a: a network, a consortium with a task on digits, three more hospitals, verifiers.
 
     python -m examples.torch_participant.others
 
@@ -18,7 +18,7 @@ from typing import Any
 from client_sdk.payloads.store import StoreKind
 from client_sdk.session.homes import default_home
 from contracts import rounds
-from contracts.terms import Deadlines, Estimator, EstimatorKind, Terms
+from contracts.terms import CommitTiming, Estimator, EstimatorKind, Phases, Terms
 from devnet import lifecycle
 from devnet.layout import Layout, shipped_manifest
 from devnet.manifest import Manifest, load_manifest
@@ -30,10 +30,18 @@ from examples.demo.run import LIMIT, write_records
 from examples.demo.task import Prepared, prepare
 
 TASK = "digits"
-HOSPITALS = ("hospital-a", "hospital-b", "hospital-c")
+HOSPITALS = ("hospital-a", "hospital-b", "hospital-c", "hospital-d")
 YOURS = HOSPITALS[0]
-# A round waits ten minutes for you to reserve; as soon as everybody has contributed it goes on.
-DEADLINES = Deadlines(reserve_ms=600_000, commit_ms=60_000, publish_ms=30_000, propose_ms=30_000)
+# A round waits ten minutes for you to reserve. A phase ends as soon as everybody has acted.
+PHASES = Phases(
+    reserve_ms=600_000,
+    commit_ms=60_000,
+    attest_ms=30_000,
+    seal_ms=30_000,
+    open_ms=30_000,
+    blocks=3,
+    commits=CommitTiming.WHEN_READY,
+)
 
 
 async def main() -> int:
@@ -61,13 +69,13 @@ async def main() -> int:
 
 
 def _terms(prepared: Prepared, count: int) -> Terms:
-    """The demo's terms for three hospitals: another estimator, fewer rounds, more patience."""
-    estimator = Estimator(EstimatorKind.TRIMMED_MEAN, byzantine=1, minimum=len(HOSPITALS))
-    return replace(prepared.terms, estimator=estimator, deadlines=DEADLINES, max_rounds=count)
+    """The demo's terms for four hospitals, all of which must reserve and commit: fewer rounds, more patience."""
+    estimator = Estimator(EstimatorKind.TRIMMED_MEAN, byzantine=1, minimum=len(HOSPITALS) - 1)
+    return replace(prepared.terms, estimator=estimator, phases=PHASES, max_rounds=count)
 
 
 async def _form(club: Consortium, manifest: Manifest, terms: Terms, prepared: Prepared) -> None:
-    """Admit the members, register three datasets, pass the terms, consent, and serve what the terms name."""
+    """Admit the members, register four datasets, pass the terms, consent, and serve what the terms name."""
     datasets = {name: _dataset(name) for name in HOSPITALS}
     await forming.admit(club, manifest, {})
     await forming.register(club, datasets, TASK, dict.fromkeys(HOSPITALS, LIMIT))
@@ -77,7 +85,7 @@ async def _form(club: Consortium, manifest: Manifest, terms: Terms, prepared: Pr
 
 
 async def _take_part(club: Consortium, home: Path, manifest: Manifest, terms: Terms, records: dict[str, Path]) -> None:
-    """Start the others' processes, say what hospital-a can do now, and wait for the task's last decision."""
+    """Start the others' processes, say what hospital-a can do now, and wait for the end of the task's last round."""
     workers = Workers(Layout(home).logs, _hear)
     where = ["--home", str(home), "--task", TASK]
     try:
@@ -89,19 +97,19 @@ async def _take_part(club: Consortium, home: Path, manifest: Manifest, terms: Te
                 await workers.start(name, "examples.demo.hospital", *where, *mine)
         await workers.ready()
         print(f"ready: take part as {YOURS} with\n  {_command(records[YOURS])}", flush=True)
-        await _until_decided(club, terms)
+        await _until_over(club, terms)
     finally:
         await workers.stop()
 
 
-async def _until_decided(club: Consortium, terms: Terms) -> None:
-    """Wait for the decision on the task's last round; say how each one ended."""
+async def _until_over(club: Consortium, terms: Terms) -> None:
+    """Wait until the task's last round is over; say how each one ended."""
     client, number = club.members["auditor"].client, 1
     async with contextlib.aclosing(client.rpc.heads.latest()) as heights:
         async for _ in heights:
             last = await client.peek(rounds.ROUNDS, (TASK, number))
-            if last is not None and last.status in (rounds.RoundStatus.DECIDED, rounds.RoundStatus.VOID):
-                print(f"round {number} is {last.status}", flush=True)
+            if last is not None and last.phase in rounds.OVER:
+                print(f"round {number} is {last.phase}", flush=True)
                 number += 1
             if number > terms.max_rounds:
                 return
@@ -116,7 +124,7 @@ def _command(records: Path) -> str:
 
 
 def _hear(name: str, said: dict[str, Any]) -> None:
-    if said["event"] in ("contributed", "refused", "died"):
+    if said["event"] in ("contributed", "came to nothing", "refused", "died"):
         print(f"{name}: {said['event']}" + (f" in round {said['round']}" if "round" in said else ""), flush=True)
 
 
