@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 # Twice, because a type checker reads imports, and a program is to load only what it uses: a test compares them.
+# What the ledger may refuse is written by `make docs`.
 # fmt: off
 if TYPE_CHECKING:
     from client_sdk.client.client import NoSigner as NoSigner, NotDecided as NotDecided
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from client_sdk.light.errors import (
         CannotVerify as CannotVerify,
         LightClientError as LightClientError,
+        NewerRules as NewerRules,
         OverlapTooSmall as OverlapTooSmall,
         TrustExpired as TrustExpired,
         VerificationFailed as VerificationFailed,
@@ -94,6 +96,9 @@ if TYPE_CHECKING:
     from client_sdk.training.task import TaskView as TaskView, VersionUnfit as VersionUnfit
     from client_sdk.training.terms_file import TermsFileInvalid as TermsFileInvalid
     from client_sdk.training.trainer import ModelRefused as ModelRefused, Trainer as Trainer
+    from contracts.kernel.codec import Malformed as Malformed
+    from contracts.kernel.rules import Rejected as Rejected
+    # Generated from the registry, the imports.
     from contracts.contributions import (
         AlreadyCommitted as AlreadyCommitted,
         AlreadyPublished as AlreadyPublished,
@@ -129,8 +134,17 @@ if TYPE_CHECKING:
         UnknownOrganisation as UnknownOrganisation,
         WeakKey as WeakKey,
     )
-    from contracts.kernel.codec import Malformed as Malformed
-    from contracts.kernel.rules import Rejected as Rejected
+    from contracts.kernel.refusals import (
+        BadSignature as BadSignature,
+        Expired as Expired,
+        MalformedTransaction as MalformedTransaction,
+        MissingRole as MissingRole,
+        Replayed as Replayed,
+        UnknownMessage as UnknownMessage,
+        ValidTooLong as ValidTooLong,
+        WrongChain as WrongChain,
+        WrongPurpose as WrongPurpose,
+    )
     from contracts.models import (
         AlreadyProposed as AlreadyProposed,
         AlreadyVoted as AlreadyVoted,
@@ -148,7 +162,10 @@ if TYPE_CHECKING:
         UnknownVersion as UnknownVersion,
         VersionNotOpen as VersionNotOpen,
     )
-    from contracts.privacy_budget import BudgetExceeded as BudgetExceeded, TooManyHolds as TooManyHolds
+    from contracts.privacy_budget import (
+        BudgetExceeded as BudgetExceeded,
+        TooManyHolds as TooManyHolds,
+    )
     from contracts.rounds import (
         AlreadyJoined as AlreadyJoined,
         DeadlinePassed as DeadlinePassed,
@@ -167,17 +184,16 @@ if TYPE_CHECKING:
         UnknownTask as UnknownTask,
         WrongDataClass as WrongDataClass,
     )
-    from contracts.terms import BreakdownPoint as BreakdownPoint, TermsInconsistent as TermsInconsistent
-    from contracts.transition import (
-        BadSignature as BadSignature,
-        Expired as Expired,
-        MalformedTransaction as MalformedTransaction,
-        MissingRole as MissingRole,
-        Replayed as Replayed,
-        UnknownMessage as UnknownMessage,
-        ValidTooLong as ValidTooLong,
-        WrongChain as WrongChain,
-        WrongPurpose as WrongPurpose,
+    from contracts.terms import (
+        BreakdownPoint as BreakdownPoint,
+        TermsInconsistent as TermsInconsistent,
+    )
+    from contracts.upgrades import (
+        NothingScheduled as NothingScheduled,
+        UpgradePending as UpgradePending,
+        UpgradeTooLate as UpgradeTooLate,
+        UpgradeTooSoon as UpgradeTooSoon,
+        VersionNotAhead as VersionNotAhead,
     )
     from contracts.validators import (
         LastValidator as LastValidator,
@@ -188,6 +204,7 @@ if TYPE_CHECKING:
         UnknownValidator as UnknownValidator,
         ValidatorExists as ValidatorExists,
     )
+    # End of what is generated.
     from learning.errors import LearningError as LearningError
     from learning.inputs import InvalidInputs as InvalidInputs
 
@@ -197,7 +214,7 @@ _HOMES: Final = {
     "client_sdk.documents.strict_json": ("AnswerMalformed",),
     "client_sdk.errors": ("Kind", "SdkError"),
     "client_sdk.light.errors": (
-        "CannotVerify", "LightClientError", "OverlapTooSmall", "TrustExpired", "VerificationFailed",
+        "CannotVerify", "LightClientError", "NewerRules", "OverlapTooSmall", "TrustExpired", "VerificationFailed",
     ),
     "client_sdk.payloads.car": ("MalformedCar",),
     "client_sdk.payloads.confidential": ("CiphertextCorrupt", "InvalidRecipient", "NotARecipient", "PlaintextTooLarge"),
@@ -234,38 +251,49 @@ _HOMES: Final = {
     "client_sdk.training.task": ("TaskView", "VersionUnfit"),
     "client_sdk.training.terms_file": ("TermsFileInvalid",),
     "client_sdk.training.trainer": ("ModelRefused", "Trainer"),
+    "contracts.kernel.codec": ("Malformed",),
+    "contracts.kernel.rules": ("Rejected",),
+    # Generated from the registry, the homes.
     "contracts.contributions": (
         "AlreadyCommitted", "AlreadyPublished", "AlreadyReserved", "NotCommitted", "NotPrivate", "NotReserved",
         "PayloadTooLarge", "WrongBase", "WrongMechanism",
     ),
-    "contracts.governance": ("NotInElectorate", "ProposalClosed", "UnknownProposal", "VotedAlready"),
+    "contracts.governance": (
+        "NotInElectorate", "ProposalClosed", "UnknownProposal", "VotedAlready",
+    ),
     "contracts.identity": (
         "DatasetExists", "EnrolmentCap", "FirstKeyNotHuman", "KeyExists", "KeyIsRevoked", "LastHumanKey",
         "LimitOverCap", "NotInPossession", "NotYourKey", "OrganisationExists", "RevocationMovesLater", "SameRecipient",
         "UnknownDataset", "UnknownKey", "UnknownOrganisation", "WeakKey",
     ),
-    "contracts.kernel.codec": ("Malformed",),
-    "contracts.kernel.rules": ("Rejected",),
+    "contracts.kernel.refusals": (
+        "BadSignature", "Expired", "MalformedTransaction", "MissingRole", "Replayed", "UnknownMessage", "ValidTooLong",
+        "WrongChain", "WrongPurpose",
+    ),
     "contracts.models": (
         "AlreadyProposed", "AlreadyVoted", "JudgementsIncomplete", "ModelExists", "NoMoreVersions", "NotAVerifier",
         "NotYourTurn", "NothingAccepted", "OwnProposal", "RoundNotClosed", "SinceInFuture", "Tainted", "UnknownModel",
         "UnknownVersion", "VersionNotOpen",
     ),
-    "contracts.privacy_budget": ("BudgetExceeded", "TooManyHolds"),
+    "contracts.privacy_budget": (
+        "BudgetExceeded", "TooManyHolds",
+    ),
     "contracts.rounds": (
         "AlreadyJoined", "DeadlinePassed", "MissingMandate", "NoMoreRounds", "NotSelected", "NotYourTask",
         "RoundNotOpen", "RoundStillMoving", "RoundUnderway", "TaskExists", "TaskFull", "TermsDiffer", "TooFewEligible",
         "UnknownRound", "UnknownTask", "WrongDataClass",
     ),
-    "contracts.terms": ("BreakdownPoint", "TermsInconsistent"),
-    "contracts.transition": (
-        "BadSignature", "Expired", "MalformedTransaction", "MissingRole", "Replayed", "UnknownMessage", "ValidTooLong",
-        "WrongChain", "WrongPurpose",
+    "contracts.terms": (
+        "BreakdownPoint", "TermsInconsistent",
+    ),
+    "contracts.upgrades": (
+        "NothingScheduled", "UpgradePending", "UpgradeTooLate", "UpgradeTooSoon", "VersionNotAhead",
     ),
     "contracts.validators": (
         "LastValidator", "NotAnOperator", "PowerConcentrated", "SigningKey", "TooManyValidators", "UnknownValidator",
         "ValidatorExists",
     ),
+    # End of what is generated.
     "learning.errors": ("LearningError",),
     "learning.inputs": ("InvalidInputs",),
 }

@@ -21,6 +21,7 @@ from contracts.kernel import Event, crypto
 from contracts.kernel.types import Role
 from contracts.lineage import Candidate, Judgement
 from contracts.models import ProposeVersion, VoteVersion
+from contracts.registry import RULES
 from contracts.reputation import Verdict
 from contracts.rounds import CloseRound, JoinTask, OpenRound, Progress
 from contracts.terms import (
@@ -148,7 +149,9 @@ def genesis(*founders: Founder, operators: Iterable[Member] | None = None, chain
         first, *others = founders
         founders = (replace(first, roles=(Role.OPERATOR, *first.roles)), *others)
         operators = (Member(first.organisation),)
-    return Genesis(chain_id, founders, tuple(member.validator.admission(chain_id) for member in operators))
+    return Genesis(
+        chain_id, RULES.newest.version, founders, tuple(member.validator.admission(chain_id) for member in operators)
+    )
 
 
 def founded_by() -> Genesis:

@@ -26,6 +26,7 @@ from contracts.governance import AdmitOrganisation, AdmitValidator, OpenTask, Pr
 from contracts.kernel import Event, Message, Rejected, codec, replay
 from contracts.kernel.envelope import Envelope
 from contracts.lineage import VersionDecided, VersionStatus
+from contracts.registry import RULES
 from contracts.reputation import ReputationChanged
 from contracts.transition import Genesis
 
@@ -110,12 +111,12 @@ class Books:
         if signed.identity in self.accepted or not block.height <= signed.valid_until:
             raise Violation("replay", f"height {block.height}: accepted twice, or after its last height")
         self.accepted[signed.identity] = None
-        self._enter(transition.message_of(signed), signed.key, key.organisation, block)
+        self._enter(transition.message_of(RULES.newest, signed), signed.key, key.organisation, block)
         for event in events:
             self._announce(event)
 
     def _refuse_for_budget(self, signed: Envelope, block: Block) -> None:
-        message = transition.message_of(signed)
+        message = transition.message_of(RULES.newest, signed)
         if not isinstance(message, contributions.Reserve):
             raise Violation("budget", f"height {block.height}: {message.tag} was refused for want of budget")
         owner = self.keys[signed.key].organisation
@@ -225,4 +226,4 @@ class Books:
 def _events(data: bytes) -> list[Event]:
     """The events of an accepted transaction, from the part of its result that headers cover."""
     pairs: list[list[Any]] = codec.decode_plain(data, most=100_000)
-    return [codec.shape_of(Event.by_tag[tag]).unpack(fields, "") for tag, fields in pairs]
+    return [codec.shape_of(RULES.events[tag]).unpack(fields, "") for tag, fields in pairs]

@@ -7,9 +7,10 @@ The refusal raised here is the very class the chain raised, with the facts the c
 import inspect
 from typing import Final
 
-from contracts.kernel import Event, Rejected, codec
+from contracts.kernel import Event, codec
 from contracts.kernel.codec import Malformed
 from contracts.kernel.rules import Fact, name_of, text
+from contracts.registry import RULES
 from contracts.transition import INTERNAL_ERROR
 
 from ..errors import Kind, SdkError
@@ -70,7 +71,7 @@ def events_of(data: bytes) -> tuple[Event, ...]:
         plain = codec.decode_plain(data, most=RESULT_BYTES_MAX)
         if type(plain) is not list:
             raise ResultMalformed("events: must be a list")
-        return tuple(codec.shape_of(Event.by_tag[tag]).unpack(fields, tag) for tag, fields in plain)
+        return tuple(codec.shape_of(RULES.events[tag]).unpack(fields, tag) for tag, fields in plain)
     except (Malformed, KeyError, TypeError, ValueError) as error:
         raise ResultMalformed(f"events: {error}") from error
 
@@ -79,7 +80,7 @@ def refusal_of(code: int, data: bytes, log: str = "") -> Exception:
     """The typed refusal behind a code, the ledger's or a node's own, with its facts; to be raised by the caller."""
     if code == INTERNAL_ERROR:
         return LedgerBug(log or "INTERNAL_ERROR")
-    kind = Rejected.by_code.get(code) or NODE_REFUSALS.get(code)
+    kind = RULES.refusals.get(code) or NODE_REFUSALS.get(code)
     if kind is None:
         return UnknownRefusal(code)
     try:
@@ -97,5 +98,5 @@ def explain(code: int) -> tuple[str, str, str]:
     if code in NODE_REFUSALS:
         own = NODE_REFUSALS[code]
         return own.name, (inspect.getdoc(own) or "").splitlines()[0], own.hint
-    kind = Rejected.by_code[code]
+    kind = RULES.refusals[code]
     return name_of(kind), kind.meaning(), kind.hint

@@ -23,8 +23,9 @@ from dataclasses import dataclass, replace
 from contracts import contributions, identity, privacy_budget, rounds
 from contracts.contributions import AlreadyCommitted, AlreadyPublished, AlreadyReserved, NoiseSource
 from contracts.kernel import View, crypto
+from contracts.registry import RULES
 from contracts.rounds import Progress, Round, UnknownTask
-from contracts.transition import message_of, parse
+from contracts.transition import parse, past_message_of
 from learning.payload import encode_payload
 from learning.tensors import Int32
 
@@ -209,7 +210,7 @@ class Participant:
         )
 
     async def _signed_again(self, entry: Entry) -> Entry:
-        signed = await self.client.sign(message_of(parse(entry.envelope)))
+        signed = await self.client.sign(past_message_of(RULES, parse(entry.envelope)))
         entry = replace(entry, envelope=signed.raw, valid_until=signed.valid_until)
         self.journal.keep(entry)
         return entry

@@ -30,9 +30,9 @@ from contracts import (
     lineage,
     models,
     privacy_budget,
+    registry,
     reputation,
     rounds,
-    transition,
     validators,
 )
 from contracts.contributions import Reserve
@@ -126,7 +126,7 @@ def votes_are_counted_without_their_digest(patch: pytest.MonkeyPatch) -> None:
         proposed = lineage.VERSIONS.at(view, (msg.model, msg.version)).digest
         return models.vote_version(view, replace(msg, digest=proposed), ctx)
 
-    patch.setitem(transition.HANDLERS, VoteVersion, vote_version)
+    patch.setitem(registry.RULES.newest.handlers, VoteVersion, vote_version)
 
 
 def training_comes_before_reserving(patch: pytest.MonkeyPatch) -> None:
@@ -137,7 +137,7 @@ def training_comes_before_reserving(patch: pytest.MonkeyPatch) -> None:
         seat = rounds.advance(msg.task, msg.round, current, ctx.organisation, msg.dataset, rounds.Progress.RESERVED)
         return Outcome((seat,))
 
-    patch.setitem(transition.HANDLERS, Reserve, reserve_for_nothing)
+    patch.setitem(registry.RULES.newest.handlers, Reserve, reserve_for_nothing)
 
 
 def revocation_is_only_announced(patch: pytest.MonkeyPatch) -> None:

@@ -273,7 +273,7 @@ def replayed(origin: Chain, steps: tuple[Step, ...]) -> tuple[bytes, dict[bytes,
     for step in steps:
         assert isinstance(step, BlockStep)
         block = BlockContext(origin.chain_id, step.height, step.time_ms)
-        _, writes = transition.apply_block(state, map(Transaction, step.txs), block)
+        _, writes = transition.apply_block(origin.rules, state, map(Transaction, step.txs), block)
         state.apply(writes)
         tree = tree.staged(writes)
     return tree.root, state.entries
