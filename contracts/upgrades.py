@@ -11,7 +11,7 @@ Left to others: what the versions are (``rulebook``, ``registry``).
 from dataclasses import replace
 from typing import Annotated
 
-from .kernel import Context, Contract, Event, Item, Outcome, Record, Rejected, View, limits, require
+from .kernel import Context, Contract, Event, InvariantBroken, Item, Outcome, Record, Rejected, View, limits, require
 from .kernel.types import Height, Range
 
 AppVersion = Annotated[int, Range(1, 2**31)]
@@ -79,8 +79,7 @@ def begin(version: AppVersion) -> Outcome:
 def schedule(view: View, wanted: Scheduled, ctx: Context) -> Outcome:
     """Describe scheduling a version. For governance. Rejects: UpgradePending, VersionNotAhead, UpgradeTooSoon."""
     now = IN_FORCE.at(view)
-    if now.next is not None:
-        raise UpgradePending(version=now.next.version, height=now.next.height)
+    require(now.next is None, lambda: UpgradePending(version=_coming(now).version, height=_coming(now).height))
     require(wanted.version > now.version, lambda: VersionNotAhead(version=wanted.version, in_force=now.version))
     soonest = ctx.height + limits.UPGRADE_NOTICE_BLOCKS
     require(wanted.height >= soonest, lambda: UpgradeTooSoon(height=wanted.height, soonest=soonest))
@@ -93,9 +92,9 @@ def schedule(view: View, wanted: Scheduled, ctx: Context) -> Outcome:
 def cancel(view: View, version: AppVersion, ctx: Context) -> Outcome:
     """Describe cancelling what is scheduled. For governance. Rejects: NothingScheduled, UpgradeTooLate."""
     now = IN_FORCE.at(view)
-    if now.next is None or now.next.version != version:
-        raise NothingScheduled(version=version)
-    last = now.next.height - 2  # The block after it leads over, and a program without the new rules stops there.
+    named = now.next is not None and now.next.version == version
+    require(named, lambda: NothingScheduled(version=version))
+    last = _coming(now).height - 2  # The block after it leads over, and a program without the new rules stops there.
     require(ctx.height <= last, lambda: UpgradeTooLate(version=version, last=last))
     return Outcome((IN_FORCE.set(replace(now, next=None)),), (UpgradeCancelled(version),))
 
@@ -114,6 +113,12 @@ def happened(coming: Scheduled) -> Outcome:
 def called_off(view: View, coming: Scheduled) -> Outcome:
     """Describe that the rules stay, because the state could not be led over."""
     return Outcome((IN_FORCE.set(replace(IN_FORCE.at(view), next=None, called_off=coming.version)),))
+
+
+def _coming(now: InForce) -> Scheduled:
+    if now.next is None:
+        raise InvariantBroken("no upgrade is scheduled")
+    return now.next
 
 
 CONTRACT = Contract(name="upgrades", number=11, state=(IN_FORCE,), handlers={}, modules=(__name__,))
