@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 # Twice, because a type checker reads imports, and a program is to load only what it uses: a test compares them.
+# What the ledger may refuse is written by `make docs`.
 # fmt: off
 if TYPE_CHECKING:
     from client_sdk.client.client import NoSigner as NoSigner, NotDecided as NotDecided
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from client_sdk.light.errors import (
         CannotVerify as CannotVerify,
         LightClientError as LightClientError,
+        NewerRules as NewerRules,
         OverlapTooSmall as OverlapTooSmall,
         TrustExpired as TrustExpired,
         VerificationFailed as VerificationFailed,
@@ -111,6 +113,9 @@ if TYPE_CHECKING:
         NotSealed as NotSealed,
         WrongOpening as WrongOpening,
     )
+    from contracts.kernel.codec import Malformed as Malformed
+    from contracts.kernel.rules import Rejected as Rejected
+    # Generated from the registry, the imports.
     from contracts.contributions import (
         AlreadyCommitted as AlreadyCommitted,
         AlreadyReserved as AlreadyReserved,
@@ -144,8 +149,17 @@ if TYPE_CHECKING:
         UnknownOrganisation as UnknownOrganisation,
         WeakKey as WeakKey,
     )
-    from contracts.kernel.codec import Malformed as Malformed
-    from contracts.kernel.rules import Rejected as Rejected
+    from contracts.kernel.refusals import (
+        BadSignature as BadSignature,
+        Expired as Expired,
+        MalformedTransaction as MalformedTransaction,
+        MissingRole as MissingRole,
+        Replayed as Replayed,
+        UnknownMessage as UnknownMessage,
+        ValidTooLong as ValidTooLong,
+        WrongChain as WrongChain,
+        WrongPurpose as WrongPurpose,
+    )
     from contracts.models import (
         AlreadyRaised as AlreadyRaised,
         ModelExists as ModelExists,
@@ -155,7 +169,10 @@ if TYPE_CHECKING:
         UnknownVersion as UnknownVersion,
         VersionNotOpen as VersionNotOpen,
     )
-    from contracts.privacy_budget import BudgetExceeded as BudgetExceeded, TooManyHolds as TooManyHolds
+    from contracts.privacy_budget import (
+        BudgetExceeded as BudgetExceeded,
+        TooManyHolds as TooManyHolds,
+    )
     from contracts.rounds import (
         AlreadyJoined as AlreadyJoined,
         JoinedTooLate as JoinedTooLate,
@@ -175,17 +192,16 @@ if TYPE_CHECKING:
         WrongDataClass as WrongDataClass,
         WrongPhase as WrongPhase,
     )
-    from contracts.terms import BreakdownPoint as BreakdownPoint, TermsInconsistent as TermsInconsistent
-    from contracts.transition import (
-        BadSignature as BadSignature,
-        Expired as Expired,
-        MalformedTransaction as MalformedTransaction,
-        MissingRole as MissingRole,
-        Replayed as Replayed,
-        UnknownMessage as UnknownMessage,
-        ValidTooLong as ValidTooLong,
-        WrongChain as WrongChain,
-        WrongPurpose as WrongPurpose,
+    from contracts.terms import (
+        BreakdownPoint as BreakdownPoint,
+        TermsInconsistent as TermsInconsistent,
+    )
+    from contracts.upgrades import (
+        NothingScheduled as NothingScheduled,
+        UpgradePending as UpgradePending,
+        UpgradeTooLate as UpgradeTooLate,
+        UpgradeTooSoon as UpgradeTooSoon,
+        VersionNotAhead as VersionNotAhead,
     )
     from contracts.validators import (
         LastValidator as LastValidator,
@@ -196,6 +212,7 @@ if TYPE_CHECKING:
         UnknownValidator as UnknownValidator,
         ValidatorExists as ValidatorExists,
     )
+    # End of what is generated.
     from learning.errors import LearningError as LearningError
     from learning.inputs import InvalidInputs as InvalidInputs
 
@@ -205,7 +222,7 @@ _HOMES: Final = {
     "client_sdk.documents.strict_json": ("AnswerMalformed",),
     "client_sdk.errors": ("Kind", "SdkError"),
     "client_sdk.light.errors": (
-        "CannotVerify", "LightClientError", "OverlapTooSmall", "TrustExpired", "VerificationFailed",
+        "CannotVerify", "LightClientError", "NewerRules", "OverlapTooSmall", "TrustExpired", "VerificationFailed",
     ),
     "client_sdk.payloads.car": ("MalformedCar",),
     "client_sdk.payloads.confidential": ("CiphertextCorrupt", "InvalidRecipient", "NotARecipient", "PlaintextTooLarge"),
@@ -248,37 +265,48 @@ _HOMES: Final = {
         "AlreadyAttested", "AlreadyOpened", "AlreadySealed", "NotACandidate", "NotCommittedTo", "NotHeld", "NotSealed",
         "WrongOpening",
     ),
+    "contracts.kernel.codec": ("Malformed",),
+    "contracts.kernel.rules": ("Rejected",),
+    # Generated from the registry, the homes.
     "contracts.contributions": (
         "AlreadyCommitted", "AlreadyReserved", "NotPrivate", "NotReserved", "PayloadTooLarge", "WrongBase",
         "WrongMechanism",
     ),
-    "contracts.governance": ("NotInElectorate", "ProposalClosed", "UnknownProposal", "VotedAlready"),
+    "contracts.governance": (
+        "NotInElectorate", "ProposalClosed", "UnknownProposal", "VotedAlready",
+    ),
     "contracts.identity": (
         "DatasetExists", "EnrolmentCap", "FirstKeyNotHuman", "KeyExists", "KeyIsRevoked", "LastHumanKey",
         "LimitOverCap", "NotInPossession", "NotYourKey", "OrganisationExists", "RevocationMovesLater", "SameRecipient",
         "UnknownDataset", "UnknownKey", "UnknownOrganisation", "WeakKey",
     ),
-    "contracts.kernel.codec": ("Malformed",),
-    "contracts.kernel.rules": ("Rejected",),
+    "contracts.kernel.refusals": (
+        "BadSignature", "Expired", "MalformedTransaction", "MissingRole", "Replayed", "UnknownMessage", "ValidTooLong",
+        "WrongChain", "WrongPurpose",
+    ),
     "contracts.models": (
         "AlreadyRaised", "ModelExists", "NoMoreVersions", "NotAVerifier", "UnknownModel", "UnknownVersion",
         "VersionNotOpen",
     ),
-    "contracts.privacy_budget": ("BudgetExceeded", "TooManyHolds"),
+    "contracts.privacy_budget": (
+        "BudgetExceeded", "TooManyHolds",
+    ),
     "contracts.rounds": (
         "AlreadyJoined", "JoinedTooLate", "MissingMandate", "NoMoreRounds", "NotJoined", "NotYourTask", "PhaseNotOver",
         "PhaseOver", "RoundUnderway", "TaskExists", "TermsDiffer", "TooFewParticipants", "TooLittleReputation",
         "UnknownRound", "UnknownTask", "WrongDataClass", "WrongPhase",
     ),
-    "contracts.terms": ("BreakdownPoint", "TermsInconsistent"),
-    "contracts.transition": (
-        "BadSignature", "Expired", "MalformedTransaction", "MissingRole", "Replayed", "UnknownMessage", "ValidTooLong",
-        "WrongChain", "WrongPurpose",
+    "contracts.terms": (
+        "BreakdownPoint", "TermsInconsistent",
+    ),
+    "contracts.upgrades": (
+        "NothingScheduled", "UpgradePending", "UpgradeTooLate", "UpgradeTooSoon", "VersionNotAhead",
     ),
     "contracts.validators": (
         "LastValidator", "NotAnOperator", "PowerConcentrated", "SigningKey", "TooManyValidators", "UnknownValidator",
         "ValidatorExists",
     ),
+    # End of what is generated.
     "learning.errors": ("LearningError",),
     "learning.inputs": ("InvalidInputs",),
 }

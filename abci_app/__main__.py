@@ -1,8 +1,8 @@
 """Run a node's application: ``python -m abci_app --home DIR --address unix:///…``.
 
 Refuses to start where it could fork the chain: under ``python -O`` (asserts guard invariants), with another
-package called ``contracts`` shadowing ours, or with a signature library that gives other verdicts than the
-rule.
+package called ``contracts`` shadowing ours, with a signature library that gives other verdicts than the rule, or over
+a store whose next block needs rules that this program does not know.
 """
 
 import argparse
@@ -13,12 +13,15 @@ from typing import ClassVar
 
 import contracts
 from contracts.kernel import crypto
+from contracts.registry import RULES
+from contracts.rulebook import Rulebook
 
 from .app import LedgerApplication
 from .protocol import server
 from .protocol.application import Halt
 from .store.interface import StoreError
 from .store.lmdb_store import LmdbStore
+from .store.recovery import NewerRules
 
 EXIT_REFUSED = 78  # EX_CONFIG of sysexits.h
 EXIT_HALTED = 70
@@ -30,8 +33,8 @@ class StartRefused(RuntimeError):
     kind: ClassVar[str] = "usage"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Parse arguments, open the store and serve until a signal. Returns the exit status."""
+def main(arguments: list[str] | None = None, book: Rulebook = RULES) -> int:
+    """Parse arguments, open the store and serve until a signal, by the rules of a book. Returns the exit status."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(
         level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
@@ -45,7 +48,10 @@ def main(arguments: list[str] | None = None) -> int:
         log.critical("refusing to start: %s", error)
         return EXIT_REFUSED
     try:
-        return server.run(LedgerApplication(store), options.address)
+        return server.run(LedgerApplication(store, book), options.address)
+    except NewerRules as error:  # While it runs, the server reports it as what stopped the node.
+        log.critical("refusing to start: %s", error)
+        return EXIT_REFUSED
     except (Halt, StoreError) as error:
         log.critical("HALT: %s", error)
         return EXIT_HALTED

@@ -4,6 +4,10 @@ A block is decided by ``contracts.transition``, staged in memory with the root i
 in Commit together with that root. Between the two nothing is on disk, so a crash at any point leaves the
 last committed version, which is what ``info`` then tells CometBFT to replay from. CheckTx reads committed
 state and never touches the block being executed.
+
+Which rules decide is given: a ``Rulebook``, of which the committed state names the version. The block before an upgrade
+leads the state over and announces the new version to CometBFT, whose headers name it from the next height on. A program
+that does not know the version stops there, before it has committed that block.
 """
 
 import base64
@@ -14,11 +18,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from contracts import transition, validators
+from contracts import transition, upgrades, validators
 from contracts.kernel import View, crypto
 from contracts.kernel.state import ReadFailed
 from contracts.kernel.state_tree import StateTree, StateVersion
-from contracts.transition import APP_VERSION, INTERNAL_ERROR, STORES, BlockContext, Result
+from contracts.registry import RULES
+from contracts.rulebook import Rulebook, Rules, UnknownRules
+from contracts.transition import INTERNAL_ERROR, BlockContext, Result, Turn
 
 from . import queries
 from .pool import proposals
@@ -44,6 +50,8 @@ class _Pending:
     block: BlockContext
     writes: dict[bytes, bytes | None]
     version: StateVersion
+    rules: Rules
+    """That decide the block after."""
     hashes: tuple[bytes, ...]
     """Of its transactions."""
 
@@ -72,22 +80,28 @@ class _Committed:
 
 
 class LedgerApplication(BaseApplication):
-    """The replicated ledger over one store. Raises Halt when what is stored is not what was committed."""
+    """The replicated ledger over one store, by the rules it is given.
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    Raises Halt when what is stored is not what was committed, or when the chain's rules are not in the book.
+    """
+
+    def __init__(self, store: Store, book: Rulebook = RULES) -> None:
+        self._store, self._book = store, book
         self._door = Door()
         self._genesis: dict[bytes, bytes | None] = {}
         self._pending: _Pending | None = None
         with store.snapshot() as snapshot:
-            self._last, self._tree = recovery.last_block(snapshot), recovery.rebuilt_tree(snapshot)
+            self._last, self._tree = recovery.last_block(snapshot), recovery.rebuilt_tree(book, snapshot)
+            self._rules = recovery.rules_to_go_on(book, snapshot)
+            if self._last is not None:
+                self._warn(snapshot)
 
     def info(self, _request: m.RequestInfo) -> m.ResponseInfo:
         """The last committed version. Changes nothing: any RPC client can cause it, also in the middle of a block."""
         return m.ResponseInfo(
             data="fedledger",
-            version=f"app/{APP_VERSION}",
-            app_version=APP_VERSION,
+            version=f"rules/{self._book.newest.version}",
+            app_version=self._rules.version,
             last_block_height=self._store.height,
             last_block_app_hash=self._store.app_hash,
         )
@@ -96,13 +110,20 @@ class LedgerApplication(BaseApplication):
         """Build the genesis state in memory; the first Commit makes it durable."""
         if request.initial_height != 1:
             raise Halt(f"the chain must begin at height 1, not {request.initial_height}")
-        outcome = transition.genesis(_genesis_of(request.app_state_bytes), request.chain_id)
+        stated = _genesis_of(request.app_state_bytes)
+        try:
+            self._rules = transition.genesis_rules(self._book, stated)
+        except UnknownRules as unknown:
+            raise recovery.NewerRules("the genesis", unknown) from unknown
+        outcome = transition.genesis(self._rules, stated, request.chain_id)
         self._genesis = {write.path: write.body for write in outcome.writes}
         _require_validators(self._genesis, request.validators)
         entries = ((path, body) for path, body in self._genesis.items() if body is not None)
-        self._tree = StateTree(STORES, 0, entries)
+        self._tree = StateTree(self._rules.stores, 0, entries)
         self._last, self._pending = BlockContext(request.chain_id, 0, _milliseconds(request.time)), None
-        return m.ResponseInitChain(app_hash=self._tree.root)
+        response = m.ResponseInitChain(app_hash=self._tree.root)
+        response.consensus_params.version.app = self._rules.version  # What headers name; Info would be the default.
+        return response
 
     def check_tx(self, request: m.RequestCheckTx) -> m.ResponseCheckTx:
         """Try a transaction on committed state. A recheck trusts the signature that was verified on entry."""
@@ -111,7 +132,7 @@ class LedgerApplication(BaseApplication):
         following = BlockContext(self._last.chain_id, self._store.height + 1, self._last.time_ms)
         judge = self._door.admit if request.type == m.CheckTxType.NEW else self._door.recheck
         with self._reading() as view:
-            result = judge(view, request.tx, following)
+            result = judge(self._rules, view, request.tx, following)
         if isinstance(result, ShareFull):
             return m.ResponseCheckTx(code=POOL_SHARE_FULL, data=result.data, log=result.log, codespace=NODE_CODESPACE)
         _alarm(result)
@@ -122,13 +143,15 @@ class LedgerApplication(BaseApplication):
         block = self._block(request.height, request.time)
         waiting = map(self._door.trust, request.txs)
         with self._reading() as view:
-            return m.ResponsePrepareProposal(txs=proposals.choose(view, block, waiting, request.max_tx_bytes))
+            return m.ResponsePrepareProposal(
+                txs=proposals.choose(self._rules, view, block, waiting, request.max_tx_bytes)
+            )
 
     def process_proposal(self, request: m.RequestProcessProposal) -> m.ResponseProcessProposal:
         """Cheap pure checks only: rejecting is a matter of liveness."""
         answer = m.ResponseProcessProposal
         with self._reading() as view:
-            fault = proposals.fault(view, request.height, map(self._door.read, request.txs))
+            fault = proposals.fault(self._rules, view, request.height, map(self._door.read, request.txs))
         if fault is None:
             return answer(status=answer.ACCEPT)
         _log.warning("rejecting the proposal at height %d: %s", request.height, fault)
@@ -140,11 +163,16 @@ class LedgerApplication(BaseApplication):
             raise Halt(f"block {request.height} does not follow the committed height {self._store.height}")
         block = self._block(request.height, request.time)
         with self._reading() as base:
-            results, writes = transition.apply_block(base, map(self._door.read, request.txs), block)
+            results, writes = transition.apply_block(self._rules, base, map(self._door.read, request.txs), block)
+            turn = self._turn(base, writes, block)
+            writes.update(turn.writes)
             changes = validators.updates(base, writes)
-        version = self._tree.stage(writes)
-        self._pending = _Pending(block, {**self._genesis, **writes}, version, tuple(map(crypto.sha256, request.txs)))
+        version = self._tree.stage(writes, turn.rules.stores)
+        hashes = tuple(map(crypto.sha256, request.txs))
+        self._pending = _Pending(block, {**self._genesis, **writes}, version, turn.rules, hashes)
         response = m.ResponseFinalizeBlock(app_hash=version.root)
+        if turn.rules is not self._rules:
+            response.consensus_param_updates.version.app = turn.rules.version
         for public, power in changes:
             response.validator_updates.add(pub_key=PublicKey(ed25519=public), power=power)
         for result in results:
@@ -157,7 +185,7 @@ class LedgerApplication(BaseApplication):
         pending = self._pending
         if pending is None:
             raise Halt("Commit without a finalized block")
-        version = Version(pending.block.height, pending.version.root, APP_VERSION)
+        version = Version(pending.block.height, pending.version.root, pending.rules.version)
         changed = version.app_hash != self._store.app_hash
         self._store.commit(
             version.height,
@@ -165,16 +193,39 @@ class LedgerApplication(BaseApplication):
             pending.writes,
             app_version=version.app_version,
             notes=recovery.notes_of(pending.block, version),
-            record=record_of(version.height, pending.version.store_roots()) if changed else None,
+            record=record_of(version.height, version.app_version, pending.version.store_roots()) if changed else None,
         )
         self._tree.adopt(pending.version)
         self._door.committed(pending.hashes, version.height)
-        self._last, self._pending, self._genesis = pending.block, None, {}
+        self._last, self._pending, self._genesis, self._rules = pending.block, None, {}, pending.rules
+        if upgrades.IN_FORCE.path() in pending.writes:
+            with self._store.snapshot() as snapshot:
+                self._warn(snapshot)
         return m.ResponseCommit()
 
     def query(self, request: m.RequestQuery) -> m.ResponseQuery:
         """Read committed state."""
-        return queries.answer(request, self._store, self._tree)
+        return queries.answer(request, self._book, self._store, self._tree)
+
+    def _turn(self, base: _Committed, writes: dict[bytes, bytes | None], block: BlockContext) -> Turn:
+        """The rules after a block, and what leads over to them. Raises NewerRules: nothing of the block is kept."""
+        try:
+            turn = transition.turn(self._book, self._rules, base, writes, block)
+        except UnknownRules as unknown:
+            raise recovery.NewerRules(f"block {block.height} cannot be decided here", unknown) from unknown
+        if turn.failure:
+            _log.error("the upgrade after block %d is called off, the rules stay: %s", block.height, turn.failure)
+        return turn
+
+    def _warn(self, state: View) -> None:
+        """Tell the operator in time of an upgrade that this program cannot take part in."""
+        coming = upgrades.IN_FORCE.at(state).next
+        if coming is not None and coming.version not in self._book.known:
+            _log.warning(
+                "rules of version %d are to decide from block %d on, and are not known here: install a fedledger that "
+                "knows them before block %d",
+                coming.version, coming.height, coming.height - 1,
+            )  # fmt: skip
 
     @contextmanager
     def _reading(self) -> Iterator[_Committed]:

@@ -28,6 +28,7 @@ from contracts.kernel import codec, merkle
 from contracts.kernel.codec import Malformed
 from contracts.kernel.merkle import ProofOp
 from contracts.kernel.state_tree import PathAbsent, PathPresent, StateTree, VersionNotKept
+from contracts.rulebook import Rulebook
 
 from .protocol import messages as m
 from .store import history
@@ -65,13 +66,13 @@ class _Range(NamedTuple):
     limit: int
 
 
-def answer(request: m.RequestQuery, store: Store, tree: StateTree) -> m.ResponseQuery:
+def answer(request: m.RequestQuery, book: Rulebook, store: Store, tree: StateTree) -> m.ResponseQuery:
     """Answer one query. Never raises for what a client sent."""
     try:
         if request.path == "/scan":
             return _scan(request, store)
         if request.path == "/roots":
-            return _roots(request, store)
+            return _roots(request, book, store)
         if request.path.startswith(_STORE) and request.path.endswith(_KEY):
             return _value(request, store, tree)
         raise _Refused(f"unknown path {request.path[:100]!r}: /store/<contract>/key, /scan and /roots are known")
@@ -140,7 +141,7 @@ def _scan(request: m.RequestQuery, store: Store) -> m.ResponseQuery:
     return m.ResponseQuery(value=codec.encode_plain(found), height=height)
 
 
-def _roots(request: m.RequestQuery, store: Store) -> m.ResponseQuery:
+def _roots(request: m.RequestQuery, book: Rulebook, store: Store) -> m.ResponseQuery:
     asked = _height(request.data)
     with store.snapshot() as snapshot:
         newest, oldest = snapshot.version.height, next(snapshot.history(), None)
@@ -150,7 +151,7 @@ def _roots(request: m.RequestQuery, store: Store) -> m.ResponseQuery:
         kept = "none are" if oldest is None else f"{oldest.height} to {newest} are"
         raise _Refused(f"roots: height {height} is not recorded, {kept}")
     try:
-        roots = [[name, root] for name, root in history.roots_of(recorded).items()]
+        roots = [[name, root] for name, root in history.roots_of(book, recorded).items()]
     except StoreDamaged as error:
         raise _Refused(f"roots: {error}") from error
     answered = {"height": height, "since": recorded.height, "oldest": oldest.height, "roots": roots}

@@ -215,21 +215,24 @@ def _clock(block_ns: int) -> Check:
 async def _proofs(profile: "Profile") -> Check:
     """A proved read goes through everything: signatures of the validators, header, proof, our own decoder."""
     from client_sdk.session import open_client
-    from contracts import identity
-    from contracts.transition import APP_VERSION
+    from contracts import identity, upgrades
+    from contracts.registry import RULES
 
     try:
         async with open_client(profile) as client:
             members = await client.get(identity.MEMBERSHIP)
-            version = (await client.rpc.abci_info()).app_version
+            now = await client.get(upgrades.IN_FORCE)
     except Exception as error:  # noqa: BLE001 - as above.
         return _failed("proofs", error)
-    if version != APP_VERSION:
-        found = f"the ledger runs rules of version {version}, this program knows {APP_VERSION}"
-        return Check("proofs", Health.FAIL, found, "Install the ledger's version of fedledger.")
     count = members.organisations if members else 0
-    found = f"{count} members, proved by the validators' signatures; rules of version {version}"
-    return Check("proofs", Health.OK, found)
+    found = f"{count} members, proved by the validators' signatures; rules of version {now.version if now else '?'}"
+    coming = now.next if now else None
+    if coming is None:
+        return Check("proofs", Health.OK, found)
+    found = f"{found}, of version {coming.version} from block {coming.height} on"
+    if coming.version in RULES.known:
+        return Check("proofs", Health.OK, found)
+    return Check("proofs", Health.WARN, found, f"Install a fedledger that knows version {coming.version} before that.")
 
 
 async def _store(profile: "Profile") -> AsyncIterator[Check]:

@@ -15,6 +15,7 @@ from client_sdk.light import VerificationFailed
 from client_sdk.reads.contract_roots import recorded_roots
 from client_sdk.reads.queries import SCAN_LIMIT, QueryRefused, scan
 from client_sdk.rpc import AnswerMalformed, NodeUnavailable, RpcClient, RpcError
+from contracts.registry import RULES
 
 T = TypeVar("T")
 _ANSWER_BYTES_MAX: Final = 8 << 20
@@ -23,7 +24,7 @@ _LOG_CHARS: Final = 300
 
 @contextmanager
 def opened_node(address: str) -> Iterator["NodeSource"]:
-    """A running node by its address. Raises SourceFailed, AddressInvalid."""
+    """A running node by its address. Raises SourceFailed, UnknownRules, AddressInvalid."""
     rpc = RpcClient([address], answer_bytes_max=_ANSWER_BYTES_MAX)
     with asyncio.Runner() as runner:
         try:
@@ -41,6 +42,8 @@ class NodeSource:
         self.name, self._rpc, self._runner = name, rpc, runner
         self.chain_id = self._answer(rpc.status()).chain_id
         self.newest = self._answer(recorded_roots(rpc, 0)).height
+        version = self._answer(rpc.abci_info()).app_version
+        self.rules = RULES.of(version) if version else RULES.newest
 
     def roots(self, height: int) -> Roots:
         """The hashes at a height. Raises SourceFailed."""

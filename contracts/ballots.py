@@ -222,35 +222,35 @@ class RoundDecided(Event):
     correct: Count  # The median.
 
 
-class AlreadyAttested(Rejected, code=1101, hint="Nothing to do: the first attestation stands."):
+class AlreadyAttested(Rejected, code=1201, hint="Nothing to do: the first attestation stands."):
     """The organisation has attested in this round."""
 
 
-class NotCommittedTo(Rejected, code=1102, hint="Name seats that have committed, in a set without trailing zeros."):
+class NotCommittedTo(Rejected, code=1202, hint="Name seats that have committed, in a set without trailing zeros."):
     """The set names a seat that has no commitment, or is not in its only form."""
 
 
-class AlreadySealed(Rejected, code=1103, hint="Nothing to do: open the first ballot when the phase has come."):
+class AlreadySealed(Rejected, code=1203, hint="Nothing to do: open the first ballot when the phase has come."):
     """The organisation has sealed a ballot in this round."""
 
 
-class NotSealed(Rejected, code=1104, hint="Only a sealed ballot can be opened: seal one in the next round."):
+class NotSealed(Rejected, code=1204, hint="Only a sealed ballot can be opened: seal one in the next round."):
     """The organisation has sealed no ballot in this round."""
 
 
-class AlreadyOpened(Rejected, code=1105, hint="Nothing to do: the ballot is open."):
+class AlreadyOpened(Rejected, code=1205, hint="Nothing to do: the ballot is open."):
     """The organisation has opened its ballot."""
 
 
-class WrongOpening(Rejected, code=1106, hint="Open with the salt, candidate and score that were sealed."):
+class WrongOpening(Rejected, code=1206, hint="Open with the salt, candidate and score that were sealed."):
     """The opening does not hash to the seal."""
 
 
-class NotACandidate(Rejected, code=1107, hint="Recompute over the agreed set, and judge each of its seats."):
+class NotACandidate(Rejected, code=1207, hint="Recompute over the agreed set, and judge each of its seats."):
     """What the ballot names cannot be this round's candidate, whatever the payloads say."""
 
 
-class NotHeld(Rejected, code=1108, hint="Share only what was attested, and once."):
+class NotHeld(Rejected, code=1208, hint="Share only what was attested, and once."):
     """The organisation has not attested that it holds this payload, or shares it already."""
 
 
@@ -545,7 +545,7 @@ def _written(msg: Attest | Seal | OpenBallot | AdvanceRound, after: Moved) -> Ou
 
 CONTRACT = Contract(
     name="ballots",
-    number=11,
+    number=12,
     state=(ATTESTATIONS, SHARES, BOXES, CANDIDATES),
     handlers={Attest: attest, Share: share, Seal: seal, OpenBallot: open_ballot, AdvanceRound: advance_round},
     modules=(__name__,),

@@ -1,9 +1,9 @@
 """Governance: what the members decide together, one organisation one vote, by human keys.
 
 An action is one of a closed table of (validate, apply): admission of an organisation, the opening of a task, a
-rollback, admission and removal of a validator. More than two thirds of the members, counted when the proposal is made,
-pass it; it is applied in the block of the vote that settles it. Nothing here is generic dispatch: an action that is
-not in the table does not exist.
+rollback, admission and removal of a validator, an upgrade of the rules. More than two thirds of the members, counted
+when the proposal is made, pass it; it is applied in the block of the vote that settles it. Nothing here is generic
+dispatch: an action that is not in the table does not exist.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated, Any
 
-from . import identity, models, rounds, validators
+from . import identity, models, rounds, upgrades, validators
 from .identity import NewKey, Roles
 from .kernel import (
     Context,
@@ -46,6 +46,7 @@ from .kernel.types import (
 )
 from .models import quorum
 from .terms import Terms
+from .upgrades import AppVersion, Scheduled
 from .validators import NewValidator
 
 
@@ -86,7 +87,22 @@ class RemoveValidator(Record):
     validator: PublicKey
 
 
-Action = AdmitOrganisation | OpenTask | RollBackModel | AdmitValidator | RemoveValidator
+class ScheduleUpgrade(Record):
+    """Go over to a later version of the rules at a height."""
+
+    version: AppVersion
+    height: Height  # Of the first block under the new rules; the block before leads over.
+
+
+class CancelUpgrade(Record):
+    """Stay with the rules that are in force."""
+
+    version: AppVersion
+
+
+Action = (
+    AdmitOrganisation | OpenTask | RollBackModel | AdmitValidator | RemoveValidator | ScheduleUpgrade | CancelUpgrade
+)
 
 
 class ProposalStatus(StrEnum):
@@ -266,6 +282,14 @@ def _remove_validator(view: View, action: RemoveValidator, _ctx: Context) -> Out
     return validators.remove(view, action.validator)
 
 
+def _schedule_upgrade(view: View, action: ScheduleUpgrade, ctx: Context) -> Outcome:
+    return upgrades.schedule(view, Scheduled(action.version, action.height), ctx)
+
+
+def _cancel_upgrade(view: View, action: CancelUpgrade, ctx: Context) -> Outcome:
+    return upgrades.cancel(view, action.version, ctx)
+
+
 @dataclass(frozen=True)
 class Effect:
     """One row of the table of actions. Where validating is as cheap as applying, it is applying."""
@@ -281,6 +305,8 @@ ACTIONS = (
     Effect(RollBackModel, _roll_back, _roll_back),
     Effect(AdmitValidator, _admit_validator, _admit_validator),
     Effect(RemoveValidator, _remove_validator, _remove_validator),
+    Effect(ScheduleUpgrade, _schedule_upgrade, _schedule_upgrade),
+    Effect(CancelUpgrade, _cancel_upgrade, _cancel_upgrade),
 )
 
 

@@ -1,18 +1,19 @@
-"""The only entry to the core: genesis, and what one transaction and one block do to the state.
+"""The only entry to the core: genesis, what one transaction and one block do to the state, and when the rules turn.
 
-A transaction is read, authenticated, checked for replay, decoded and dispatched; its handler's writes and events
-become its result. A refusal becomes its code. Any *other* exception of a handler becomes code 1 with no writes:
-handlers are pure, so every replica does the same, and no sender can stop a node or fork the chain. Only what says
-"this machine cannot go on" (ReadFailed, MemoryError, RecursionError) passes through and halts the node: swallowed,
-it would decide differently here than elsewhere.
+Which rules decide is an argument (``rulebook.Rules``); nothing here knows a version by itself. A transaction is read,
+authenticated, checked for replay, decoded and dispatched; its handler's writes and events become its result. A refusal
+becomes its code. Any *other* exception of a handler becomes code 1 with no writes: handlers are pure, so every replica
+does the same, and no sender can stop a node or fork the chain. Only what says "this machine cannot go on" (ReadFailed,
+MemoryError, RecursionError) passes through and halts the node: swallowed, it would decide differently here than
+elsewhere.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any
 
-from . import identity, validators
+from . import identity, upgrades, validators
 from .identity import NewKey, Roles
 from .kernel import (
     Context,
@@ -32,18 +33,31 @@ from .kernel import (
 )
 from .kernel.codec import Malformed
 from .kernel.envelope import Envelope
+from .kernel.refusals import (
+    BadSignature,
+    Expired,
+    MalformedTransaction,
+    MissingRole,
+    Replayed,
+    UnknownMessage,
+    ValidTooLong,
+    WrongChain,
+    WrongPurpose,
+)
 from .kernel.rules import Fact
-from .kernel.state import InvariantBroken, Overlay, ReadFailed, ScanView
+from .kernel.state import InvariantBroken, Overlay, ReadFailed, ScanOverlay, ScanView
 from .kernel.types import AgeRecipient, ChainId, Items, NanoEpsilon, OrgId
-from .registry import HANDLERS, STORES
+from .rulebook import Rulebook, Rules
+from .upgrades import AppVersion
 from .validators import NewValidator
 
 __all__ = [
-    "STORES", "BlockContext", "Genesis", "Result", "Transaction", "apply_block", "apply_tx", "authenticate", "genesis",
-    "recheck", "require_entitled",
+    "BadSignature", "BlockContext", "Expired", "Genesis", "MalformedTransaction", "MissingRole", "Replayed", "Result",
+    "Transaction", "Turn", "UnknownMessage", "ValidTooLong", "WrongChain", "WrongPurpose", "apply_block", "apply_tx",
+    "authenticate", "genesis", "genesis_rules", "message_of", "past_message_of", "recheck", "require_entitled",
+    "turn",
 ]  # fmt: skip
 
-APP_VERSION = 1
 INTERNAL_ERROR = 1
 MOST_FACT_CHARS = 200
 
@@ -62,46 +76,9 @@ class Genesis(Record):
     """The ledger's state at height 0."""
 
     chain_id: ChainId
+    rules: AppVersion  # The version that decides the first block.
     founders: Annotated[tuple[Founder, ...], Items(1, limits.ORGANISATIONS)]
     validators: Annotated[tuple[NewValidator, ...], Items(1, limits.VALIDATORS)]  # Exactly CometBFT's.
-
-
-class MalformedTransaction(
-    Rejected, code=2, hint="Build transactions with the SDK, or follow docs/protocol.md exactly."
-):
-    """The bytes are not the canonical form of a transaction."""
-
-
-class WrongChain(Rejected, code=3, hint="Check which chain your profile names: `fedledger doctor`."):
-    """The transaction was signed for another chain."""
-
-
-class BadSignature(Rejected, code=4, hint="The bytes changed after signing, or another key signed them."):
-    """The signature does not verify."""
-
-
-class Expired(Rejected, code=5, hint="Sign it again with a later height."):
-    """The transaction was valid only up to an earlier height."""
-
-
-class ValidTooLong(Rejected, code=6, hint="Sign it again with a nearer height."):
-    """The transaction would stay valid further ahead than replay protection remembers."""
-
-
-class Replayed(Rejected, code=7, hint="Nothing to do: the first one was decided; look it up with `fedledger tx show`."):
-    """This transaction was decided already."""
-
-
-class UnknownMessage(Rejected, code=8, hint="Check the versions of SDK and ledger: `fedledger doctor`."):
-    """The ledger knows no message of this type."""
-
-
-class WrongPurpose(Rejected, code=9, hint="Human keys consent, govern and revoke; workload keys train and vote."):
-    """A key of this purpose may not sign this message."""
-
-
-class MissingRole(Rejected, code=10, hint="The members decide on roles: `fedledger org show`."):
-    """The organisation was not admitted with the role that this message needs."""
 
 
 @dataclass(frozen=True)
@@ -128,11 +105,22 @@ class Result:
     events: tuple[Event, ...]
 
 
+@dataclass(frozen=True)
+class Turn:
+    """The rules that decide the next block; where they are others than before, what leads the state over to them."""
+
+    rules: Rules
+    writes: tuple[Write, ...] = ()
+    failure: str = ""  # Why an upgrade was called off. A node's own words.
+
+
 class Transaction:
     """What a transaction's bytes say by themselves, each part worked out when it is first asked for.
 
     Nothing here depends on state or block, so whoever meets the same bytes again may hand in the same object.
     """
+
+    _read: tuple[Rules, Message] | None = None
 
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
@@ -147,10 +135,11 @@ class Transaction:
         """The parsed envelope. Rejects: MalformedTransaction."""
         return parse(self.raw)
 
-    @cached_property
-    def message(self) -> Message:
-        """What it says. Rejects: MalformedTransaction, UnknownMessage."""
-        return message_of(self.envelope)
+    def message(self, rules: Rules) -> Message:
+        """What it says under these rules. Rejects: MalformedTransaction, UnknownMessage."""
+        if self._read is None or self._read[0] is not rules:
+            self._read = rules, message_of(rules, self.envelope)
+        return self._read[1]
 
     @cached_property
     def is_authentic(self) -> bool:
@@ -159,9 +148,16 @@ class Transaction:
         return crypto.verify(signed.key, signed.signed, signed.signature)
 
 
-def genesis(raw: bytes, chain_id: str) -> Outcome:
+def genesis_rules(book: Rulebook, raw: bytes) -> Rules:
+    """The rules that decide a ledger's first block. Raises Malformed, UnknownRules."""
+    return book.of(_stated(raw).rules)
+
+
+def genesis(rules: Rules, raw: bytes, chain_id: str) -> Outcome:
     """The writes of height 0. Raises Malformed or Rejected: a ledger that cannot begin as stated does not begin."""
-    stated = codec.decode(Genesis, raw, most=limits.VALUE_BYTES * limits.ORGANISATIONS)
+    stated = _stated(raw)
+    if stated.rules != rules.version:
+        raise Malformed("rules", f"the genesis is for version {stated.rules}, not {rules.version}")
     if stated.chain_id != chain_id:
         raise Malformed("chain_id", f"the genesis is for {stated.chain_id}, the node runs {chain_id}")
     overlay = Overlay(_Nothing())
@@ -175,18 +171,19 @@ def genesis(raw: bytes, chain_id: str) -> Outcome:
         outcome += Outcome((), enrolled.events)
     established = validators.establish(overlay, stated.validators, chain_id)
     overlay.apply(established.writes)
+    overlay.apply(upgrades.begin(rules.version).writes)
     outcome += Outcome((), established.events)
     return Outcome(tuple(Write(path, body) for path, body in overlay.writes.items()), outcome.events)
 
 
-def apply_tx(view: View, transaction: Transaction, block: BlockContext) -> Result:
+def apply_tx(rules: Rules, view: View, transaction: Transaction, block: BlockContext) -> Result:
     """Decide one transaction on a view that already holds the block's earlier writes."""
     mark: tuple[Write, ...] = ()
     try:
-        key = authenticate(view, transaction, block)
+        key = authenticate(rules, view, transaction, block)
         signed = transaction.envelope
         mark = (replay.mark(signed.valid_until, signed.identity, block.height),)
-        outcome = _disjoint(_dispatch(view, transaction, key, block))
+        outcome = _disjoint(_dispatch(rules, view, transaction, key, block))
         data = _announced(outcome.events)
     except Rejected as refusal:
         return _refused(refusal.code, refusal.facts, str(refusal), mark)
@@ -197,35 +194,63 @@ def apply_tx(view: View, transaction: Transaction, block: BlockContext) -> Resul
     return Result(0, data, "", (*outcome.writes, *mark), outcome.events)
 
 
-def recheck(view: View, transaction: Transaction, block: BlockContext) -> Result:
+def recheck(rules: Rules, view: View, transaction: Transaction, block: BlockContext) -> Result:
     """Whether a transaction that ``apply_tx`` has accepted may go on waiting: in time, not decided, its key live.
 
     No handler runs: what state has overtaken is refused in its block, once, instead of being tried after every one.
     """
     try:
-        authenticate(view, transaction, block)
-        _ = transaction.message
+        authenticate(rules, view, transaction, block)
+        transaction.message(rules)
     except Rejected as refusal:
         return _refused(refusal.code, refusal.facts, str(refusal), ())
     return Result(0, b"", "", (), ())
 
 
 def apply_block(
-    committed: ScanView, transactions: Iterable[Transaction], block: BlockContext
+    rules: Rules, committed: ScanView, transactions: Iterable[Transaction], block: BlockContext
 ) -> tuple[tuple[Result, ...], dict[bytes, bytes | None]]:
     """Decide a block's transactions in order: their results and the block's writes. An empty block writes nothing."""
     overlay = Overlay(committed)
     results = []
     for transaction in transactions:
-        result = apply_tx(overlay, transaction, block)
+        result = apply_tx(rules, overlay, transaction, block)
         overlay.apply(result.writes)
         results.append(result)
     if results:
-        overlay.apply(replay.prune(committed, block.height))
+        overlay.apply(replay.prune(committed, block.height, rules.limits.replay_pruned_per_block))
     return tuple(results), dict(overlay.writes)
 
 
-def authenticate(view: View, transaction: Transaction, block: BlockContext) -> identity.Key:
+def turn(
+    book: Rulebook, rules: Rules, committed: ScanView, writes: Mapping[bytes, bytes | None], block: BlockContext
+) -> Turn:
+    """Which rules decide the block after this one, whose own writes are given.
+
+    Where an upgrade is due, the state is led over now: what is committed is a state of the rules that will read it.
+    When a migration fails, on every replica alike, the upgrade is called off and the rules stay. Raises UnknownRules
+    when this program does not know what is due: it must not go on.
+    """
+    overlay = ScanOverlay(committed)
+    overlay.apply(tuple(Write(path, body) for path, body in writes.items()))
+    coming = upgrades.due(overlay, block.height)
+    if coming is None:
+        return Turn(rules)
+    steps = book.steps(rules.version, coming.version)
+    led = ScanOverlay(overlay)
+    try:
+        for step in steps:
+            led.apply(step.migrated(led))
+    except (MemoryError, RecursionError, ReadFailed):
+        raise
+    except Exception as error:  # noqa: BLE001 - as in apply_tx: pure, so the same on every replica.
+        stays = upgrades.called_off(overlay, coming)
+        return Turn(rules, stays.writes, _bounded(f"{type(error).__name__}: {error}"))
+    led.apply(upgrades.happened(coming).writes)
+    return Turn(book.of(coming.version), tuple(Write(path, body) for path, body in led.writes.items()))
+
+
+def authenticate(rules: Rules, view: View, transaction: Transaction, block: BlockContext) -> identity.Key:
     """Establish who signed a transaction, now, for this chain, for the first time.
 
     Rejects: MalformedTransaction, WrongChain, Expired, ValidTooLong, UnknownKey, KeyIsRevoked, Replayed, BadSignature.
@@ -234,7 +259,7 @@ def authenticate(view: View, transaction: Transaction, block: BlockContext) -> i
     signed = transaction.envelope
     require(signed.chain_id == block.chain_id, lambda: WrongChain(chain=signed.chain_id, wanted=block.chain_id))
     require(block.height <= signed.valid_until, lambda: Expired(valid_until=signed.valid_until, height=block.height))
-    furthest = block.height + limits.TX_VALIDITY_BLOCKS
+    furthest = block.height + rules.limits.tx_validity_blocks
     require(signed.valid_until <= furthest, lambda: ValidTooLong(valid_until=signed.valid_until, furthest=furthest))
     key = identity.require_live_key(view, signed.key, block.height)
     seen = replay.is_seen(view, signed.valid_until, signed.identity)
@@ -261,24 +286,37 @@ def parse(raw: bytes) -> Envelope:
         raise MalformedTransaction(field=error.field, why=_bounded(error.why)) from error
 
 
-def message_of(signed: Envelope) -> Message:
+def message_of(rules: Rules, signed: Envelope) -> Message:
     """The message in an envelope. Rejects: UnknownMessage, MalformedTransaction."""
-    kind = Message.by_tag.get(signed.tag)
+    return _message(rules.messages, rules.version, signed)
+
+
+def past_message_of(book: Rulebook, signed: Envelope) -> Message:
+    """The message in an envelope that may have been decided under any of the rules. For readers; rejects the same."""
+    return _message(book.messages, book.newest.version, signed)
+
+
+def _message(kinds: Mapping[str, type[Message]], version: int, signed: Envelope) -> Message:
+    kind = kinds.get(signed.tag)
     if kind is None:
         raise UnknownMessage(type=_bounded(signed.tag))
     try:
-        message: Message = codec.shape_of(kind).unpack(signed.body, "")
+        message: Message = codec.shape_of(kind, version).unpack(signed.body, "")
     except Malformed as error:
         raise MalformedTransaction(field=_bounded(error.field), why=_bounded(error.why)) from error
     return message
 
 
-def _dispatch(view: View, transaction: Transaction, key: identity.Key, block: BlockContext) -> Outcome:
-    message = transaction.message
+def _stated(raw: bytes) -> Genesis:
+    return codec.decode(Genesis, raw, most=limits.VALUE_BYTES * limits.ORGANISATIONS)
+
+
+def _dispatch(rules: Rules, view: View, transaction: Transaction, key: identity.Key, block: BlockContext) -> Outcome:
+    message = transaction.message(rules)
     roles = identity.ORGANISATIONS.at(view, key.organisation).roles
     require_entitled(type(message), key, roles)
     context = Context(block.chain_id, block.height, block.time_ms, transaction.envelope.key, key.organisation, roles)
-    return HANDLERS[type(message)](view, message, context)
+    return rules.handlers[type(message)](view, message, context)
 
 
 def _announced(events: tuple[Event, ...]) -> bytes:

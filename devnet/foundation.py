@@ -16,6 +16,7 @@ from client_sdk.secrets.private_files import create_private, make_private_direct
 from contracts import transition
 from contracts.kernel import codec
 from contracts.kernel.types import Purpose
+from contracts.registry import RULES
 
 from . import cometbft_home
 from .errors import HomeDiffers, HomeOccupied, NoDevnet, NotEnoughDisk, StateUnreadable
@@ -90,11 +91,12 @@ def _make(layout: Layout, manifest: Manifest) -> None:
     application_genesis = codec.encode(
         transition.Genesis(
             chain_id,
+            RULES.newest.version,
             tuple(_founder(member, rings[member.name], chain_id) for member in manifest.founders),
             tuple(one.admission(chain_id, operator_of[one.name]) for one in seated),
         )
     )
-    transition.genesis(application_genesis, chain_id)  # Better refused here than by four halting nodes.
+    transition.genesis(RULES.newest, application_genesis, chain_id)  # Better refused here than by four halting nodes.
     document = cometbft_home.genesis_document(chain_id, datetime.now(UTC), seated, application_genesis)
     create_private(layout.genesis, document)
     for validator in validators:

@@ -77,7 +77,7 @@ def state_example() -> str:
     """A state with one entry: its committed value, its bucket and the roots above it."""
     path, body = MEMBERSHIP.set(Membership(7))
     assert body is not None
-    tree = StateTree(registry.STORES)
+    tree = StateTree(registry.RULES.newest.stores)
     empty = tree.root
     tree.apply({path: body})
     entry, bucket, store = tree.prove(path).steps

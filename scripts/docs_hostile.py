@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from client_sdk.reads.refusals import NODE_REFUSALS
-from contracts.kernel import Rejected
 from contracts.kernel.rules import name_of
+from contracts.registry import RULES
 
 DATA: Final = Path(__file__).resolve().parents[1] / "docs" / "data"
 _LISTED_MAX: Final = 4
@@ -51,7 +51,7 @@ def _named(code: str) -> str:
         return code
     if int(code) in NODE_REFUSALS:
         return f"`{NODE_REFUSALS[int(code)].name}`"
-    return f"`{name_of(Rejected.by_code[int(code)])}`"
+    return f"`{name_of(RULES.refusals[int(code)])}`"
 
 
 def _network(report: dict[str, Any]) -> str:

@@ -32,9 +32,10 @@ from cli import reference
 from client_sdk.reads.refusals import NODE_REFUSALS
 from contracts import transition
 from contracts.kernel import Contract, Message, Record, Rejected, codec, limits, types
-from contracts.kernel.rules import name_of
-from contracts.registry import CONTRACTS, STORES, kernel_refusals
-from scripts import docs_examples, docs_hostile, docs_reliability
+from contracts.kernel.rules import name_of, refusals_of
+from contracts.registry import CONTRACTS, RULES
+from contracts.rulebook import OF_NO_CONTRACT
+from scripts import docs_examples, docs_facade, docs_hostile, docs_reliability
 from scripts.structure import picture, report
 from scripts.structure.shape import Shape
 from scripts.structure.sources import read
@@ -44,10 +45,11 @@ PROTOCOL, CODES, CLI, BENCHMARKS, RELIABILITY, HOSTILE, ARCHITECTURE = (
     ROOT / "docs" / f"{name}.md"
     for name in ("protocol", "codes", "cli", "benchmarks", "reliability", "hostile-input", "architecture")
 )
+FACADE = ROOT / "fedledger.py"
 MAP = ROOT / "docs" / "images" / "map.svg"
 VECTORS = ROOT / "tests" / "vectors"
 _BLOCK = re.compile(r"<!-- generated: ([a-z_ ]+) -->\n.*?<!-- end -->", re.DOTALL)
-_REFUSALS = {refusal.__name__: refusal for refusal in Rejected.by_code.values()}
+_REFUSALS = {refusal.__name__: refusal for refusal in RULES.refusals.values()}
 
 
 class MarkersDiffer(ValueError):
@@ -88,6 +90,7 @@ def _wanted() -> dict[Path, str]:
         BENCHMARKS: measured,
         RELIABILITY: survived,
         HOSTILE: withstood,
+        FACADE: docs_facade.rendered(FACADE.read_text(encoding="utf-8")),
     }
 
 
@@ -105,9 +108,9 @@ def blocks() -> dict[str, str]:
         "messages": _messages(),
         "types": _types(),
         "limits": _limits(),
-        "stores": "\n".join(f"{place}. `{name}`" for place, name in enumerate(STORES)),
+        "stores": "\n".join(f"{place}. `{name}`" for place, name in enumerate(RULES.newest.stores)),
         "genesis": _records([transition.Founder, transition.Genesis]),
-        "transition refusals": _refusals(kernel_refusals()),
+        "transition refusals": _refusals(refusals_of(OF_NO_CONTRACT)),
         "envelope example": docs_examples.envelope_example(),
         "state example": docs_examples.state_example(),
         **{contract.name: _contract(contract) for contract in CONTRACTS},
@@ -205,7 +208,7 @@ def codes() -> str:
     """All of ``docs/codes.md``: one heading per code, with its facts and the vectors that show it."""
     owners = {refusal: contract.name for contract in CONTRACTS for refusal in contract.refusals()}
     parts = [_CODES_HEAD]
-    for code, refusal in sorted(Rejected.by_code.items()):
+    for code, refusal in sorted(RULES.refusals.items()):
         shown = [path for path in _vector_files() if json.loads(path.read_text())["code"] == code]
         links = ", ".join(f"[{path.stem.replace('_', ' ')}](../{path.relative_to(ROOT)})" for path in shown)
         facts = ", ".join(f"`{name}`" for name in _facts().get(refusal.__name__, {})) or "none"

@@ -75,7 +75,7 @@ class LocalNode:
             raise TxInCache(-32603, "Internal error", "tx already exists in cache")
         chain = self.chain
         following = transition.BlockContext(chain.chain_id, chain.height + 1, chain.time_ms)
-        checked = transition.apply_tx(chain.view, Transaction(raw), following)
+        checked = transition.apply_tx(chain.rules, chain.view, Transaction(raw), following)
         if checked.code == 0:
             (result,) = chain.block(raw)
             self._found[digest] = FoundTx(digest, chain.height, 0, raw, _proven(result), None)

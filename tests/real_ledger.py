@@ -15,17 +15,43 @@ from tests.real_genesis import give_genesis
 @asynccontextmanager
 async def ledger(folder: Path, program: Sequence[str] = ("-m", "abci_app")) -> AsyncIterator[tuple[Any, comet.Node]]:
     """One validator of the founded consortium: its genesis document and its node. ``program`` is what Python runs."""
-    address = f"unix://{folder}/abci.sock"
-    command = [sys.executable, *program, "--home", str(folder / "app"), "--address", address]
-    with (folder / "app.log").open("wb") as log:
-        application = await asyncio.create_subprocess_exec(*command, cwd=comet.ROOT, stdout=log, stderr=log)
-    try:
-        async with comet.running(folder / "net", application=address, edit_genesis=_found) as [node]:
-            yield json.loads((node.home / "config" / "genesis.json").read_text()), node
-    finally:
+    network = comet.running(folder / "net", application=address_in(folder), edit_genesis=_found)
+    async with Program(folder, program), network as [node]:
+        yield _genesis_of(node), node
+
+
+@asynccontextmanager
+async def founded(folder: Path) -> AsyncIterator[tuple[Any, comet.Node]]:
+    """The same before anything runs: ``Program`` and the node are started, and ended, by whoever asked."""
+    async with comet.prepared(folder / "net", application=address_in(folder), edit_genesis=_found) as [node]:
+        yield _genesis_of(node), node
+
+
+def address_in(folder: Path) -> str:
+    """Where the application of a folder listens."""
+    return f"unix://{folder}/abci.sock"
+
+
+class Program:
+    """The process of an application over the store of a folder, while the context is open."""
+
+    def __init__(self, folder: Path, program: Sequence[str] = ("-m", "abci_app")) -> None:
+        self._command = [sys.executable, *program, "--home", str(folder / "app"), "--address", address_in(folder)]
+        self.log = folder / "app.log"
+
+    async def __aenter__(self) -> "Program":
+        with self.log.open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(*self._command, cwd=comet.ROOT, stdout=log, stderr=log)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
         with suppress(ProcessLookupError):
-            application.kill()
-        await application.wait()
+            self.process.kill()
+        await self.process.wait()
+
+
+def _genesis_of(node: comet.Node) -> Any:
+    return json.loads((node.home / "config" / "genesis.json").read_text())
 
 
 def _found(home: Path) -> None:

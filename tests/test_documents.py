@@ -221,7 +221,6 @@ def test_a_path_that_is_not_there_would_be_found(span: str) -> None:
 # What would be there if it were: names of commands, contracts, actions, extras and modules.
 NOT_BUILT = {
     "state sync and snapshots": r".*snapshot.*|.*state-sync.*",
-    "upgrades by vote": r".*upgrade.*",
     "attestation of hardware": r".*attestation.*",
     "policies beyond votes": r"polic(y|ies).*",
     "zero-knowledge proofs": r".*zero-knowledge.*|.*zk.*",

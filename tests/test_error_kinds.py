@@ -22,6 +22,7 @@ from client_sdk.secrets.private_files import ExposedFile
 from contracts.kernel import Rejected
 from contracts.kernel.codec import Malformed
 from contracts.privacy_budget import BudgetExceeded
+from contracts.registry import RULES
 from devnet.errors import ProcessNotRunning
 from learning.inputs import InvalidInputs
 from tests import tidy
@@ -206,7 +207,7 @@ def test_a_command_or_a_flag_that_is_not_there_is_found():
 def catchable() -> list[type[BaseException]]:
     """What a program that uses the client may meet: its own errors, and every refusal of the ledger."""
     own = [kind for kind in PUBLIC if issubclass(kind, SdkError) and kind.__module__.startswith("client_sdk.")]
-    refusals = [kind for kind in Rejected.by_code.values() if kind.__module__.startswith("contracts.")]
+    refusals = [kind for kind in RULES.refusals.values() if kind.__module__.startswith("contracts.")]
     return [*own, *refusals, SdkError, Rejected, Malformed]
 
 

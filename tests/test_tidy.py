@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts import registry
-from contracts.kernel import Rejected
+from contracts.registry import RULES
 from scripts import gen_docs
 from scripts.structure import arrows, sources
 from scripts.structure.shape import Shape
@@ -94,17 +93,12 @@ def test_no_committed_file_names_a_package_index_or_a_path_of_one_machine() -> N
     none(found for path, text in texts for found in tidy.addresses(text, path))
 
 
-def test_the_order_of_the_contracts_is_the_registry_s() -> None:
-    names = [contract.name for contract in registry.CONTRACTS]
-    assert names == [name for name in tidy.CONTRACT_ORDER if name in names]
-
-
 # --- vectors and docs ---
 
 
 def test_every_error_code_has_a_negative_vector() -> None:
     shown = {json.loads(path.read_text()).get("code") for path in VECTORS}
-    missing = [f"{code} {kind.__name__}" for code, kind in sorted(Rejected.by_code.items()) if code not in shown]
+    missing = [f"{code} {kind.__name__}" for code, kind in sorted(RULES.refusals.items()) if code not in shown]
     assert not missing, "write a test marked `vectors` for each, named for the sin"
 
 

@@ -17,6 +17,7 @@ from contracts import transition
 from contracts.kernel.absence import AbsenceProof, verify_absence
 from contracts.kernel.merkle import ProofInvalid, ProofOp
 from contracts.kernel.state_tree import StateTree, StateVersion
+from contracts.registry import RULES
 from contracts.transition import BlockContext, Result, Transaction
 
 FOLDER = Path(__file__).parent / "vectors"
@@ -48,7 +49,8 @@ class Ledger:
 
     def decided(self, chain_id: str, block: dict[str, Any], txs: list[str]) -> tuple["Ledger", tuple[Result, ...]]:
         context = BlockContext(chain_id, block["height"], block["time_ms"])
-        results, writes = transition.apply_block(self, [Transaction(bytes.fromhex(tx)) for tx in txs], context)
+        decided = map(Transaction, map(bytes.fromhex, txs))
+        results, writes = transition.apply_block(RULES.of(1), self, decided, context)
         return self.written(writes), results
 
 
@@ -63,8 +65,8 @@ def reached(setup: str, chain_id: str) -> Ledger:
     """The ledger at the end of a setup file."""
     stated = read(f"setup/{setup}.json")
     if "genesis" in stated:
-        outcome = transition.genesis(bytes.fromhex(stated["genesis"]), chain_id)
-        ledger = Ledger({}, StateTree(transition.STORES).latest).written(dict(outcome.writes))
+        outcome = transition.genesis(RULES.of(1), bytes.fromhex(stated["genesis"]), chain_id)
+        ledger = Ledger({}, StateTree(RULES.of(1).stores).latest).written(dict(outcome.writes))
     else:
         ledger = reached(stated["extends"], chain_id)
     return after(ledger, chain_id, stated["steps"])

@@ -2,7 +2,8 @@
 
 ``tests/test_tidy.py`` runs them over the repository, and over planted violations, so that a rule that has stopped
 biting is noticed. Everything here reads syntax trees and text; nothing is imported from the code it judges, but for
-what reads its structure (``scripts.structure``, which has the table of allowed arrows).
+what reads its structure (``scripts.structure``, which has the table of allowed arrows) and the registry, whose order
+is that of the imports.
 """
 
 import ast
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from contracts.registry import CONTRACTS
 from scripts.structure.arrows import ARROWS, OURS, SHIPPED
 from scripts.structure.shape import Shape
 from scripts.structure.sources import Module
@@ -47,20 +49,8 @@ RELATIVE = ("contracts", "learning", "abci_app", "client_sdk", "devnet", "servic
 
 # Within the core: each module may import those before it, and the kernel. The kernel imports no contract.
 CONTRACT_ORDER = (
-    "identity",
-    "attestation",
-    "policy",
-    "reputation",
-    "terms",
-    "rounds",
-    "privacy_budget",
-    "contributions",
-    "lineage",
-    "models",
-    "ballots",
-    "validators",
-    "governance",
-    "anchors",
+    *(module.removeprefix("contracts.") for contract in CONTRACTS for module in contract.modules),
+    "rulebook",
     "registry",
     "transition",
 )
@@ -179,7 +169,12 @@ def _broken_core_order(tree: ast.AST, path: str) -> Iterator[Violation]:
     in_kernel = parts[1] == "kernel"
     known = in_kernel or parts[1] in (*CONTRACT_ORDER, "__init__")
     if not known:
-        yield Violation(path, 1, f"{parts[1]} has no place among the contracts", "give it one in CONTRACT_ORDER")
+        yield Violation(
+            path,
+            1,
+            f"{parts[1]} has no place among the contracts",
+            "name it in a contract's modules",
+        )
         return
     place = 0 if in_kernel or parts[1] == "__init__" else CONTRACT_ORDER.index(parts[1])
     for line, name in imported(tree, path):

@@ -16,6 +16,7 @@ from campaigns.harness.consortium import SETUPS, Setup
 from contracts.kernel import Event, Message, Rejected, codec, envelope
 from contracts.kernel.codec import Malformed
 from contracts.kernel.rules import Fact, text
+from contracts.registry import RULES
 from contracts.transition import Result
 
 FOLDER = Path(__file__).parent / "vectors"
@@ -103,7 +104,7 @@ def _reading(result: Result) -> dict[str, Any]:
     if result.code == 0:
         return {"events": readable(plain)}
     return {
-        "refusal": Rejected.by_code[result.code].__name__,
+        "refusal": RULES.refusals[result.code].__name__,
         "facts": {name: text(fact) for name, fact in plain.items()},
     }
 

@@ -121,7 +121,7 @@ def _compare_entries(found: Difference, a: Source, b: Source, prefixes: list[byt
                 found.only_b += ours is None
                 found.changed += ours is not None and theirs is not None
                 if found.first is None or path < found.first.path:
-                    found.first = KeyDifference(path, decoded(path, ours), decoded(path, theirs))
+                    found.first = KeyDifference(path, decoded(a.rules, path, ours), decoded(b.rules, path, theirs))
     except HeightNotKept as error:
         found.not_compared = f"{error}, and the keys are compared at {found.height}"
 

@@ -13,7 +13,8 @@ from typing import Final
 
 from contracts.kernel.merkle import split_path
 from contracts.kernel.state_tree import StateTree
-from contracts.transition import STORES
+from contracts.registry import RULES
+from contracts.rulebook import Rulebook, Rules
 
 from ..store import lmdb_store, recovery
 from ..store.history import app_hash_of, roots_of
@@ -72,15 +73,15 @@ def store_folder(home: Path) -> Path:
     raise NoStore(home)
 
 
-def examine(home: Path, progress: Callable[[str], None] = lambda _: None) -> Report:
-    """Check the store of a node. Raises NoStore, StoreFormatUnknown."""
+def examine(home: Path, progress: Callable[[str], None] = lambda _: None, book: Rulebook = RULES) -> Report:
+    """Check the store of a node. Raises NoStore, StoreFormatUnknown, NewerRules."""
     report = Report(store_folder(home))
     progress("checking the pages of the database")
     try:
         with lmdb_store.inspect(report.folder) as (pages, snapshot):
             _pages(report, pages)
             if snapshot is not None:
-                _contents(report, snapshot, progress)
+                _contents(book, report, snapshot, progress)
     except StoreDamaged as error:
         report.add("files", "", str(error))
     return report
@@ -94,60 +95,66 @@ def _pages(report: Report, pages: Pages) -> None:
         report.add("pages", "", f"{pages.lost} pages are neither used nor free")
 
 
-def _contents(report: Report, snapshot: Snapshot, progress: Callable[[str], None]) -> None:
+def _contents(book: Rulebook, report: Report, snapshot: Snapshot, progress: Callable[[str], None]) -> None:
     report.version = snapshot.version
     try:
         recovery.last_block(snapshot)
     except recovery.Damaged as error:
         report.add("notes", "", error.what)
+    try:
+        rules, rules_before = recovery.rules_of(book, snapshot.version), recovery.rules_of(book, snapshot.previous)
+    except recovery.NewerRules:
+        if not report.findings:
+            raise
+        return  # Nobody can tell which rules these are: it was found above that the version is not what was written.
     for number, (path, body) in enumerate(snapshot.scan(b""), start=1):
         report.entries = number
         if number % _PROGRESS_ENTRIES == 0:
             progress(f"checking the records: {number:,}")
-        _entry(report, "state", path, body)
+        _entry(rules, report, "state", path, body)
     for path, before in snapshot.undo():
         if before is not None:
-            _entry(report, "previous", path, before)
+            _entry(rules_before, report, "previous", path, before)
     progress(f"hashing {report.entries:,} records")
     try:
-        recovery.rebuilt_tree(snapshot)
+        recovery.rebuilt_tree(book, snapshot)
     except recovery.Damaged as error:
-        report.add("state", ", ".join(_differing(snapshot)), error.what)
+        report.add("state", ", ".join(_differing(book, snapshot)), error.what)
     progress("checking the recorded hashes")
-    _history(report, snapshot)
+    _history(book, report, snapshot)
 
 
-def _entry(report: Report, where: str, path: bytes, body: bytes) -> None:
-    wrong = fault_of(path, body, report.version.height if report.version else 0)
+def _entry(rules: Rules, report: Report, where: str, path: bytes, body: bytes) -> None:
+    wrong = fault_of(rules, path, body, report.version.height if report.version else 0)
     if wrong is not None:
         report.add(where, _text(path), wrong)
 
 
-def _differing(snapshot: Snapshot) -> Iterator[str]:
+def _differing(book: Rulebook, snapshot: Snapshot) -> Iterator[str]:
     """The contracts whose entries do not hash to what was recorded of them."""
     recorded = snapshot.recorded(snapshot.version.height)
     try:
-        expected = roots_of(recorded) if recorded else {}
+        expected = roots_of(book, recorded) if recorded else {}
     except StoreDamaged:
         return
     for name, root in expected.items():
         held = ((path, body) for path, body in snapshot.scan(f"{name}/".encode()) if _is_committable(path, body))
-        if StateTree(STORES, 0, held).latest.store_roots()[name] != root:
+        if StateTree(tuple(expected), 0, held).latest.store_roots()[name] != root:
             yield f"{name}/"
 
 
-def _history(report: Report, snapshot: Snapshot) -> None:
+def _history(book: Rulebook, report: Report, snapshot: Snapshot) -> None:
     for recorded in snapshot.history():
         report.records += 1
         try:
-            roots_of(recorded)
+            roots_of(book, recorded)
         except StoreDamaged as error:
             report.add("history", str(recorded.height), str(error))
         if recorded.height > snapshot.version.height:
             report.add("history", str(recorded.height), f"it is later than the newest block {snapshot.version.height}")
     before, previous = snapshot.recorded(snapshot.previous.height), snapshot.previous
     try:
-        if before is not None and app_hash_of(before) != previous.app_hash:
+        if before is not None and app_hash_of(book, before) != previous.app_hash:
             report.add("history", str(before.height), f"it does not lead to the app hash of height {previous.height}")
     except StoreDamaged:
         return  # It was found above.

@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, NamedTuple, Protocol
 
+from contracts.registry import RULES
+from contracts.rulebook import Rulebook, Rules
+
 from ..store import lmdb_store, recovery
 from ..store.history import roots_of
 from ..store.interface import Snapshot
@@ -42,6 +45,8 @@ class Source(Protocol):
     name: str
     chain_id: str
     newest: int
+    rules: Rules
+    """Of the newest state."""
     whole: bool
     """Whether reading every entry is cheap."""
 
@@ -56,10 +61,10 @@ class Source(Protocol):
 
 
 @contextmanager
-def opened_folder(name: str) -> Iterator["FolderSource"]:
-    """A data folder by its name. Raises StoreError, recovery.Damaged."""
+def opened_folder(name: str, book: Rulebook = RULES) -> Iterator["FolderSource"]:
+    """A data folder by its name. Raises StoreError, recovery.Damaged, recovery.NewerRules."""
     with lmdb_store.read_only(store_folder(Path(name))) as snapshot:
-        yield FolderSource(name, snapshot)
+        yield FolderSource(name, snapshot, book)
 
 
 class FolderSource:
@@ -67,9 +72,10 @@ class FolderSource:
 
     whole = True
 
-    def __init__(self, name: str, snapshot: Snapshot) -> None:
+    def __init__(self, name: str, snapshot: Snapshot, book: Rulebook = RULES) -> None:
         block = recovery.last_block(snapshot)
-        self.name, self._snapshot = name, snapshot
+        self.name, self._snapshot, self._book = name, snapshot, book
+        self.rules = recovery.rules_of(book, snapshot.version)
         self.chain_id, self.newest = (block.chain_id, block.height) if block else ("", 0)
 
     def roots(self, height: int) -> Roots:
@@ -77,7 +83,7 @@ class FolderSource:
         oldest, found = next(self._snapshot.history(), None), self._snapshot.recorded(height)
         if oldest is None or found is None:
             raise HeightNotKept(f"{self.name} has not recorded height {height}")
-        return Roots(roots_of(found), oldest.height)
+        return Roots(roots_of(self._book, found), oldest.height)
 
     def entries(self, height: int, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """The entries of a version. Raises HeightNotKept."""
@@ -89,4 +95,4 @@ class FolderSource:
 
     def require_sound(self) -> None:
         """As a node does when it starts. Raises recovery.Damaged."""
-        recovery.rebuilt_tree(self._snapshot)
+        recovery.rebuilt_tree(self._book, self._snapshot)

@@ -1,26 +1,18 @@
 """What the entries of a state are: the map that a path belongs to, its record, and whether both are canonical."""
 
 import re
-from functools import cache
-from typing import Any, Final
+from typing import Final
 
-from contracts.kernel import Record, codec, limits, replay
-from contracts.kernel.state import InvariantBroken, Map
-from contracts.registry import CONTRACTS
+from contracts.kernel import Record, codec, replay
+from contracts.kernel.state import InvariantBroken
+from contracts.rulebook import Rules
 
 _PART: Final = re.compile(r"[!-.0-~]+", re.ASCII)  # Of a key: printable, without a slash or a space.
 
 
-def map_of(path: bytes) -> Map[Any] | None:
-    """The declared map that a path belongs to, or None."""
-    parts = path.decode("ascii", "replace").split("/")
-    candidates = ("/".join(parts[:length]) for length in range(len(parts), 0, -1))
-    return next((_maps()[prefix] for prefix in candidates if prefix in _maps()), None)
-
-
-def fault_of(path: bytes, body: bytes, height: int) -> str | None:
-    """Why no block up to a height could have written this entry, or None."""
-    kind = map_of(path)
+def fault_of(rules: Rules, path: bytes, body: bytes, height: int) -> str | None:
+    """Why no block up to a height could have left this entry to these rules, or None."""
+    kind = rules.map_of(path)
     if kind is None:
         return "no contract declares this path"
     key = kind.key_of(path) if kind.key_names and path.isascii() else ()
@@ -33,13 +25,13 @@ def fault_of(path: bytes, body: bytes, height: int) -> str | None:
     if codec.encode(record) != body:
         return f"not the canonical bytes of a {kind.record.__name__}"
     if kind is replay.SEEN:
-        return _mark_fault(key, record, height)
+        return _mark_fault(key, record, height, rules.limits.tx_validity_blocks)
     return None
 
 
-def decoded(path: bytes, body: bytes | None) -> Record | bytes | None:
+def decoded(rules: Rules, path: bytes, body: bytes | None) -> Record | bytes | None:
     """The record of an entry; the bytes themselves where they are none; None for nothing."""
-    kind = map_of(path)
+    kind = rules.map_of(path)
     if kind is None or body is None:
         return body
     try:
@@ -49,18 +41,12 @@ def decoded(path: bytes, body: bytes | None) -> Record | bytes | None:
     return record
 
 
-def _mark_fault(key: tuple[str, ...], mark: replay.Mark, height: int) -> str | None:
+def _mark_fault(key: tuple[str, ...], mark: replay.Mark, height: int, validity: int) -> str | None:
     valid_until, transaction = key
     if not re.fullmatch(r"[0-9]{10}", valid_until) or not re.fullmatch(r"[0-9a-f]{64}", transaction):
         return "a replay mark is kept under a height and the hash of a transaction"
     if not 0 < mark.height <= height:
         return f"it was seen in block {mark.height}, the newest is {height}"
-    if not mark.height <= int(valid_until) <= mark.height + limits.TX_VALIDITY_BLOCKS:
+    if not mark.height <= int(valid_until) <= mark.height + validity:
         return f"it was seen in block {mark.height}, too far from {int(valid_until)}, up to which it was valid"
     return None
-
-
-@cache
-def _maps() -> dict[str, Map[Any]]:
-    declared = (each for contract in CONTRACTS for each in contract.state)
-    return {each.prefix: each for each in (replay.SEEN, *declared)}

@@ -11,6 +11,7 @@ from typing import Final
 
 from contracts import transition
 from contracts.kernel import View
+from contracts.rulebook import Rules
 from contracts.transition import BlockContext, Result, Transaction
 
 from .shares import Pool, ShareFull
@@ -34,25 +35,25 @@ class Door:
         """A transaction from the node's own pool, whose signature was verified on entry."""
         return self._verified.trust(raw)
 
-    def admit(self, view: View, raw: bytes, block: BlockContext) -> Result | ShareFull:
+    def admit(self, rules: Rules, view: View, raw: bytes, block: BlockContext) -> Result | ShareFull:
         """Judge a new transaction as if it came in ``block``, the one after the committed height."""
         transaction = self.read(raw)
-        full = self.pool.refusal(transaction)
+        full = self.pool.refusal(rules, transaction)
         if full is not None:
             return full
-        result = transition.apply_tx(view, transaction, block)
+        result = transition.apply_tx(rules, view, transaction, block)
         if result.code:
             return result
         self._verified.keep(transaction)
-        self.pool.admit(view, transaction, block.height - 1)
+        self.pool.admit(rules, view, transaction, block.height - 1)
         return replace(result, log=f"{ACCEPTED_AT}{block.height - 1}")
 
-    def recheck(self, view: View, raw: bytes, block: BlockContext) -> Result:
+    def recheck(self, rules: Rules, view: View, raw: bytes, block: BlockContext) -> Result:
         """Judge again what waits: no signature is verified, no rule is run."""
         transaction = self.trust(raw)
-        result = transition.recheck(view, transaction, block)
+        result = transition.recheck(rules, view, transaction, block)
         if result.code == 0:
-            self.pool.admit(view, transaction, block.height - 1)
+            self.pool.admit(rules, view, transaction, block.height - 1)
         else:
             self.pool.release(transaction.hash)
         return result

@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 from contracts import identity, transition
 from contracts.identity import Roles
-from contracts.kernel import Lane, Rejected, View, limits
+from contracts.kernel import Lane, Rejected, View
+from contracts.rulebook import Rules
 from contracts.transition import BlockContext, Transaction
 
 from ..protocol.framing import field_size
@@ -38,8 +39,8 @@ class _Signer(NamedTuple):
 class Standings:
     """The standing of transactions in the block of a height, by committed state. Remembers the keys it has read."""
 
-    def __init__(self, view: View, height: int) -> None:
-        self._view, self._height = view, height
+    def __init__(self, rules: Rules, view: View, height: int) -> None:
+        self._rules, self._view, self._height = rules, view, height
         self._signers: dict[bytes, _Signer] = {}
 
     def of(self, transaction: Transaction) -> Standing:
@@ -48,7 +49,7 @@ class Standings:
         signer = self._signers.get(key)
         if signer is None:
             signer = self._signers[key] = self._signer(key)
-        return Standing(_lane(transaction, signer), signer.sender)
+        return Standing(_lane(self._rules, transaction, signer), signer.sender)
 
     def _signer(self, public: bytes) -> _Signer:
         key = identity.KEYS.get(self._view, public)
@@ -59,23 +60,23 @@ class Standings:
         return _Signer(key.organisation, key, identity.ORGANISATIONS.at(self._view, key.organisation).roles)
 
 
-def _lane(transaction: Transaction, signer: _Signer) -> Lane:
+def _lane(rules: Rules, transaction: Transaction, signer: _Signer) -> Lane:
     if signer.key is None:
         return max(Lane)
     try:
-        kind = type(transaction.message)
+        kind = type(transaction.message(rules))
         transition.require_entitled(kind, signer.key, signer.roles)
     except Rejected:
         return max(Lane)
     return kind.lane
 
 
-def choose(view: View, block: BlockContext, waiting: Iterable[Transaction], room: int) -> list[bytes]:
+def choose(rules: Rules, view: View, block: BlockContext, waiting: Iterable[Transaction], room: int) -> list[bytes]:
     """The transactions of a proposal: live ones, by lane, within ``room`` bytes and each organisation's quota.
 
     ``waiting`` is what CheckTx has accepted, oldest first.
     """
-    standings = Standings(view, block.height)
+    standings = Standings(rules, view, block.height)
     readable: list[tuple[Standing, Transaction]] = []
     for transaction in waiting:
         try:
@@ -83,14 +84,14 @@ def choose(view: View, block: BlockContext, waiting: Iterable[Transaction], room
         except Rejected:
             continue
     readable.sort(key=lambda entry: entry[0].lane)  # Stable: within a lane, first come first served.
-    room = min(room, limits.BLOCK_BYTES)
+    room = min(room, rules.limits.block_bytes)
     chosen: list[bytes] = []
     taken: Counter[bytes | str] = Counter()
     for (_, sender), transaction in readable:
         size = field_size(len(transaction.raw))
-        if size > room or taken[sender] >= limits.BLOCK_TXS_PER_ORGANISATION:
+        if size > room or taken[sender] >= rules.limits.block_txs_per_organisation:
             continue
-        if not _is_due(view, transaction, block):
+        if not _is_due(rules, view, transaction, block):
             continue  # Expired, decided already or revoked meanwhile: it would only take up room.
         room -= size
         taken[sender] += 1
@@ -98,23 +99,23 @@ def choose(view: View, block: BlockContext, waiting: Iterable[Transaction], room
     return chosen
 
 
-def _is_due(view: View, transaction: Transaction, block: BlockContext) -> bool:
+def _is_due(rules: Rules, view: View, transaction: Transaction, block: BlockContext) -> bool:
     try:
-        transition.authenticate(view, transaction, block)
+        transition.authenticate(rules, view, transaction, block)
     except Rejected:
         return False
     return True
 
 
-def fault(view: View, height: int, txs: Iterable[Transaction]) -> str | None:
+def fault(rules: Rules, view: View, height: int, txs: Iterable[Transaction]) -> str | None:
     """Why a proposed block is unacceptable, or None. A function of the block and committed state alone."""
-    standings = Standings(view, height)
+    bounds, standings = rules.limits, Standings(rules, view, height)
     last, size = min(Lane), 0
     taken: Counter[bytes | str] = Counter()
     for number, transaction in enumerate(txs):
         size += field_size(len(transaction.raw))
-        if size > limits.BLOCK_BYTES:
-            return f"transaction {number} exceeds the {limits.BLOCK_BYTES} bytes of a block"
+        if size > bounds.block_bytes:
+            return f"transaction {number} exceeds the {bounds.block_bytes} bytes of a block"
         try:
             lane, sender = standings.of(transaction)
         except Rejected as refusal:
@@ -123,6 +124,6 @@ def fault(view: View, height: int, txs: Iterable[Transaction]) -> str | None:
             return f"transaction {number} of lane {lane.name} comes after lane {last.name}"
         last = lane
         taken[sender] += 1
-        if taken[sender] > limits.BLOCK_TXS_PER_ORGANISATION:
-            return f"transaction {number} exceeds its sender's quota of {limits.BLOCK_TXS_PER_ORGANISATION}"
+        if taken[sender] > bounds.block_txs_per_organisation:
+            return f"transaction {number} exceeds its sender's quota of {bounds.block_txs_per_organisation}"
     return None

@@ -22,6 +22,7 @@ from typing import Final, NamedTuple
 
 from contracts import identity
 from contracts.kernel import Lane, Message, Rejected, View, codec, limits
+from contracts.rulebook import Rules
 from contracts.transition import Transaction
 
 CODESPACE: Final = "fedledger-node"
@@ -121,13 +122,13 @@ class Pool:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def refusal(self, transaction: Transaction) -> ShareFull | None:
+    def refusal(self, rules: Rules, transaction: Transaction) -> ShareFull | None:
         """Why a new transaction has no room. Before its signature is looked at: a flood must be cheap to refuse."""
         try:
             key, tag = transaction.envelope.key, transaction.envelope.tag
         except Rejected:
             return None  # CheckTx says why.
-        owner, kind = self._owners.get(key), Message.by_tag.get(tag)
+        owner, kind = self._owners.get(key), rules.messages.get(tag)
         if owner is None or kind is None or transaction.hash in self._waiting:
             return None  # Nothing of this sender waits here, or nothing is added.
         holder = _holder(kind, key, owner)
@@ -136,7 +137,7 @@ class Pool:
             return None
         return ShareFull(owner, holder[0], held.transactions, held.size)
 
-    def admit(self, view: View, transaction: Transaction, height: int) -> None:
+    def admit(self, rules: Rules, view: View, transaction: Transaction, height: int) -> None:
         """Count a transaction that CheckTx has accepted, or accepted again, on the state of ``height``."""
         waiting = self._waiting.get(transaction.hash)
         if waiting is not None:
@@ -147,7 +148,7 @@ class Pool:
         owner = self._owners.get(key)
         if owner is None:
             owner = self._owners[key] = identity.KEYS.at(view, key).organisation
-        holder = _holder(type(transaction.message), key, owner)
+        holder = _holder(type(transaction.message(rules)), key, owner)
         self._waiting[transaction.hash] = _Waiting(holder, len(transaction.raw), height)
         held = self._held.setdefault(holder, _Held())
         held.transactions += 1

@@ -27,7 +27,7 @@ NOTE_NAME_BYTES_MAX = 32
 HEIGHT_MAX = 2**63 - 1  # A block's height is an int64 on the wire.
 RECORD_BYTES_MAX = 2_048
 HISTORY_KEPT = 1_000_000
-"""Records of older versions. With nine contracts one takes 342 bytes of disk: at most 342 MB, for three and a half
+"""Records of older versions. With ten stores one takes about 380 bytes of disk: at most 380 MB, for three and a half
 days in which every block of 300 ms changes the state; an empty block, or one that changes nothing, records nothing."""
 
 
@@ -86,7 +86,7 @@ class Version(NamedTuple):
     app_hash: bytes
     """Empty before any block."""
     app_version: int
-    """Of the rules that made it; 0 before any block."""
+    """Of the rules that it is a state of, and that decide the next block; 0 before any block."""
 
 
 EMPTY = Version(0, b"", 0)
@@ -163,7 +163,7 @@ class Store(ABC):
 
     @property
     def app_version(self) -> int:
-        """Version of the rules that made the newest version."""
+        """Version of the rules that the newest version is a state of."""
         return self.version.app_version
 
     @abstractmethod

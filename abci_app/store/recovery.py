@@ -2,15 +2,18 @@
 
 LMDB has no checksums. ``pages`` checks the structure of the file; here its contents are: the state and the one
 before it by their roots, everything that no root covers by a seal over it. Whatever is wrong halts the node: it would
-decide differently from its peers.
+decide differently from its peers. Each stored version has the stores of its own rules; where this program does not
+know them it does not start either, and says what to install.
 """
 
 from collections.abc import Mapping
 from typing import Final
 
+from contracts import upgrades
 from contracts.kernel import crypto
 from contracts.kernel.state_tree import StateTree
-from contracts.transition import STORES, BlockContext
+from contracts.rulebook import Rulebook, Rules, UnknownRules
+from contracts.transition import BlockContext
 
 from ..protocol.application import Halt
 from .history import app_hash_of
@@ -34,6 +37,39 @@ class Damaged(Halt):
         self.what = what
 
 
+class NewerRules(Halt):
+    """The chain's rules are, or in the next block will be, of a version that this program does not know."""
+
+    kind = "environment"
+    hint = UnknownRules.hint
+
+    def __init__(self, where: str, unknown: UnknownRules) -> None:
+        super().__init__(f"{where}: {unknown}")
+
+
+def rules_of(book: Rulebook, version: Version) -> Rules:
+    """The rules of a stored version; before any block, the newest: the genesis says which. Raises NewerRules."""
+    try:
+        return book.of(version.app_version) if version.height else book.newest
+    except UnknownRules as unknown:
+        raise NewerRules(f"the store is at height {version.height}", unknown) from unknown
+
+
+def rules_to_go_on(book: Rulebook, snapshot: Snapshot) -> Rules:
+    """The rules that decide the next block. Raises NewerRules.
+
+    Also where that block will lead over to rules that this program does not know: it could only stop there.
+    """
+    rules, height = rules_of(book, snapshot.version), snapshot.version.height
+    coming = upgrades.due(snapshot, height + 1) if height else None
+    try:
+        if coming is not None:
+            book.of(coming.version)
+    except UnknownRules as unknown:
+        raise NewerRules(f"the block after height {height} leads over", unknown) from unknown
+    return rules
+
+
 def notes_of(block: BlockContext, version: Version) -> dict[bytes, bytes]:
     """What a commit notes of its block, sealed together with its version."""
     notes = {_CHAIN: block.chain_id.encode("ascii"), _TIME: str(block.time_ms).encode("ascii")}
@@ -53,13 +89,13 @@ def last_block(snapshot: Snapshot) -> BlockContext | None:
     return BlockContext(notes[_CHAIN].decode("ascii"), version.height, int(notes[_TIME]))
 
 
-def rebuilt_tree(snapshot: Snapshot) -> StateTree:
-    """The tree over the last two stored versions, held to the stored app hashes. Raises Damaged."""
+def rebuilt_tree(book: Rulebook, snapshot: Snapshot) -> StateTree:
+    """The tree over the last two stored versions, held to the stored app hashes. Raises Damaged, NewerRules."""
     version, previous = snapshot.version, snapshot.previous
     if version.height == 0:
         if version != EMPTY or any(snapshot.scan(b"", limit=1)):
             raise Damaged("it is at height 0 and not empty")
-        return StateTree(STORES)
+        return StateTree(rules_of(book, version).stores)
     if previous != EMPTY and previous.height != version.height - 1:
         raise Damaged(f"the version before height {version.height} is of height {previous.height}")
     undo, entries = dict(snapshot.undo()), dict(snapshot.scan(b""))
@@ -69,15 +105,19 @@ def rebuilt_tree(snapshot: Snapshot) -> StateTree:
             entries.pop(path, None)
         else:
             entries[path] = body
+    after = rules_of(book, version).stores
+    if previous.height > 0 and previous.app_version not in book.known:
+        raise Damaged(f"the version before is of rules {previous.app_version}, which this program never had")
+    before = rules_of(book, previous).stores if previous.height > 0 else after
     try:
-        tree = StateTree(STORES, version.height - 1, entries.items())
+        tree = StateTree(before, version.height - 1, entries.items())
         if previous.height > 0:  # Before the first block there was no committed version.
             _require_root(tree, previous)
-        tree.apply(forward)
+        tree.apply(forward, after)
     except ValueError as error:  # A path or a body that no block could have written.
         raise Damaged(str(error)) from error
     _require_root(tree, version)
-    _require_record(snapshot)
+    _require_record(book, snapshot)
     return tree
 
 
@@ -87,13 +127,13 @@ def _require_root(tree: StateTree, version: Version) -> None:
         raise Damaged(f"its contents hash to {tree.root.hex()}, {committed}")
 
 
-def _require_record(snapshot: Snapshot) -> None:
+def _require_record(book: Rulebook, snapshot: Snapshot) -> None:
     """The newest of the records, which queries answer from. The older ones are left to fsck."""
     recorded = snapshot.recorded(snapshot.version.height)
     if recorded is None:
         raise Damaged("no hashes of contracts are recorded")
     try:
-        found = app_hash_of(recorded)
+        found = app_hash_of(book, recorded)
     except StoreDamaged as error:
         raise Damaged(str(error)) from error
     if found != snapshot.version.app_hash:

@@ -11,10 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from abci_app.inspection.stored_records import map_of
-from contracts.kernel import Event, Message, codec, envelope
+from contracts.kernel import codec, envelope
 from contracts.kernel.codec import Malformed
 from contracts.kernel.merkle import ProofOp
+from contracts.registry import RULES
 
 _HERE = Path(__file__).parent
 _TESTS = _HERE.parents[1] / "tests"
@@ -110,17 +110,17 @@ def _transactions() -> Iterator[bytes]:
 def _records() -> Iterator[tuple[type, bytes]]:
     for raw in transactions():
         said = envelope.parse(raw)
-        kind = Message.by_tag.get(said.tag)
+        kind = RULES.messages.get(said.tag)
         if kind is not None:
             yield kind, codec.encode_plain(said.body)
     for one in _vectors():
         for path, body in one.get("writes", ()):
-            kind_of_map = map_of(path.encode())
+            kind_of_map = RULES.newest.map_of(path.encode())
             if kind_of_map is not None and body:
                 yield kind_of_map.record, bytes.fromhex(body)
         if one.get("code") == 0:
             for tag, fields in codec.decode_plain(bytes.fromhex(one["data"]), most=1 << 20):
-                yield Event.by_tag[tag], codec.encode_plain(fields)
+                yield RULES.events[tag], codec.encode_plain(fields)
 
 
 def _b64(raw: bytes) -> str:
@@ -157,7 +157,7 @@ _SHORT_ANSWERS: tuple[dict[str, Any], ...] = (
             "codespace": "",
         }
     },
-    {"response": {"data": "fedledger", "version": "app/1", "app_version": "1", "last_block_height": "17"}},
+    {"response": {"data": "fedledger", "version": "rules/1", "app_version": "1", "last_block_height": "17"}},
     {"block_height": "17", "consensus_params": {"block": {"max_bytes": "4194304", "max_gas": "-1"}}},
     {
         "listening": True,

@@ -19,7 +19,8 @@ from contracts.kernel import Rejected, absence, codec, envelope, merkle
 from contracts.kernel.absence import AbsenceProof
 from contracts.kernel.codec import Malformed
 from contracts.kernel.merkle import Proof, ProofInvalid, ProofOp
-from contracts.transition import STORES, Transaction
+from contracts.registry import RULES
+from contracts.transition import Transaction
 
 from ..harness.chain import CHAIN_ID
 from ..harness.consortium import HOSPITAL_A
@@ -43,7 +44,7 @@ def read_envelope(raw: bytes) -> None:
 def read_transaction(raw: bytes) -> None:
     """A transaction up to its message, and whether it is authentic."""
     transaction = Transaction(raw)
-    message = transaction.message
+    message = transaction.message(RULES.newest)
     assert message.encode() == codec.encode_plain(transaction.envelope.body)
     assert not transaction.is_authentic or raw in _originals(), "a changed transaction still verifies"
 
@@ -72,7 +73,7 @@ def read_records(raw: bytes) -> None:
 
 def read_genesis(raw: bytes) -> None:
     """A genesis, and the state that it founds."""
-    transition.genesis(raw, CHAIN_ID)
+    transition.genesis(RULES.newest, raw, CHAIN_ID)
 
 
 def answer_abci(raw: bytes) -> None:
@@ -121,8 +122,8 @@ def read_proof(raw: bytes) -> None:
     path, body, gone = _witnesses()
     root = ledger.chain().root
     for claimed, value in ((path, body + b"\0"), (path, b"\x01"), (gone, body)):
-        _must_fail(lambda claimed=claimed, value=value: merkle.verify(root, STORES, claimed, value, proof))
-    merkle.verify(root, STORES, path, body, proof)
+        _must_fail(lambda claimed=claimed, value=value: merkle.verify(root, RULES.newest.stores, claimed, value, proof))
+    merkle.verify(root, RULES.newest.stores, path, body, proof)
 
 
 def read_absence(raw: bytes) -> None:
@@ -132,8 +133,8 @@ def read_absence(raw: bytes) -> None:
     assert list(proof.encode()) == operators
     path, _, gone = _witnesses()
     root = ledger.chain().root
-    _must_fail(lambda: absence.verify_absence(root, STORES, path, proof))
-    absence.verify_absence(root, STORES, gone, proof)
+    _must_fail(lambda: absence.verify_absence(root, RULES.newest.stores, path, proof))
+    absence.verify_absence(root, RULES.newest.stores, gone, proof)
 
 
 class UndecodableQuery(ValueError):

@@ -20,6 +20,8 @@ from contracts.kernel import Event, Message, Rejected, Write, codec, crypto, env
 from contracts.kernel.rules import Fact
 from contracts.kernel.state_tree import StateTree, StateVersion
 from contracts.kernel.types import Purpose
+from contracts.registry import RULES
+from contracts.rulebook import Rulebook
 from contracts.transition import BlockContext, Genesis, Result, Transaction
 from contracts.validators import NewValidator
 
@@ -165,13 +167,14 @@ Step: TypeAlias = BlockStep | GivenStep
 class Chain:
     """One replica. ``submit`` for what must pass, ``refused`` for what must not, ``block`` for several at once."""
 
-    def __init__(self, genesis: Genesis) -> None:
+    def __init__(self, genesis: Genesis, book: Rulebook = RULES) -> None:
         self.genesis = genesis.encode()
-        outcome = transition.genesis(self.genesis, genesis.chain_id)
+        self.book, self.rules = book, book.of(genesis.rules)
+        outcome = transition.genesis(self.rules, self.genesis, genesis.chain_id)
         self.chain_id = genesis.chain_id
         self.height, self.time_ms = 0, GENESIS_MS
         self.view = Committed()
-        self.tree: StateVersion = StateTree(transition.STORES).latest
+        self.tree: StateVersion = StateTree(self.rules.stores).latest
         self.setup = ""  # The stage from which the steps below start.
         self.steps: tuple[Step, ...] = ()
         self._pending_ms, self._nonces = BLOCK_MS, 0
@@ -228,19 +231,21 @@ class Chain:
         raw = tuple(tx if isinstance(tx, bytes) else self.seal(*tx) for tx in transactions)
         context = self.next_block()
         before = dict(self.view.entries)
-        results, writes = transition.apply_block(self.view, map(Transaction, raw), context)
+        results, writes = transition.apply_block(self.rules, self.view, map(Transaction, raw), context)
         assert self.view.entries == before, "deciding a block changed the committed state"
         for result in results:
-            _require_sound(result)
+            _require_sound(result, self.book)
         assert raw or not writes, "an empty block must write nothing"
-        self._adopt(writes)
+        turn = transition.turn(self.book, self.rules, self.view, writes, context)
+        self.rules = turn.rules
+        self._adopt({**writes, **dict(turn.writes)})
         self.height, self.time_ms, self._pending_ms = context.height, context.time_ms, BLOCK_MS
         self.steps += (BlockStep(context.height, context.time_ms, raw),)
         return results
 
     def submit(self, who: Who, message: Message) -> tuple[Event, ...]:
         """One transaction in a block of its own. Returns its events; raises its refusal, typed and with its facts."""
-        return accepted(self.block((who, message))[0])
+        return accepted(self.block((who, message))[0], self.book)
 
     def refused(self, refusal: type[Rejected], who: Who, message: Message) -> dict[str, Fact]:
         """One transaction that must be refused like this, changing nothing but its replay mark. Returns the facts."""
@@ -258,15 +263,15 @@ class Chain:
 
     def _adopt(self, writes: dict[bytes, bytes | None]) -> None:
         self.view.apply(writes)
-        self.tree = self.tree.staged(writes)
+        self.tree = self.tree.staged(writes, self.rules.stores)
 
 
-def accepted(result: Result) -> tuple[Event, ...]:
+def accepted(result: Result, book: Rulebook = RULES) -> tuple[Event, ...]:
     """The events of an accepted transaction; raises its refusal otherwise."""
     if result.code == transition.INTERNAL_ERROR:
         raise InternalError(result.log)
     if result.code:
-        raise Rejected.by_code[result.code](**facts_of(result))
+        raise book.refusals[result.code](**facts_of(result))
     return result.events
 
 
@@ -276,16 +281,16 @@ def facts_of(result: Result) -> dict[str, Fact]:
     return facts
 
 
-def events_of(result: Result) -> tuple[Event, ...]:
+def events_of(result: Result, book: Rulebook = RULES) -> tuple[Event, ...]:
     """The events of an acceptance, read back from the provable part of its result."""
     pairs: list[tuple[str, Any]] = codec.decode_plain(result.data, most=100_000)
-    return tuple(codec.shape_of(Event.by_tag[tag]).unpack(fields, "") for tag, fields in pairs)
+    return tuple(codec.shape_of(book.events[tag]).unpack(fields, "") for tag, fields in pairs)
 
 
-def _require_sound(result: Result) -> None:
+def _require_sound(result: Result, book: Rulebook) -> None:
     """What every result must be, whatever the transaction was."""
     if result.code == 0:
-        assert events_of(result) == result.events, "the provable data is not the events"
+        assert events_of(result, book) == result.events, "the provable data is not the events"
     else:
         assert not result.events, "a refusal announces nothing"
         marks = [write.path[:12] for write in result.writes]

@@ -53,13 +53,20 @@ class Node:
 @asynccontextmanager
 async def running(folder: Path, count: int = 1, application: str = "kvstore", edit_genesis=None):
     """``count`` validators of equal power that have made a first block. ``edit_genesis`` is called with each home."""
-    nodes = _homes(folder, count, application, edit_genesis)
-    try:
+    async with prepared(folder, count, application, edit_genesis) as nodes:
         peers = [f"{_node_id(node)}@127.0.0.1:{node.p2p_port}" for node in nodes]
         for node, own in zip(nodes, peers, strict=True):
             await node.start(",".join(peer for peer in peers if peer != own))
         for node in nodes:
             await _ready(node)
+        yield nodes
+
+
+@asynccontextmanager
+async def prepared(folder: Path, count: int = 1, application: str = "kvstore", edit_genesis=None):
+    """The same before they are started; who starts one may end it and start it again."""
+    nodes = _homes(folder, count, application, edit_genesis)
+    try:
         yield nodes
     finally:
         for node in nodes:

@@ -21,6 +21,7 @@ from contracts.identity import AddKey, RegisterDataset
 from contracts.kernel import Event, bitmap, crypto
 from contracts.kernel.types import Role
 from contracts.lineage import NO_CANDIDATE, Candidate, Finding
+from contracts.registry import RULES
 from contracts.rounds import JoinTask, OpenRound
 from contracts.terms import (
     Artefact,
@@ -155,7 +156,9 @@ def genesis(*founders: Founder, operators: Iterable[Member] | None = None, chain
         first, *others = founders
         founders = (replace(first, roles=(Role.OPERATOR, *first.roles)), *others)
         operators = (Member(first.organisation),)
-    return Genesis(chain_id, founders, tuple(member.validator.admission(chain_id) for member in operators))
+    return Genesis(
+        chain_id, RULES.newest.version, founders, tuple(member.validator.admission(chain_id) for member in operators)
+    )
 
 
 def founded_by() -> Genesis:

@@ -117,7 +117,7 @@ class ChainNode(FakeNode):
         self.newest: int | None = None
         self.lowest = 1
         self.methods |= {
-            "abci_info": lambda _: {"response": {"last_block_height": str(self.height)}},
+            "abci_info": lambda _: {"response": {"last_block_height": str(self.height), "app_version": "1"}},
             "commit": self.commit,
             "validators": self.validators,
             "block_results": self.block_results,

@@ -92,13 +92,17 @@ class HeaderChain:
         app_hash: bytes | None = None,
         after_next: Members | None = None,
         absent: Iterable[int] = (),
+        version: int = 1,
     ) -> light.SignedHeader:
-        """Make the next block. ``app_hash`` is the state it leads to, which the header after it will carry."""
+        """Make the next block. ``app_hash`` is the state it leads to, which the header after it will carry.
+
+        ``version`` is that of the rules that decide it.
+        """
         height = self.height + 1
         previous = self.blocks[height - 1][0] if self.blocks else None
         header = light.Header(
             version_block=rules.BLOCK_PROTOCOL,
-            version_app=1,
+            version_app=version,
             chain_id=self.chain_id,
             height=height,
             time_ns=START_NS + (height - 1) * BLOCK_NS,

@@ -101,5 +101,5 @@ class Follower:
         """On the state of now, by the time of its last block, as an application judges what is offered to it."""
         chain, transaction = self.chain, Transaction(raw)
         following = BlockContext(chain.chain_id, chain.height + 1, chain.time_ms)
-        checked = transition.apply_tx(chain.view, transaction, following)
-        return Foreseen(checked, transition.recheck(chain.view, transaction, following).code == 0)
+        checked = transition.apply_tx(chain.rules, chain.view, transaction, following)
+        return Foreseen(checked, transition.recheck(chain.rules, chain.view, transaction, following).code == 0)

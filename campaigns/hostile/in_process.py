@@ -17,6 +17,7 @@ from abci_app.protocol.framing import FrameReader
 from abci_app.store.memory_store import MemoryStore
 from contracts import transition
 from contracts.kernel import Message, replay
+from contracts.registry import RULES
 from contracts.transition import BlockContext, Transaction
 
 from ..harness.chain import Member, Signer
@@ -119,7 +120,9 @@ class Besieged:
         due += incident(self.rng, self._life, view, height)
         offered = [self._sealed(who, message) for who, message in due]
         following = BlockContext(genesis().chain_id, height + 1, self._time_ms)
-        good = [raw for raw in offered if transition.apply_tx(view, Transaction(raw), following).code == 0]
+        good = [
+            raw for raw in offered if transition.apply_tx(RULES.newest, view, Transaction(raw), following).code == 0
+        ]
         for raw in good:
             answer = self._ask("check_tx", m.RequestCheckTx(tx=raw))
             if answer.code:
@@ -160,7 +163,7 @@ class Besieged:
         self.counts["blocks"] = self._height
 
     def _lane(self, raw: bytes) -> int | None:
-        return lane_of(Standings(self._view, self._height + 1), raw)
+        return lane_of(Standings(RULES.newest, self._view, self._height + 1), raw)
 
     def _in_lanes(self, attacks: list[Attack]) -> list[Attack]:
         """What a proposal may hold of them: those that can be read, each in its lane."""

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from contracts import identity
-from contracts.kernel import Rejected
+from contracts.registry import RULES
 from contracts.transition import (
     BadSignature,
     Expired,
@@ -59,7 +59,7 @@ class Kind(StrEnum):
 _FORM = (MalformedTransaction.code,)
 _DECIDED = tuple(one.code for one in (Replayed, Expired, identity.KeyIsRevoked))
 _CHANGED = (*_DECIDED, *(one.code for one in (MalformedTransaction, WrongChain, BadSignature, ValidTooLong)))
-_RULES = [code for code in Rejected.by_code if code > 100]
+_RULES = [code for code in RULES.refusals if code > 100]
 EXPECTED: Final[Mapping[Kind, Iterable[int]]] = {
     **dict.fromkeys(Kind, _FORM),
     **dict.fromkeys((Kind.BIT_FLIP, Kind.MANGLED), _CHANGED),

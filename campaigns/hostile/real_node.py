@@ -14,6 +14,7 @@ from typing import Any
 
 from client_sdk.rpc import NodeError, RpcClient, TxInCache
 from contracts import transition
+from contracts.registry import RULES
 from contracts.transition import Transaction
 from devnet.supervisor import Devnet
 
@@ -88,8 +89,10 @@ class Siege:
         until = height + PATIENCE
         offered = [self._clerk.seal(self._life.signer(who, said), said, valid_until=until) for who, said in due]
         following = follower.chain.next_block()
-        good = [raw for raw in offered if transition.apply_tx(view, Transaction(raw), following).code == 0]
-        results, _ = transition.apply_block(view, map(Transaction, good), following)
+        good = [
+            raw for raw in offered if transition.apply_tx(RULES.newest, view, Transaction(raw), following).code == 0
+        ]
+        results, _ = transition.apply_block(RULES.newest, view, map(Transaction, good), following)
         good = [raw for raw, result in zip(good, results, strict=True) if result.code == 0]
         self.honest |= await self._senders.send(good)
         if not good:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from contracts.transition import APP_VERSION
+from contracts.registry import RULES
 from devnet.manifest import Timeouts
 
 from .campaign import Killed, Outcome
@@ -36,7 +36,7 @@ def report(
         "seconds": round(outcome.seconds, 1),
         "pace": pace.value,
         "machine": {"cpus": os.cpu_count(), "model": _processor()},
-        "versions": {"cometbft": cometbft, "python": platform.python_version(), "application": APP_VERSION},
+        "versions": {"cometbft": cometbft, "python": platform.python_version(), "rules": RULES.newest.version},
         "load": {
             "most per second": rate,
             "acknowledged": audited.transactions,

@@ -28,6 +28,7 @@ from contracts.governance import AdmitOrganisation, AdmitValidator, OpenTask, Pr
 from contracts.kernel import Event, Message, Rejected, codec, replay
 from contracts.kernel.envelope import Envelope
 from contracts.lineage import VersionDecided, VersionStatus
+from contracts.registry import RULES
 from contracts.reputation import ReputationChanged
 from contracts.transition import Genesis
 
@@ -119,7 +120,7 @@ class Books:
         if signed.identity in self.accepted or not block.height <= signed.valid_until:
             raise Violation("replay", f"height {block.height}: accepted twice, or after its last height")
         self.accepted[signed.identity] = None
-        message = transition.message_of(signed)
+        message = transition.message_of(RULES.newest, signed)
         self._enter(message, signed.key, key.organisation, block)
         for event in events:
             self._announce(event, block)
@@ -130,15 +131,15 @@ class Books:
         """A refusal whose reason can be looked up here. Raises Violation where it is not true."""
         owner = self.keys[signed.key].organisation
         if code == privacy_budget.BudgetExceeded.code:
-            message = transition.message_of(signed)
+            message = transition.message_of(RULES.newest, signed)
             if not isinstance(message, contributions.Reserve):
                 raise Violation("budget", f"height {block.height}: {message.tag} was refused for want of budget")
             self.purse.must_not_afford(owner, message.dataset, (message.task, message.round), block)
         elif code == rounds.TooLittleReputation.code:
-            task: str = transition.message_of(signed).task  # type: ignore[attr-defined]
+            task: str = transition.message_of(RULES.newest, signed).task  # type: ignore[attr-defined]
             self.esteem.require_distrusted(owner, TERMS_OF[task].minimum_reputation, block)
         elif code in (rounds.WrongPhase.code, rounds.PhaseOver.code, rounds.PhaseNotOver.code):
-            message = transition.message_of(signed)
+            message = transition.message_of(RULES.newest, signed)
             assert isinstance(message, RoundMessage)
             if self.courses.would_accept(message, block):
                 raise Violation("phases", f"height {block.height}: {message.tag} is refused with {code} in its phase")
@@ -259,4 +260,4 @@ class Books:
 def _events(data: bytes) -> list[Event]:
     """The events of an accepted transaction, from the part of its result that headers cover."""
     pairs: list[list[Any]] = codec.decode_plain(data, most=100_000)
-    return [codec.shape_of(Event.by_tag[tag]).unpack(fields, "") for tag, fields in pairs]
+    return [codec.shape_of(RULES.events[tag]).unpack(fields, "") for tag, fields in pairs]

@@ -11,7 +11,7 @@ from random import Random
 from abci_app.protocol import messages as m
 from contracts.kernel import codec, merkle
 from contracts.kernel.absence import AbsenceProof, verify_absence
-from contracts.transition import STORES
+from contracts.registry import RULES
 
 from .agreement import Agreement, Violation
 from .replica import Replica
@@ -70,9 +70,9 @@ class Bystanders:
         root = self._agreement.app_hashes[height]
         try:
             if body is None:
-                verify_absence(root, STORES, path, AbsenceProof.decode(operators))
+                verify_absence(root, RULES.newest.stores, path, AbsenceProof.decode(operators))
             else:
-                merkle.verify(root, STORES, path, body, merkle.Proof.decode(operators))
+                merkle.verify(root, RULES.newest.stores, path, body, merkle.Proof.decode(operators))
         except merkle.ProofInvalid as error:
             raise Violation("proof", f"{path!r} at height {height}: {error}") from error
 

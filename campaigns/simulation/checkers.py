@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from contracts import identity, lineage, privacy_budget, reputation, validators
 from contracts.kernel.state_tree import StateTree
-from contracts.transition import STORES
+from contracts.registry import RULES
 
 from . import promises
 from .agreement import Violation
@@ -100,7 +100,7 @@ def reputation_stays_within_its_bounds(now: Moment) -> None:
 def the_app_hash_is_the_root_of_what_is_stored(now: Moment) -> None:
     """Built anew from the entries alone, the tree has the root that was answered."""
     if now.block.height % ROOT_EVERY == 0:
-        root = StateTree(STORES, now.block.height, now.state.items()).root
+        root = StateTree(RULES.newest.stores, now.block.height, now.state.items()).root
         hold(root == now.app_hash, f"what is stored hashes to {root.hex()}, answered was {now.app_hash.hex()}")
 
 

@@ -19,6 +19,7 @@ from contracts.identity import AddKey, RegisterDataset, RevokeKey
 from contracts.kernel import Lane, Message, Rejected, View, bitmap, limits
 from contracts.kernel.types import Purpose
 from contracts.models import RaiseAlarm
+from contracts.registry import RULES
 from contracts.rounds import JoinTask, LeaveTask, OpenRound
 from contracts.transition import Transaction
 
@@ -221,7 +222,7 @@ class Attacker:
         return self.rng.sample(recent, min(len(recent), 6))
 
     def _in_lanes(self, view: View, txs: list[bytes]) -> list[bytes]:
-        standings = Standings(view, self.clerk.height + 1)
+        standings = Standings(RULES.newest, view, self.clerk.height + 1)
         lanes = {tx: lane_of(standings, tx) for tx in txs}
         return sorted((tx for tx in txs if lanes[tx] is not None), key=lambda tx: lanes[tx] or 0)
 

@@ -18,9 +18,9 @@ from abci_app.store.interface import Version
 from abci_app.store.memory_store import MemoryStore
 from contracts import ballots, contributions, identity, models, rounds, validators
 from contracts.contributions import Reserve
-from contracts.kernel import Context, Lane, Message, Outcome, View, replay
+from contracts.kernel import Context, Lane, Outcome, View, replay
 from contracts.kernel.state_tree import StateTree, StateVersion
-from contracts.registry import HANDLERS
+from contracts.registry import RULES
 from contracts.reputation import Verdict
 from contracts.rounds import OpenRound
 from contracts.transition import Transaction
@@ -43,7 +43,7 @@ def _wall_clock() -> Patches:
     def open_round(view: View, msg: OpenRound, ctx: Context) -> Outcome:
         return rounds.open_round(view, msg, replace(ctx, time_ms=time.time_ns() // 1_000))
 
-    yield patch.dict(HANDLERS, {OpenRound: open_round})
+    yield patch.dict(RULES.newest.handlers, {OpenRound: open_round})
 
 
 def _forgotten_write() -> Patches:
@@ -52,7 +52,7 @@ def _forgotten_write() -> Patches:
         kept = (write for write in outcome.writes if not write.path.startswith(b"contributions/seats"))
         return Outcome(tuple(kept), outcome.events)
 
-    yield patch.dict(HANDLERS, {Reserve: reserve})
+    yield patch.dict(RULES.newest.handlers, {Reserve: reserve})
 
 
 def _forgotten_removal() -> Patches:
@@ -77,7 +77,7 @@ def _revocation_ignored() -> Patches:
 
 def _marks_dropped_early() -> Patches:
     honest = replay.prune
-    yield patch.object(replay, "prune", lambda view, height: honest(view, height + 4))
+    yield patch.object(replay, "prune", lambda view, height, most: honest(view, height + 4, most))
 
 
 def _verdict_from_the_mempool() -> Patches:
@@ -106,8 +106,8 @@ def _lanes_unsorted() -> Patches:
 
 
 def _lanes_for_the_asking() -> Patches:
-    def declared(transaction: Transaction, _signer: object) -> Lane:
-        kind = Message.by_tag.get(transaction.envelope.tag)
+    def declared(_rules: object, transaction: Transaction, _signer: object) -> Lane:
+        kind = RULES.messages.get(transaction.envelope.tag)
         return max(Lane) if kind is None else kind.lane
 
     yield patch.object(proposals, "_lane", declared)

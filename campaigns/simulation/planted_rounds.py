@@ -15,7 +15,7 @@ from contracts.contributions import Commit, Reserve
 from contracts.kernel import Context, Outcome, View, bitmap
 from contracts.lineage import VERSIONS, Version
 from contracts.models import Decision
-from contracts.registry import HANDLERS
+from contracts.registry import RULES
 from contracts.reputation import Score, Verdict
 from contracts.rounds import JoinTask, Moved, Participation, Round
 from contracts.terms import Phase, Terms, needed_votes
@@ -35,7 +35,7 @@ def _two_seats() -> Patches:
         with patch.object(contributions, "bitmap", blind):
             return contributions.reserve(view, msg, ctx)
 
-    yield patch.dict(HANDLERS, {Reserve: reserve})
+    yield patch.dict(RULES.newest.handlers, {Reserve: reserve})
 
 
 def _number_of_another() -> Patches:
@@ -46,7 +46,7 @@ def _number_of_another() -> Patches:
         shifted = rounds.PARTICIPATIONS.put((msg.task, ctx.organisation), replace(part, number=part.number // 2))
         return Outcome(tuple(shifted if write.path == path else write for write in outcome.writes), outcome.events)
 
-    yield patch.dict(HANDLERS, {JoinTask: join})
+    yield patch.dict(RULES.newest.handlers, {JoinTask: join})
 
 
 # 2. Nothing is charged for a round that reveals nothing.
@@ -126,7 +126,7 @@ def _late_commit() -> Patches:
         ):
             return contributions.commit(view, msg, ctx)
 
-    yield patch.dict(HANDLERS, {Commit: commit})
+    yield patch.dict(RULES.newest.handlers, {Commit: commit})
 
 
 def _served_early() -> Patches:
@@ -179,7 +179,7 @@ def _opened_early() -> Patches:
         with patch.object(rounds, "require_phase", require_phase):
             return ballots.open_ballot(view, msg, ctx)
 
-    yield patch.dict(HANDLERS, {OpenBallot: open_ballot})
+    yield patch.dict(RULES.newest.handlers, {OpenBallot: open_ballot})
 
 
 class _AnySeal:
@@ -268,7 +268,7 @@ def _leavers_reserve() -> Patches:
         with patch.object(rounds, "require_participation", require_participation):
             return contributions.reserve(view, msg, ctx)
 
-    yield patch.dict(HANDLERS, {Reserve: reserve})
+    yield patch.dict(RULES.newest.handlers, {Reserve: reserve})
 
 
 def _reputation_ignored() -> Patches:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from abci_app.protocol import messages as m
 from contracts import transition
-from contracts.kernel.rules import Rejected, name_of
+from contracts.kernel.rules import name_of
+from contracts.registry import RULES
 
 from ..harness import grammar
 from .agreement import Agreement, Violation
@@ -132,7 +133,7 @@ def _finish(seed: int, cluster: Cluster, state: dict[bytes, bytes], height: int)
 
 def _genesis_state(cluster: Cluster) -> dict[bytes, bytes]:
     stated = cluster.agreement.genesis
-    writes = transition.genesis(stated.encode(), stated.chain_id).writes
+    writes = transition.genesis(RULES.of(stated.rules), stated.encode(), stated.chain_id).writes
     return {path: body for path, body in writes if body is not None}
 
 
@@ -155,4 +156,4 @@ def _outcomes(results: tuple[m.ExecTxResult, ...]) -> Counter[str]:
 
 
 def _name(code: int) -> str:
-    return name_of(Rejected.by_code[code]) if code else "ACCEPTED"
+    return name_of(RULES.refusals[code]) if code else "ACCEPTED"

@@ -65,12 +65,13 @@ def catalogue() -> list[dict[str, Any]]:
 def _refusals() -> list[dict[str, Any]]:
     from client_sdk.reads import refusals
     from contracts import registry
-    from contracts.kernel import Rejected
     from contracts.transition import INTERNAL_ERROR
 
-    owners = {refusal.code: contract.name for contract in registry.CONTRACTS for refusal in contract.refusals()}
+    owners = {
+        refusal.code: contract.name for contract in registry.RULES.newest.contracts for refusal in contract.refusals()
+    }
     listed = []
-    for code in sorted({INTERNAL_ERROR, *(code for code, kind in Rejected.by_code.items() if _ships(kind))}):
+    for code in sorted({INTERNAL_ERROR, *(code for code, kind in registry.RULES.refusals.items() if _ships(kind))}):
         name, meaning, hint = refusals.explain(code)
         status = Exit.BUG if code == INTERNAL_ERROR else Exit.REFUSED
         listed.append(

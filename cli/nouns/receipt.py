@@ -238,9 +238,10 @@ def _transaction(
 ) -> tuple[dict[str, Any], list[Any]]:
     from client_sdk.reads.refusals import events_of
     from contracts.kernel import crypto
-    from contracts.transition import message_of
+    from contracts.registry import RULES
+    from contracts.transition import past_message_of
 
-    signer, asked = crypto.did_key(accepted.envelope.key), plain(message_of(accepted.envelope))
+    signer, asked = crypto.did_key(accepted.envelope.key), plain(past_message_of(RULES, accepted.envelope))
     events = events_of(accepted.result.data)
     described |= {
         "proves": "accepted",
@@ -263,19 +264,19 @@ def _transaction(
     return described, [Fields(head), Rows(("event", "facts"), event_rows(events), empty="Nothing happened.")]
 
 
-def _read(held: "Holding") -> "Record | None":
-    """The record, where this version of the ledger's rules knows one at its path."""
+def _read(version: int, held: "Holding") -> "Record | None":
+    """The record, where the rules of a version know one at its path."""
     from contracts.kernel import InvariantBroken
-    from contracts.registry import CONTRACTS
+    from contracts.registry import RULES
 
-    for item in (item for contract in CONTRACTS for item in contract.state):
-        if f"{held.subject}/".startswith(f"{item.prefix}/"):
-            try:
-                read: Record = item.read(held.body)
-            except InvariantBroken:
-                return None
-            return read
-    return None
+    item = RULES.of(version).map_of(held.path)
+    if item is None:
+        return None
+    try:
+        read: Record = item.read(held.body)
+    except InvariantBroken:
+        return None
+    return read
 
 
 def _record(
@@ -284,7 +285,7 @@ def _record(
     from contracts.kernel import limits
     from contracts.privacy_budget import Account, epsilon_of
 
-    record = _read(held)
+    record = _read(proven.block.header.version_app, held)
     fields = {"bytes": held.body.hex()} if record is None else plain(record)
     shown = dict(flat(fields))
     if isinstance(record, Account):

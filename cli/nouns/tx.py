@@ -38,12 +38,13 @@ def show(
 async def _described(client: "LedgerClient", digest: bytes) -> tuple[dict[str, Any], list[Any]]:
     from client_sdk.reads.refusals import events_of, refusal_of
     from contracts.kernel import crypto
-    from contracts.transition import message_of, parse
+    from contracts.registry import RULES
+    from contracts.transition import parse, past_message_of
 
     found = await _found(client, digest)
     result = found.result
     envelope = parse(found.raw)
-    message = message_of(envelope)
+    message = past_message_of(RULES, envelope)
     signer = await _signer(client, envelope.key)
     described = {
         "hash": digest,

@@ -19,6 +19,8 @@ from typing import TypeVar
 from contracts.kernel import Event, InvariantBroken, Map, Message, View, codec, crypto, envelope, limits
 from contracts.kernel.envelope import Signer
 from contracts.kernel.state import Key
+from contracts.registry import RULES
+from contracts.rulebook import Rulebook
 from contracts.transition import Expired, Replayed
 
 from ..errors import Kind, SdkError
@@ -84,8 +86,12 @@ class Signed:
 class LedgerClient:
     """Reads and writes one ledger through its nodes."""
 
-    def __init__(self, rpc: RpcClient, reader: Reader, chain_id: str, signer: Signer | None = None) -> None:
+    def __init__(
+        self, rpc: RpcClient, reader: Reader, chain_id: str, signer: Signer | None = None, book: Rulebook = RULES
+    ) -> None:
+        """``book`` is the versions of the rules whose events, refusals and proofs are understood."""
         self.rpc = rpc
+        self.book = book
         self.reader = reader
         self.chain_id = chain_id
         self._signer = signer
@@ -152,7 +158,7 @@ class LedgerClient:
             else:
                 give_up_at = loop.time() + patience.outage
                 if decided is not None and decided.result.code != Expired.code:
-                    return _accepted(digest, decided)
+                    return _accepted(self.book, digest, decided)
                 unseen = known is None or decided is not None  # Known and not shown is not unseen.
                 if unseen and height > signed.valid_until:
                     raise NotDecided(
@@ -223,7 +229,9 @@ class LedgerClient:
                 height = newest - 1
                 if height > after:
                     results = await self._results(height)
-                    happened = [event for result in results if result.code == 0 for event in events_of(result.data)]
+                    happened = [
+                        event for result in results if result.code == 0 for event in events_of(result.data, self.book)
+                    ]
                     yield height, tuple(happened)
 
     async def close(self) -> None:
@@ -254,7 +262,7 @@ class LedgerClient:
             return f": {error}"  # Its pool is full, for example.
         if checked.code == 0:
             return ""
-        refusal = refusal_of(checked.code, checked.data, checked.log)
+        refusal = refusal_of(checked.code, checked.data, checked.log, self.book)
         if isinstance(refusal, Replayed | Expired):
             return ""  # Decided already, or it never will be: the next look-up tells which.
         if isinstance(refusal, PoolShareFull):
@@ -264,10 +272,10 @@ class LedgerClient:
         return ""
 
 
-def _accepted(digest: bytes, decided: DecidedTx) -> AcceptedTx:
+def _accepted(book: Rulebook, digest: bytes, decided: DecidedTx) -> AcceptedTx:
     if decided.result.code != 0:
-        raise refusal_of(decided.result.code, decided.result.data)
-    return AcceptedTx(digest, decided.height, events_of(decided.result.data))
+        raise refusal_of(decided.result.code, decided.result.data, book=book)
+    return AcceptedTx(digest, decided.height, events_of(decided.result.data, book))
 
 
 def _key_of(state: Map[R], path: bytes) -> tuple[str, ...]:

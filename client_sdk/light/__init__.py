@@ -5,11 +5,12 @@ bytes, ``documents`` its JSON, ``verify`` who must have signed, ``proofs`` what 
 ``client_sdk.reads.verified`` fetches.
 """
 
-from .errors import CannotVerify, LightClientError, OverlapTooSmall, TrustExpired, VerificationFailed
+from .errors import CannotVerify, LightClientError, NewerRules, OverlapTooSmall, TrustExpired, VerificationFailed
 from .headers import Commit, CommitSignature, Flag, Genesis, Header, SignedHeader, TxResult, Validator, ValidatorSet
 from .proofs import (
     Inclusion,
     prove_result,
+    rules_of,
     verify_absence,
     verify_result,
     verify_results,
@@ -38,6 +39,7 @@ __all__ = [
     "Header",
     "Inclusion",
     "LightClientError",
+    "NewerRules",
     "OverlapTooSmall",
     "SignedHeader",
     "TrustExpired",
@@ -47,6 +49,7 @@ __all__ = [
     "ValidatorSet",
     "VerificationFailed",
     "prove_result",
+    "rules_of",
     "trust_checkpoint",
     "trust_genesis",
     "verify_absence",

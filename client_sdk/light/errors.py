@@ -31,6 +31,17 @@ class CannotVerify(LightClientError):
     hint = "Ask a node that keeps the missing blocks, or begin from a newer checkpoint."
 
 
+class NewerRules(CannotVerify):
+    """The ledger has rules of a version that this program does not know, so it cannot tell what its state proves."""
+
+    hint = "Install a fedledger that knows the rules of this version."
+
+    def __init__(self, what: str, version: int, known: tuple[int, ...]) -> None:
+        mine = ", ".join(map(str, known))
+        super().__init__(what, f"the ledger has rules of version {version}, this program knows {mine}")
+        self.version, self.known = version, known
+
+
 class TrustExpired(CannotVerify):
     """The trusted header is older than the trusting period: its validators' keys may have leaked since."""
 

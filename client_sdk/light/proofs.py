@@ -1,7 +1,9 @@
 """What a verified header proves: values of the state and gaps in it, its transactions, results of the block before.
 
 A header carries the app hash and the results hash of the *previous* height: a value or a result of height H is proved
-by header H+1, a transaction of H by header H itself. Every function returns nothing and raises VerificationFailed.
+by header H+1, a transaction of H by header H itself. Every function that verifies returns nothing and raises
+VerificationFailed. The stores that a proof leads through are those of the version that the header names: the block
+before an upgrade has led the state over already.
 """
 
 from collections.abc import Sequence
@@ -10,8 +12,9 @@ from dataclasses import dataclass
 from contracts.kernel import absence, merkle
 from contracts.kernel.crypto import sha256
 from contracts.kernel.merkle import ProofInvalid, ProofOp
+from contracts.rulebook import Rulebook, Rules, UnknownRules
 
-from .errors import VerificationFailed
+from .errors import NewerRules, VerificationFailed
 from .headers import TxResult, root_of
 from .verify import TrustedState
 
@@ -25,12 +28,21 @@ class Inclusion:
     aunts: tuple[bytes, ...]
 
 
+def rules_of(state: TrustedState, book: Rulebook) -> Rules:
+    """The rules of the state that a header proves, which are those that decide its own block. Raises NewerRules."""
+    header = state.verified_header
+    try:
+        return book.of(header.version_app)
+    except UnknownRules as unknown:
+        raise NewerRules(f"header {header.height}", unknown.version, unknown.known) from unknown
+
+
 def verify_value(
     state: TrustedState, stores: Sequence[str], path: bytes, body: bytes, operators: Sequence[ProofOp]
 ) -> None:
     """The record at a path was ``body`` at height ``state.height - 1``.
 
-    ``stores`` are the names of the ledger's stores in their order (``contracts.registry.STORES``). Exactly three
+    ``stores`` are the names of the ledger's stores in their order (``rules_of``). Exactly three
     operators are accepted, at the places where the path belongs: see ``contracts.kernel.merkle``.
     """
     root = state.verified_header.app_hash

@@ -6,9 +6,10 @@ from typing import Any, Final
 from contracts.kernel import codec, merkle
 from contracts.kernel.codec import Malformed
 from contracts.kernel.types import Height
-from contracts.registry import STORES
+from contracts.registry import RULES
+from contracts.rulebook import Rulebook
 
-from ..light import VerificationFailed
+from ..light import VerificationFailed, rules_of
 from ..rpc import AnswerMalformed, RpcClient
 from .queries import QueryRefused
 from .trusted_headers import TrustedHeaders
@@ -32,17 +33,20 @@ class ContractRoots:
     roots: dict[str, bytes]
 
 
-async def contract_roots(rpc: RpcClient, headers: TrustedHeaders, height: int) -> ContractRoots:
+async def contract_roots(rpc: RpcClient, headers: TrustedHeaders, height: int, book: Rulebook = RULES) -> ContractRoots:
     """What a node has recorded of a height, held to the next header, which is waited for.
 
-    Raises QueryRefused for a height that was not recorded, AnswerMalformed, VerificationFailed, and as TrustedHeaders.
+    Raises QueryRefused for a height that was not recorded, AnswerMalformed, VerificationFailed, NewerRules, and as
+    TrustedHeaders.
     """
     found = await recorded_roots(rpc, height)
     root = merkle.root_of_stores(found.roots)
-    header = (await headers.at(height + 1)).verified_header
+    state = await headers.at(height + 1)
+    header = state.verified_header
     if root != header.app_hash:
         why = f"they lead to {root.hex()}, the header of block {height + 1} has {header.app_hash.hex()}"
         raise VerificationFailed(f"{_WHAT} at {height}", why)
+    rules_of(state, book)  # Names and order are under the root: with it they are proved, and this says what they mean.
     return found
 
 
@@ -72,11 +76,15 @@ def _read(value: bytes) -> ContractRoots:
 
 
 def _roots(value: Any) -> dict[str, bytes]:
-    """The pairs, which are those of the first contracts there were: a later one has no hash in an earlier block."""
+    """The pairs of a name and a hash. Which names there are depends on the version: the header says."""
     pairs = (
         [tuple(pair) for pair in value if isinstance(pair, list) and len(pair) == 2] if isinstance(value, list) else []
     )
-    hashes = [root for _, root in pairs if type(root) is bytes and len(root) == merkle.DIGEST_BYTES]
-    if not pairs or len(hashes) != len(value) or tuple(name for name, _ in pairs) != STORES[: len(pairs)]:
-        raise Malformed("roots", "must be the contracts with their hashes, in the ledger's order")
-    return dict(zip(STORES, hashes, strict=False))
+    roots = {
+        name: root
+        for name, root in pairs
+        if type(name) is str and name.isascii() and type(root) is bytes and len(root) == merkle.DIGEST_BYTES
+    }
+    if not pairs or len(roots) != len(value):
+        raise Malformed("roots", "must be the contracts with their hashes, each once")
+    return roots

@@ -7,9 +7,11 @@ The refusal raised here is the very class the chain raised, with the facts the c
 import inspect
 from typing import Final
 
-from contracts.kernel import Event, Rejected, codec
+from contracts.kernel import Event, codec
 from contracts.kernel.codec import Malformed
 from contracts.kernel.rules import Fact, name_of, text
+from contracts.registry import RULES
+from contracts.rulebook import Rulebook
 from contracts.transition import INTERNAL_ERROR
 
 from ..errors import Kind, SdkError
@@ -64,22 +66,22 @@ NODE_REFUSALS: Final = {PoolShareFull.code: PoolShareFull}
 """What a node says for itself, before any block: no rule of the ledger, and in no block's results."""
 
 
-def events_of(data: bytes) -> tuple[Event, ...]:
+def events_of(data: bytes, book: Rulebook = RULES) -> tuple[Event, ...]:
     """The typed events of an accepted transaction. Raises ResultMalformed."""
     try:
         plain = codec.decode_plain(data, most=RESULT_BYTES_MAX)
         if type(plain) is not list:
             raise ResultMalformed("events: must be a list")
-        return tuple(codec.shape_of(Event.by_tag[tag]).unpack(fields, tag) for tag, fields in plain)
+        return tuple(codec.shape_of(book.events[tag]).unpack(fields, tag) for tag, fields in plain)
     except (Malformed, KeyError, TypeError, ValueError) as error:
         raise ResultMalformed(f"events: {error}") from error
 
 
-def refusal_of(code: int, data: bytes, log: str = "") -> Exception:
+def refusal_of(code: int, data: bytes, log: str = "", book: Rulebook = RULES) -> Exception:
     """The typed refusal behind a code, the ledger's or a node's own, with its facts; to be raised by the caller."""
     if code == INTERNAL_ERROR:
         return LedgerBug(log or "INTERNAL_ERROR")
-    kind = Rejected.by_code.get(code) or NODE_REFUSALS.get(code)
+    kind = book.refusals.get(code) or NODE_REFUSALS.get(code)
     if kind is None:
         return UnknownRefusal(code)
     try:
@@ -97,5 +99,5 @@ def explain(code: int) -> tuple[str, str, str]:
     if code in NODE_REFUSALS:
         own = NODE_REFUSALS[code]
         return own.name, (inspect.getdoc(own) or "").splitlines()[0], own.hint
-    kind = Rejected.by_code[code]
+    kind = RULES.refusals[code]
     return name_of(kind), kind.meaning(), kind.hint

@@ -10,15 +10,16 @@ hold back, it cannot invent. Ask with ``at_least`` to read what you have seen co
 """
 
 import asyncio
-from collections.abc import Sequence
 
-from contracts.registry import STORES
+from contracts.registry import RULES
+from contracts.rulebook import Rulebook
 
 from ..light import (
     CannotVerify,
     TrustedState,
     TxResult,
     VerificationFailed,
+    rules_of,
     verify_absence,
     verify_results,
     verify_transaction,
@@ -40,11 +41,11 @@ class VerifiedReader:
         root: TrustedState,
         *,
         checkpoints: CheckpointFile | None = None,
-        stores: Sequence[str] = STORES,
+        book: Rulebook = RULES,
     ) -> None:
         """``root`` is what trust begins with: ``light.trust_genesis`` of a genesis from a member you trust."""
         self._rpc = rpc
-        self._stores = stores
+        self._book = book
         self.headers = TrustedHeaders(rpc, root, checkpoints=checkpoints)
 
     async def newest(self, at_least: int = 0) -> Point:
@@ -121,10 +122,11 @@ class VerifiedReader:
     async def _verified(self, path: bytes, answer: QueryAnswer) -> Entry:
         body = queries.opened(path, answer.value) if answer.value else None
         state = await self.headers.at(answer.height + 1)
+        stores = rules_of(state, self._book).stores
         if body is None:
-            verify_absence(state, self._stores, path, answer.proof_ops)
+            verify_absence(state, stores, path, answer.proof_ops)
         else:
-            verify_value(state, self._stores, path, body, answer.proof_ops)
+            verify_value(state, stores, path, body, answer.proof_ops)
         return Entry(path, body, answer.height, state, tuple(answer.proof_ops))
 
     def _deadline(self) -> float:

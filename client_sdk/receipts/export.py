@@ -37,7 +37,7 @@ async def transaction(client: LedgerClient, digest: bytes) -> Receipt:
     if found is None:
         raise NoReceipt(f"no transaction {digest.hex()} was decided here")
     if found.code != 0:
-        refusal = refusal_of(found.code, found.data, found.log)
+        refusal = refusal_of(found.code, found.data, found.log, client.book)
         raise NoReceipt(f"transaction {digest.hex()} was refused with code {found.code}: {refusal}")
     if found.place is None:
         raise AnswerMalformed("tx.proof", "it is missing")
@@ -64,7 +64,7 @@ async def contribution(client: LedgerClient, task: str, number: int, organisatio
     block = await client.rpc.block(commitment.height)
     results = await client.reader.results(commitment.height)
     for raw, result in zip(block.txs, results, strict=False):
-        if result.code == 0 and any(_commits(event, key) for event in events_of(result.data)):
+        if result.code == 0 and any(_commits(event, key) for event in events_of(result.data, client.book)):
             return await transaction(client, crypto.sha256(raw))
     raise NoReceipt(f"the node does not show the transaction that made it in block {commitment.height}")
 
@@ -146,7 +146,7 @@ async def _anchored(client: LedgerClient, proof: Proof, height: int) -> Receipt:
     await client.reader.headers.at(height)  # Waits for it.
     blocks = [SignedBlock.kept(*each) for each in await _chain(client.rpc, root, height)]
     receipt = Receipt.about(proof, blocks)
-    verify(decode(encode(receipt)), GenesisTrust(root))
+    verify(decode(encode(receipt)), GenesisTrust(root), client.book)
     return receipt
 
 

@@ -14,9 +14,10 @@ from contracts.kernel import crypto, envelope, merkle
 from contracts.kernel.codec import Malformed
 from contracts.kernel.envelope import Envelope
 from contracts.kernel.merkle import ProofInvalid, Step
-from contracts.registry import STORES
+from contracts.registry import RULES
+from contracts.rulebook import Rulebook, UnknownRules
 
-from ..light import Flag, TxResult
+from ..light import Flag, NewerRules, TxResult
 from ..light.headers import BLOCK_PROTOCOL, Header
 from .errors import Part, ReceiptInvalid
 from .parts import Acceptance, Holding, Receipt, SignedBlock, Way
@@ -50,8 +51,11 @@ class Accepted:
     result: TxResult
 
 
-def verify(receipt: Receipt, trust: Trust) -> Proven:
-    """Check a receipt as ``form.decode`` read it. Raises ReceiptInvalid naming the part; ReceiptNotTrusted."""
+def verify(receipt: Receipt, trust: Trust, book: Rulebook = RULES) -> Proven:
+    """Check a receipt as ``form.decode`` read it.
+
+    Raises ReceiptInvalid naming the part; ReceiptNotTrusted; NewerRules for a record of a newer ledger.
+    """
     signed = None
     if isinstance(receipt.proof, Acceptance):
         signed = _check_statement(receipt.proof.transaction)
@@ -64,7 +68,7 @@ def verify(receipt: Receipt, trust: Trust) -> Proven:
         proven = _check_acceptance(receipt.proof, newer, signed)
         time_ns, held = receipt.proof.header.time_ns, None
     else:
-        _check_holding(receipt.proof, newer)
+        _check_holding(book, receipt.proof, newer)
         time_ns, proven, held = newer.time_ns, None, receipt.proof
     if receipt.subject != receipt.proof.subject:
         raise ReceiptInvalid(Part.CLAIMS, f"they are about {receipt.subject!r}, proved is {receipt.proof.subject!r}")
@@ -166,17 +170,21 @@ def _require_root(part: Part, way: Way, leaf: bytes, root: bytes) -> None:
 # Records ----------------------------------------------------------------------------------------
 
 
-def _check_holding(proof: Holding, newer: Header) -> None:
+def _check_holding(book: Rulebook, proof: Holding, newer: Header) -> None:
     try:
-        merkle.verify(newer.app_hash, STORES, proof.path, proof.body, _merkle_proof(proof))
+        stores = book.of(newer.version_app).stores
+    except UnknownRules as unknown:
+        raise NewerRules(f"header {newer.height}", unknown.version, unknown.known) from unknown
+    try:
+        merkle.verify(newer.app_hash, stores, proof.path, proof.body, _merkle_proof(stores, proof))
     except (ProofInvalid, ValueError) as error:
         raise ReceiptInvalid(Part.VALUE, str(error)) from error
 
 
-def _merkle_proof(proof: Holding) -> merkle.Proof:
+def _merkle_proof(stores: tuple[str, ...], proof: Holding) -> merkle.Proof:
     """The three steps of a value's proof, with what the path fixes filled in."""
     store, key = merkle.split_path(proof.path)
-    if store not in STORES:
+    if store not in stores:
         raise ProofInvalid("store", f"{store!r} is none of the ledger's stores")
     leaf = merkle.leaf_hash(key, merkle.commit_value(proof.path, proof.body))
     entry = Step(key, 1 << len(proof.way.aunts), proof.way.turns, leaf, proof.way.aunts)
@@ -185,5 +193,5 @@ def _merkle_proof(proof: Holding) -> merkle.Proof:
     bucket = Step(b"", merkle.BUCKETS, merkle.bucket_of(proof.path), leaf, proof.bucket_aunts)
     root = merkle.climb(bucket.total, bucket.index, leaf, bucket.aunts)
     name = store.encode("ascii")
-    contract = Step(name, len(STORES), STORES.index(store), merkle.leaf_hash(name, root), proof.store_aunts)
+    contract = Step(name, len(stores), stores.index(store), merkle.leaf_hash(name, root), proof.store_aunts)
     return merkle.Proof((entry, bucket, contract))

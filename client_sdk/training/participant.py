@@ -16,9 +16,10 @@ from contracts import contributions, identity, privacy_budget, rounds
 from contracts.ballots import AdvanceRound
 from contracts.contributions import AlreadyCommitted, AlreadyReserved, NoiseSource, NotPrivate
 from contracts.kernel import View, crypto
+from contracts.registry import RULES
 from contracts.rounds import PhaseNotOver, PhaseOver, Round, WrongPhase
 from contracts.terms import Phase
-from contracts.transition import message_of, parse
+from contracts.transition import parse, past_message_of
 from learning.payload import Owner, decode_payload, encode_payload
 from learning.refusals import PayloadRefused
 from learning.tensors import Int32
@@ -279,7 +280,7 @@ class Participant:
         )
 
     async def _signed_again(self, entry: Entry) -> Entry:
-        signed = await self.client.sign(message_of(parse(entry.envelope)))
+        signed = await self.client.sign(past_message_of(RULES, parse(entry.envelope)))
         entry = replace(entry, envelope=signed.raw, valid_until=signed.valid_until)
         self.journal.keep(entry)
         return entry

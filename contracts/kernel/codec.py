@@ -4,15 +4,19 @@ A record is a map from field name to value; every field is present. ``cbrrr`` re
 canonical (duplicate or unsorted keys, long forms, indefinite lengths, trailing bytes, foreign tags); this module
 adds what a format cannot know: exact types, bounds, unknown fields, and no floats at all. The walk over decoded data
 is directed by the record's own type, so its depth is the depth of our declarations and never the sender's choice.
+
+A field that came with a later version of the rules (``since``) has a default, and is absent exactly where it has that
+value. So bytes from before still decode, and a record that does not use the field has the bytes it always had. Under
+older rules the field does not exist: whoever reads what a *sender* wrote names the version.
 """
 
 import types
 import typing
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from functools import cache
-from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar, Union, get_args, get_origin
 
 import cbrrr
 
@@ -21,6 +25,9 @@ from .types import Items, Length, Range, Text
 Plain = dict[str, Any]
 _TAGGED = dict.fromkeys(("kind", "value"))
 _PLAIN = "_plain"  # Where a record keeps its plain data; no field's name begins like this.
+_SINCE = "since"
+_EVERY = 2**31  # A version after all others: every field exists.
+_ABSENT = object()
 R = TypeVar("R")
 
 
@@ -96,24 +103,41 @@ def encode_plain(value: Any) -> bytes:
     return cbrrr.encode_dag_cbor(value)
 
 
-def shape_of(annotation: Any) -> Shape:
-    """The shape of a declared type, made once. Raises TypeError for a type without bounds."""
-    return _shape_of(annotation)
+def since(version: int, *, default: Any) -> Any:
+    """Declare a field that a record has from a version of the rules on; ``default`` is what its absence means.
+
+    Such fields come last. ``licence: Label = since(2, default="")``.
+    """
+    return field(default=default, metadata={_SINCE: version})
+
+
+def since_of(kind: type) -> dict[str, int]:
+    """The fields of a record that came with a later version of the rules, and with which."""
+    return {each.name: each.metadata[_SINCE] for each in fields(kind) if _SINCE in each.metadata}
+
+
+def shape_of(annotation: Any, version: int = _EVERY) -> Shape:
+    """The shape of a declared type, made once. Raises TypeError for a type without bounds.
+
+    With ``version``, what is read may use only fields that exist under the rules of that version.
+    """
+    return _shape_of(annotation, version)
 
 
 @cache
-def _shape_of(annotation: Any) -> Shape:
+def _shape_of(annotation: Any, version: int) -> Shape:
     origin = get_origin(annotation)
     if origin is Annotated:
-        return _bounded(*get_args(annotation))
+        kind, bound = get_args(annotation)
+        return _bounded(kind, bound, version)
     if origin in (Union, types.UnionType):
-        return _union(get_args(annotation))
+        return _union(get_args(annotation), version)
     if annotation is bool:
         return Shape(*(_exactly(bool),) * 2, "bool")
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return _enum(annotation)
     if isinstance(annotation, type) and hasattr(annotation, "__dataclass_fields__"):
-        return _record(annotation)
+        return _record(annotation, version)
     raise TypeError(f"{annotation!r} has no declared bounds and cannot be part of a record")
 
 
@@ -126,7 +150,7 @@ def _exactly(kind: type) -> Callable[[Any], Any]:
     return check
 
 
-def _bounded(kind: Any, bound: object) -> Shape:
+def _bounded(kind: Any, bound: object, version: int) -> Shape:
     if kind is int and isinstance(bound, Range):
         return _integer(bound)
     if kind is str and isinstance(bound, Text):
@@ -134,7 +158,7 @@ def _bounded(kind: Any, bound: object) -> Shape:
     if kind is bytes and isinstance(bound, Length):
         return _bytes(bound)
     if get_origin(kind) is tuple and isinstance(bound, Items):
-        return _tuple(get_args(kind)[0], bound)
+        return _tuple(get_args(kind)[0], bound, version)
     raise TypeError(f"{kind!r} cannot be bounded by {bound!r}")
 
 
@@ -180,8 +204,8 @@ def _bytes(bound: Length) -> Shape:
     return Shape(check, check, f"bytes {size}")
 
 
-def _tuple(of: Any, bound: Items) -> Shape:
-    item = shape_of(of)
+def _tuple(of: Any, bound: Items, version: int) -> Shape:
+    item = shape_of(of, version)
     integers = next((part for part in get_args(of) if isinstance(part, Range)), None)
 
     def each(convert: Callable[[Any], Any], value: Any, kind: type[list[Any]] | type[tuple[Any, ...]]) -> list[Any]:
@@ -229,11 +253,11 @@ def _enum(kind: type[Enum]) -> Shape:
     return Shape(to_plain, of_plain, " / ".join(members))
 
 
-def _union(options: tuple[Any, ...]) -> Shape:
+def _union(options: tuple[Any, ...], version: int) -> Shape:
     if types.NoneType in options:
         rest = tuple(option for option in options if option is not types.NoneType)
-        return _optional(shape_of(rest[0]) if len(rest) == 1 else _tagged(rest))
-    return _tagged(options)
+        return _optional(shape_of(rest[0], version) if len(rest) == 1 else _tagged(rest, version))
+    return _tagged(options, version)
 
 
 def _optional(inner: Shape) -> Shape:
@@ -246,10 +270,10 @@ def _optional(inner: Shape) -> Shape:
     return Shape(to_plain, of_plain, f"{inner.description}, or null")
 
 
-def _tagged(options: tuple[type, ...]) -> Shape:
+def _tagged(options: tuple[type, ...], version: int) -> Shape:
     """A closed choice of records, written as ``{"kind": tag, "value": record}``."""
     by_tag = {kebab(option.__name__): option for option in options}
-    shapes = {tag: shape_of(option) for tag, option in by_tag.items()}
+    shapes = {tag: shape_of(option, version) for tag, option in by_tag.items()}
     tags = {option: tag for tag, option in by_tag.items()}
 
     def to_plain(value: Any) -> Plain:
@@ -269,11 +293,38 @@ def _tagged(options: tuple[type, ...]) -> Shape:
     return Shape(to_plain, of_plain, " / ".join(by_tag))
 
 
-def _record(kind: type) -> Shape:
-    hints = typing.get_type_hints(kind, include_extras=True)
-    shapes = {field.name: shape_of(hints[field.name]) for field in fields(kind)}
-    writers = [(name, shape.to_plain) for name, shape in shapes.items()]
-    readers = [(name, shape.of_plain) for name, shape in shapes.items()]
+class _Fields(NamedTuple):
+    """The fields of a record: how each is written, how each that a version knows is read, and what may be absent."""
+
+    writers: list[tuple[str, Callable[[Any], Any], Any]]
+    readers: list[tuple[str, Callable[[Any], Any]]]
+    known: dict[str, None]
+    always: dict[str, None]
+    defaults: Plain
+
+    @classmethod
+    def of(cls, kind: type, version: int) -> "_Fields":
+        hints = typing.get_type_hints(kind, include_extras=True)
+        shapes = {each.name: shape_of(hints[each.name], version) for each in fields(kind)}
+        later = since_of(kind)
+        defaults = {each.name: each.default for each in fields(kind) if each.name in later}
+        known = dict.fromkeys(name for name in shapes if later.get(name, 0) <= version)
+        return cls(
+            [(name, shape.to_plain, defaults.get(name, _ABSENT)) for name, shape in shapes.items()],
+            [(name, shapes[name].of_plain) for name in known],
+            known,
+            dict.fromkeys(name for name in known if name not in later),
+            defaults,
+        )
+
+
+def _record(kind: type, version: int) -> Shape:
+    declared = _Fields.of(kind, version)
+    return Shape(_writing(kind, declared), _reading(kind, declared), kind.__name__)
+
+
+def _writing(kind: type, declared: _Fields) -> Callable[[Any], Plain]:
+    writers = declared.writers
     keeps = not hasattr(kind, "__slots__")  # A record never changes: of a round's 64 seats, 63 are as they were.
 
     def to_plain(value: Any) -> Plain:
@@ -285,30 +336,58 @@ def _record(kind: type) -> Shape:
         plain: Plain = {}
         name = ""
         try:
-            for name, convert in writers:
-                plain[name] = convert(getattr(value, name))
+            for name, convert, default in writers:
+                held = getattr(value, name)
+                if held != default:
+                    plain[name] = convert(held)
         except Malformed as error:
             raise error.within(name) from None
         if keeps:
             value.__dict__[_PLAIN] = plain
         return plain
 
+    return to_plain
+
+
+def _reading(kind: type, declared: _Fields) -> Callable[[Any], Any]:
+    _, readers, known, always, defaults = declared
+
     def of_plain(value: Any) -> Any:
         if not isinstance(value, dict):
             raise Malformed("", f"must be a map of {kind.__name__}")
-        if value.keys() != shapes.keys():
-            missing = sorted(name for name in shapes if name not in value)
-            raise Malformed(missing[0] if missing else "*", "is missing" if missing else "unknown field")
+        if value.keys() == known.keys():
+            present = readers
+        else:
+            _require_names(value, always, known)
+            present = [(name, convert) for name, convert in readers if name in value]
         values: Plain = {}
         name = ""
         try:
-            for name, convert in readers:
+            for name, convert in present:
                 values[name] = convert(value[name])
         except Malformed as error:
             raise error.within(name) from None
+        if defaults:
+            _require_no_default(values, defaults)
         return kind(**values)
 
-    return Shape(to_plain, of_plain, kind.__name__)
+    return of_plain
+
+
+def _require_names(value: Plain, always: dict[str, None], known: dict[str, None]) -> None:
+    """A map has every field that is always there, and none that is not known."""
+    missing = sorted(name for name in always if name not in value)
+    if missing:
+        raise Malformed(missing[0], "is missing")
+    if not value.keys() <= known.keys():
+        raise Malformed("*", "unknown field")
+
+
+def _require_no_default(values: Plain, defaults: Plain) -> None:
+    """Absence is the one way to write a default: one record has one form."""
+    for name, value in values.items():
+        if value == defaults.get(name, _ABSENT):
+            raise Malformed(name, "is left out where it has its default")
 
 
 def kebab(name: str) -> str:

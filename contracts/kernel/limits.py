@@ -1,7 +1,8 @@
 """Every bound of the ledger in one place, each with its unit; relations between bounds are asserted at import.
 
-A bound is a rule of consensus: changing one changes which transactions are valid, so each change is gated by
-``app_version`` once a chain is live.
+A bound is a rule of consensus: changing one changes which transactions are valid. Once a chain is live these stay, and
+a later version of the rules brings its own: those of transactions and blocks in ``rulebook.Limits``, those of a
+contract in the records and handlers that it has from then on.
 """
 
 from typing import Final
@@ -60,6 +61,8 @@ VALIDATOR_POWER: Final = 10  # Of every validator; above 1, so that CometBFT's r
 
 # Governance -------------------------------------------------------------------------------------
 PROPOSAL_MS: Final = 7 * 24 * 3600 * 1000
+UPGRADE_NOTICE_BLOCKS: Final = 100  # The least between the vote and the first block under new rules.
+MIGRATION_WRITES: Final = 10_000  # Of one upgrade, in one block; what is more is read with a default instead.
 
 assert TX_BYTES < VALUE_BYTES, "a record that fits a transaction must fit the store"
 assert VALIDATORS * VALIDATOR_POWER < 2**60, "CometBFT bounds the total power by (2^63 - 1) / 8"

@@ -31,11 +31,11 @@ def mark(valid_until: int, identity: bytes, height: int) -> Write:
     return SEEN.put((valid_until, identity), Mark(height))
 
 
-def prune(view: ScanView, height: int) -> tuple[Write, ...]:
-    """Drop marks of transactions that can no longer be included at ``height``, up to the per-block bound.
+def prune(view: ScanView, height: int, most: int = limits.REPLAY_PRUNED_PER_BLOCK) -> tuple[Write, ...]:
+    """Drop marks of transactions that can no longer be included at ``height``, up to ``most``.
 
     Read from committed state only: a mark that is still pending cannot have expired.
     """
-    expired = view.scan(SEEN.prefix.encode() + b"/", limit=limits.REPLAY_PRUNED_PER_BLOCK)
+    expired = view.scan(SEEN.prefix.encode() + b"/", limit=most)
     last = SEEN.path((height, b""))  # Sorts before every mark that is still needed.
     return tuple(Write(path, None) for path, _ in expired if path < last)

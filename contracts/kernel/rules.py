@@ -18,8 +18,14 @@ from .types import Purpose, Role
 R = TypeVar("R")
 Fact = int | str | bytes
 
+# Everything that was ever declared, under any rules: a tag or a code means one thing for good. What is in force is the
+# business of ``contracts.rulebook``.
+_MESSAGES: dict[str, type["Message"]] = {}
+_EVENTS: dict[str, type["Event"]] = {}
+_REFUSALS: dict[int, type["Rejected"]] = {}
 
-@dataclass_transform(frozen_default=True)
+
+@dataclass_transform(frozen_default=True, field_specifiers=(codec.since,))
 class Record:
     """Frozen typed data with one canonical encoding. Subclasses need no decorator."""
 
@@ -48,29 +54,21 @@ class Message(Record):
     purpose: ClassVar[Purpose]
     role: ClassVar[Role | None]
     lane: ClassVar[Lane]
-    by_tag: ClassVar[dict[str, type["Message"]]] = {}
 
     def __init_subclass__(cls, *, purpose: Purpose, role: Role | None = None, lane: Lane, **options: Any) -> None:
         super().__init_subclass__(**options)
-        cls.tag = _tag(cls)
+        cls.tag = _own_tag(cls, _MESSAGES)
         cls.purpose, cls.role, cls.lane = purpose, role, lane
-        if cls.tag in Message.by_tag:
-            raise TypeError(f"message tag {cls.tag} is taken")
-        Message.by_tag[cls.tag] = cls
 
 
 class Event(Record):
     """What happened. Its ABCI type and attributes are derived from its name and fields."""
 
     tag: ClassVar[str]
-    by_tag: ClassVar[dict[str, type["Event"]]] = {}
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        cls.tag = _tag(cls)
-        if cls.tag in Event.by_tag:
-            raise TypeError(f"event tag {cls.tag} is taken")
-        Event.by_tag[cls.tag] = cls
+        cls.tag = _own_tag(cls, _EVENTS)
 
     def attributes(self) -> tuple[tuple[str, str], ...]:
         """Names and texts of the fields, for the node's index: bytes as hex."""
@@ -87,16 +85,15 @@ class Rejected(Exception):
     kind: ClassVar[str] = "refused"
     code: ClassVar[int]
     hint: ClassVar[str]
-    by_code: ClassVar[dict[int, type["Rejected"]]] = {}
 
     def __init_subclass__(cls, *, code: int, hint: str, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if code in Rejected.by_code:
-            raise TypeError(f"code {code} is taken by {Rejected.by_code[code].__name__}")
+        if code in _REFUSALS:
+            raise TypeError(f"code {code} is taken by {_REFUSALS[code].__name__}")
         if not cls.__doc__:
             raise TypeError(f"{cls.__name__} has no docstring: it is the code's line in the documentation")
         cls.code, cls.hint = code, hint
-        Rejected.by_code[code] = cls
+        _REFUSALS[code] = cls
 
     def __init__(self, **facts: Fact) -> None:
         super().__init__(facts)
@@ -152,21 +149,26 @@ class Contract:
     number: int  # Codes of its refusals are number * 100 + 1, 2, 3, …
     state: tuple[Map[Any], ...]
     handlers: Mapping[type[Message], Handler]
-    modules: tuple[str, ...]  # Where its refusals and events are declared.
+    modules: tuple[str, ...]  # Where its messages, refusals and events are declared.
 
     def refusals(self) -> tuple[type[Rejected], ...]:
         """The refusals that this contract declares, by code."""
         return refusals_of(*self.modules)
 
+    def messages(self) -> tuple[type[Message], ...]:
+        """The messages that this contract declares, by tag."""
+        mine = (message for message in _MESSAGES.values() if message.__module__ in self.modules)
+        return tuple(sorted(mine, key=lambda message: message.tag))
+
     def events(self) -> tuple[type[Event], ...]:
         """The events that this contract declares, by tag."""
-        mine = (event for event in Event.by_tag.values() if event.__module__ in self.modules)
+        mine = (event for event in _EVENTS.values() if event.__module__ in self.modules)
         return tuple(sorted(mine, key=lambda event: event.tag))
 
 
 def refusals_of(*modules: str) -> tuple[type[Rejected], ...]:
     """The refusals that modules declare, by code."""
-    mine = (refusal for refusal in Rejected.by_code.values() if refusal.__module__ in modules)
+    mine = (refusal for refusal in _REFUSALS.values() if refusal.__module__ in modules)
     return tuple(sorted(mine, key=lambda refusal: refusal.code))
 
 
@@ -198,8 +200,12 @@ def _word(value: Any) -> str:
     return value.hex() if isinstance(value, bytes) else str(value)
 
 
-def _tag(cls: type) -> str:
-    return f"{cls.__module__.rsplit('.', 1)[-1]}/{codec.kebab(cls.__name__)}"
+def _own_tag(cls: type, taken: dict[str, Any]) -> str:
+    tag = f"{cls.__module__.rsplit('.', 1)[-1]}/{codec.kebab(cls.__name__)}"
+    if tag in taken:
+        raise TypeError(f"the tag {tag} is taken")
+    taken[tag] = cls
+    return tag
 
 
 __all__ = [

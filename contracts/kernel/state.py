@@ -74,6 +74,21 @@ class Overlay:
         return self._writes
 
 
+class ScanOverlay(Overlay):
+    """The same over a view that can be walked, and it can be walked, too."""
+
+    def __init__(self, base: ScanView) -> None:
+        super().__init__(base)
+        self._walked = base
+
+    def scan(self, prefix: bytes, after: bytes | None = None, limit: int = 100) -> Iterator[tuple[bytes, bytes]]:
+        """As ``ScanView``: what is written stands in the place of what was there."""
+        start = after or b""
+        written = {path: body for path, body in self._writes.items() if path.startswith(prefix) and path > start}
+        kept = (entry for entry in self._walked.scan(prefix, after, limit + len(written)) if entry[0] not in written)
+        yield from sorted((*kept, *((path, body) for path, body in written.items() if body is not None)))[:limit]
+
+
 class Map(Generic[R]):
     """A family of records of one type under one path, told apart by a key of fixed arity."""
 

@@ -191,14 +191,18 @@ class StateVersion:
         """The root of every store, in the ledger's order."""
         return {name: branch.digest for name, branch in zip(self.stores, self._branches, strict=True)}
 
-    def staged(self, writes: Writes) -> "StateVersion":
+    def staged(self, writes: Writes, stores: Sequence[str] | None = None) -> "StateVersion":
         """The next version, with these writes; this one stays as it is.
 
-        Removing what is not there changes nothing.
-        Raises ValueError for a path of no store, a path that cannot be queried, or an empty body.
+        Removing what is not there changes nothing. With ``stores``, the next version has them: these, then new ones.
+        Raises ValueError for a path of no store, a path that cannot be queried, an empty body, or other stores.
         """
-        branches = _written(self.stores, self._branches, writes.items())
-        return _version(self.version + 1, self.stores, self.root, branches)
+        names = self.stores if stores is None else _checked_stores(stores)
+        if names[: len(self.stores)] != self.stores:
+            raise ValueError(f"the stores {names} do not begin with {self.stores}")
+        before = self._branches + (_EMPTY_STORE,) * (len(names) - len(self.stores))
+        branches = _written(names, before, writes.items())
+        return _version(self.version + 1, names, self.root, branches)
 
     def prove(self, path: bytes) -> Proof:
         """A proof of the entry at a path. Raises PathAbsent, and ValueError for a path of no store."""
@@ -293,9 +297,9 @@ class StateTree:
                 return held
         raise VersionNotKept(f"version {version} is not in {self._versions[0].version}..{self.version}")
 
-    def stage(self, writes: Writes) -> StateVersion:
+    def stage(self, writes: Writes, stores: Sequence[str] | None = None) -> StateVersion:
         """A successor of the latest version, not yet adopted: many may be staged, at most one is adopted."""
-        return self.latest.staged(writes)
+        return self.latest.staged(writes, stores)
 
     def adopt(self, staged: StateVersion) -> None:
         """Make a staged version the latest. Raises StaleStage when it was staged over another one."""
@@ -303,9 +307,9 @@ class StateTree:
             raise StaleStage(f"version {staged.version} was not staged over the latest, {self.version}")
         self._versions = [*self._versions, staged][-self._keep :]
 
-    def apply(self, writes: Writes) -> None:
+    def apply(self, writes: Writes, stores: Sequence[str] | None = None) -> None:
         """Stage and adopt in one step."""
-        self.adopt(self.stage(writes))
+        self.adopt(self.stage(writes, stores))
 
     def prove(self, path: bytes, version: int | None = None) -> Proof:
         """A proof of an entry in a held version, by default the latest. Raises PathAbsent, VersionNotKept."""

@@ -21,6 +21,7 @@ import safetensors.numpy
 from client_sdk.payloads.store import StoreKind
 from client_sdk.training.task import open_task
 from contracts import privacy_budget
+from contracts.registry import RULES
 from contracts.terms import Terms, price_of
 from devnet import lifecycle
 from devnet.layout import Layout, shipped_manifest
@@ -228,9 +229,8 @@ def _hear(view: View, planted: dict[int, Planted]) -> Any:
 
 
 def _refusal(said: dict[str, Any]) -> str:
-    from contracts.kernel import Rejected
 
-    return explained(Rejected.by_code[said["code"]](**said["facts"]))
+    return explained(RULES.refusals[said["code"]](**said["facts"]))
 
 
 async def _height(club: Consortium) -> int:

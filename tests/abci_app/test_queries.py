@@ -9,7 +9,7 @@ from abci_app.store.memory_store import MemoryStore
 from contracts.kernel import codec, merkle
 from contracts.kernel.absence import AbsenceProof, verify_absence
 from contracts.kernel.state_tree import StateTree
-from contracts.registry import STORES
+from contracts.registry import RULES
 
 PATH, KEY, BODY = b"identity/membership", b"membership", b"\xa1morganisations\x04"
 
@@ -17,7 +17,7 @@ PATH, KEY, BODY = b"identity/membership", b"membership", b"\xa1morganisations\x0
 @pytest.fixture
 def ledger() -> tuple[MemoryStore, StateTree]:
     """A store and its tree before any block."""
-    return MemoryStore(), StateTree(STORES)
+    return MemoryStore(), StateTree(RULES.newest.stores)
 
 
 def commit(ledger: tuple[MemoryStore, StateTree], writes: dict[bytes, bytes | None]) -> None:
@@ -27,7 +27,7 @@ def commit(ledger: tuple[MemoryStore, StateTree], writes: dict[bytes, bytes | No
 
 
 def ask(ledger: tuple[MemoryStore, StateTree], path: str, data: bytes = KEY, **options: object) -> m.ResponseQuery:
-    return queries.answer(m.RequestQuery(path=path, data=data, **options), *ledger)
+    return queries.answer(m.RequestQuery(path=path, data=data, **options), RULES, *ledger)
 
 
 def test_a_proof_before_the_second_block_is_asked_for_too_early_and_the_next_block_gives_it(ledger) -> None:
@@ -37,7 +37,7 @@ def test_a_proof_before_the_second_block_is_asked_for_too_early_and_the_next_blo
     answer = ask(ledger, "/store/identity/key", prove=True)
     assert (answer.code, answer.height) == (0, 1)
     proof = merkle.Proof.decode([merkle.ProofOp(op.type, op.key, op.data) for op in answer.proof_ops.ops])
-    merkle.verify(ledger[1].at(1).root, STORES, PATH, BODY, proof)
+    merkle.verify(ledger[1].at(1).root, RULES.newest.stores, PATH, BODY, proof)
 
 
 def test_the_newest_value_is_answered_without_a_proof(ledger) -> None:
@@ -63,7 +63,7 @@ def test_absence_is_proved_with_the_neighbours_as_they_were_in_that_version(ledg
     answer = ask(ledger, "/store/identity/key", missing.partition(b"/")[2], prove=True)
     assert (answer.code, answer.value, answer.height, answer.log) == (0, b"", 1, "absent")
     proof = AbsenceProof.decode([merkle.ProofOp(op.type, op.key, op.data) for op in answer.proof_ops.ops])
-    verify_absence(ledger[1].at(1).root, STORES, missing, proof)
+    verify_absence(ledger[1].at(1).root, RULES.newest.stores, missing, proof)
     assert (proof.gap.total, proof.gap.at) == (2, 1)
     commit(ledger, {})
     answer = ask(ledger, "/store/identity/key", missing.partition(b"/")[2], prove=True)
@@ -141,7 +141,7 @@ def roots(ledger: tuple[MemoryStore, StateTree], height: int) -> dict:
 def recorded(ledger: tuple[MemoryStore, StateTree], writes: dict[bytes, bytes | None]) -> None:
     store, tree = ledger
     version = tree.stage(writes)
-    record = record_of(version.version, version.store_roots()) if writes else None
+    record = record_of(version.version, 1, version.store_roots()) if writes else None
     store.commit(version.version, version.root, writes, app_version=1, record=record)
     tree.adopt(version)
 
@@ -153,7 +153,7 @@ def test_the_hashes_of_every_height_lead_to_its_app_hash(ledger) -> None:
         app_hashes[ledger[0].height] = ledger[0].app_hash
     for height, app_hash in app_hashes.items():
         answer = roots(ledger, height)
-        assert [name for name, _ in answer["roots"]] == list(STORES)
+        assert [name for name, _ in answer["roots"]] == list(RULES.newest.stores)
         assert merkle.root_of_stores(dict(answer["roots"])) == app_hash
         assert (answer["height"], answer["since"], answer["oldest"]) == (height, height - (height - 1) % 2, 1)
     assert roots(ledger, 0) == roots(ledger, 4)

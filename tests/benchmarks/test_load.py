@@ -21,6 +21,7 @@ from contracts.contributions import Commit, Reserve
 from contracts.identity import ChangeRecipient
 from contracts.kernel import limits
 from contracts.kernel.types import Purpose
+from contracts.registry import RULES
 
 CHAIN = "bench-test"
 
@@ -31,7 +32,7 @@ def members(count: int) -> list[Member]:
 
 
 def message_of(step: Step) -> Any:
-    return transition.message_of(transition.parse(step.transaction(5)))
+    return transition.message_of(RULES.newest, transition.parse(step.transaction(5)))
 
 
 def answer_of(body: bytes) -> bytes:

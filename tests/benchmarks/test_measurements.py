@@ -17,7 +17,7 @@ from benchmarks.load.process import Node, UnexpectedResult
 from benchmarks.measuring import record, tables
 from campaigns.harness import consortium
 from contracts import lineage, rounds
-from contracts.kernel import Message
+from contracts.registry import RULES
 from contracts.rounds import OpenRound
 from devnet.manifest import Application, Timeouts
 from scripts import gen_docs
@@ -55,13 +55,13 @@ def test_stages_pass_real_transactions_through_every_call(workload, kinds, monke
 
 
 def test_every_message_of_the_registry_has_its_cost(tmp_path) -> None:
-    assert {name.partition(",")[0] for name in messages.CASES} == set(Message.by_tag)
+    assert {name.partition(",")[0] for name in messages.CASES} == set(RULES.messages)
     with messages.filled(tmp_path, 200) as ledger:
         found = messages.measured(ledger, 1)
     assert set(found["messages_us"]) == set(messages.CASES)
     assert all(spent > 0 for spent in (found["verification_us"], *found["messages_us"].values()))
     text = tables.messages([{"entries": size, **found} for size in (100, 10_000)])
-    assert all(f"`{tag}" in text for tag in Message.by_tag)
+    assert all(f"`{tag}" in text for tag in RULES.messages)
 
 
 def test_a_ledger_of_any_age_has_the_history_that_its_rules_would_have_left(tmp_path) -> None:

@@ -22,10 +22,10 @@ from client_sdk.secrets.keys import KeyNotFound, WrongPassphrase
 from client_sdk.secrets.passphrase import NoPassphrase
 from client_sdk.secrets.private_files import ExposedFile
 from contracts.identity import KeyIsRevoked, UnknownOrganisation
-from contracts.kernel import Rejected
 from contracts.kernel.codec import Malformed
 from contracts.kernel.state import InvariantBroken
 from contracts.privacy_budget import BudgetExceeded
+from contracts.registry import RULES
 from contracts.rounds import PhaseOver
 from devnet.errors import HomeDiffers, NoDevnet
 from learning.local_training import InvalidRecords
@@ -111,7 +111,7 @@ def test_keys_times_and_heights_are_told_as_people_compare_them():
 
 
 def test_units_are_declared_for_refusals_and_facts_that_exist():
-    names = {kind.__dict__["code"]: errors.error_code(kind) for kind in Rejected.by_code.values()}
+    names = {kind.__dict__["code"]: errors.error_code(kind) for kind in RULES.refusals.values()}
     assert {refusal for refusal, _ in units.UNITS} - {"*"} <= set(names.values())
 
 

@@ -17,6 +17,7 @@ from cli.node_source import opened_node
 from client_sdk.reads.queries import SCAN_LIMIT
 from client_sdk.rpc import AddressInvalid
 from contracts.kernel import codec
+from contracts.registry import RULES
 from tests.abci_app.inspection.test_diff_state import COMMON, Node, compared, pair
 
 
@@ -26,7 +27,11 @@ class AnsweringNode(FakeNode):
     def __init__(self, node, lie=lambda _path, answer: answer):
         super().__init__()
         self.node, self.lie = node, lie
-        self.methods = {"status": self.told_status, "abci_query": self.abci_query}
+        self.methods = {
+            "status": self.told_status,
+            "abci_query": self.abci_query,
+            "abci_info": lambda _: {"response": {"app_version": "1"}},
+        }
 
     def told_status(self, _):
         node = {"network": self.node.chain, "id": "ab" * 20, "moniker": "validator-1", "version": "0.39.4"}
@@ -46,7 +51,9 @@ class AnsweringNode(FakeNode):
 
     def abci_query(self, params):
         path, data, height = params["path"], bytes.fromhex(params["data"]), int(params["height"])
-        told = queries.answer(m.RequestQuery(path=path, data=data, height=height), self.node.store, self.node.tree)
+        told = queries.answer(
+            m.RequestQuery(path=path, data=data, height=height), RULES, self.node.store, self.node.tree
+        )
         value = told.value
         if told.code == 0:
             value = codec.encode_plain(self.lie(path, codec.decode_plain(value, most=1 << 22)))

@@ -10,8 +10,10 @@ from client_sdk.reads.trusted_headers import TrustedHeaders
 from client_sdk.reads.verified import VerifiedReader
 from client_sdk.rpc import Patience, RpcClient
 from contracts.kernel.state_tree import StateTree
+from contracts.rulebook import Limits, Rulebook, Rules
 
 STORES = ("replay", "identity", "rounds")
+BOOK = Rulebook(Rules(1, (), STORES, Limits(), ()))
 PATH, OTHER = b"identity/organisations/hospital-a", b"identity/organisations/hospital-b"
 KEY = PATH.partition(b"/")[2]
 MISSING = PATH + b"-missing"
@@ -44,7 +46,7 @@ def small_ledger() -> ChainNode:
 @asynccontextmanager
 async def reading(node: ChainNode | None = None, patience: Patience = QUICK, **options):
     async with node or small_ledger() as started, RpcClient([started.address], patience=patience) as rpc:
-        reader = VerifiedReader(rpc, light.trust_genesis(started.chain.genesis), stores=STORES)
+        reader = VerifiedReader(rpc, light.trust_genesis(started.chain.genesis), book=BOOK)
         reader.headers = following(rpc, started.chain, **options)
         yield started, reader
 

@@ -492,7 +492,7 @@ def replayed(origin: Chain, steps: tuple[Step, ...]) -> tuple[bytes, dict[bytes,
     for step in steps:
         if isinstance(step, BlockStep):
             block = BlockContext(origin.chain_id, step.height, step.time_ms)
-            _, writes = transition.apply_block(state, map(Transaction, step.txs), block)
+            _, writes = transition.apply_block(origin.rules, state, map(Transaction, step.txs), block)
         else:
             writes = dict(step.writes)
         state.apply(writes)

@@ -21,13 +21,14 @@ from campaigns.harness.consortium import (
     founder,
     reserve,
 )
-from contracts import identity, registry, transition
+from contracts import identity, transition
 from contracts.contributions import Reserve
 from contracts.governance import OpenTask, Propose
 from contracts.identity import KEYS, AddKey, KeyIsRevoked, RevokeKey, UnknownKey
 from contracts.kernel import Context, Outcome, Write, codec, crypto, envelope, limits, replay
 from contracts.kernel.codec import Malformed
 from contracts.kernel.state import InvariantBroken, ReadFailed
+from contracts.registry import RULES
 from contracts.rounds import OpenRound, RoundOpened, WrongPhase
 from contracts.transition import (
     BadSignature,
@@ -324,18 +325,18 @@ def test_a_ledger_takes_the_word_of_the_transaction_it_is_given() -> None:
 
     chain = consortium.founded()
     raw = chain.seal(HOSPITAL_A, A_KEY)
-    (result,), _ = transition.apply_block(chain.view, [Forged(raw)], chain.next_block())
+    (result,), _ = transition.apply_block(chain.rules, chain.view, [Forged(raw)], chain.next_block())
     assert result.code == BadSignature.code
     known = Transaction(raw)
     for _ in range(2):  # The same object decides the same, however much of it was worked out before.
-        assert transition.apply_tx(chain.view, known, chain.next_block()).code == 0
+        assert transition.apply_tx(chain.rules, chain.view, known, chain.next_block()).code == 0
 
 
 def test_an_unknown_keys_signature_is_not_verified(monkeypatch: pytest.MonkeyPatch) -> None:
     chain = consortium.founded()
     unknown = Transaction(chain.seal(HOSPITAL_A.worker, reserve()))
     monkeypatch.setattr(crypto, "verify", lambda *_: pytest.fail("verified"))
-    assert transition.apply_tx(chain.view, unknown, chain.next_block()).code == UnknownKey.code
+    assert transition.apply_tx(chain.rules, chain.view, unknown, chain.next_block()).code == UnknownKey.code
 
 
 def test_a_recheck_runs_no_handler_and_notices_what_ends_a_wait(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,14 +344,17 @@ def test_a_recheck_runs_no_handler_and_notices_what_ends_a_wait(monkeypatch: pyt
     raw, replayed = chain.seal(HOSPITAL_A, reserve()), chain.seal(HOSPITAL_B, reserve())
     chain.block(replayed)
     monkeypatch.setattr(transition, "_dispatch", lambda *_: pytest.fail("a handler"))
-    assert transition.recheck(chain.view, Transaction(raw), chain.next_block()).code == 0
-    assert transition.recheck(chain.view, Transaction(replayed), chain.next_block()).code == Replayed.code
-    assert transition.recheck(chain.view, Transaction(raw[:-1]), chain.next_block()).code == MalformedTransaction.code
+    assert transition.recheck(chain.rules, chain.view, Transaction(raw), chain.next_block()).code == 0
+    assert transition.recheck(chain.rules, chain.view, Transaction(replayed), chain.next_block()).code == Replayed.code
+    assert (
+        transition.recheck(chain.rules, chain.view, Transaction(raw[:-1]), chain.next_block()).code
+        == MalformedTransaction.code
+    )
     late = BlockContext(chain.chain_id, chain.height + 100, chain.time_ms)
-    assert transition.recheck(chain.view, Transaction(raw), late).code == Expired.code
+    assert transition.recheck(chain.rules, chain.view, Transaction(raw), late).code == Expired.code
     monkeypatch.undo()
     chain.submit(HOSPITAL_A, RevokeKey(HOSPITAL_A.worker.public))
-    refused = transition.recheck(chain.view, Transaction(raw), chain.next_block())
+    refused = transition.recheck(chain.rules, chain.view, Transaction(raw), chain.next_block())
     assert (refused.code, refused.writes) == (KeyIsRevoked.code, ())
 
 
@@ -359,7 +363,7 @@ def test_a_recheck_runs_no_handler_and_notices_what_ends_a_wait(monkeypatch: pyt
 
 def buggy(chain: Chain, monkeypatch: pytest.MonkeyPatch, handler: Any) -> Any:
     """Decide a reservation with its handler exchanged; the result and whether any write but the mark was made."""
-    monkeypatch.setitem(registry.HANDLERS, Reserve, handler)
+    monkeypatch.setitem(RULES.newest.handlers, Reserve, handler)
     return chain.block((HOSPITAL_A, reserve()))[0]
 
 
@@ -384,7 +388,7 @@ def test_a_bug_in_a_handler_becomes_code_1_and_changes_nothing(
 
 def test_a_bug_is_decided_once_and_the_rest_of_the_block_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     chain = consortium.round_open()
-    monkeypatch.setitem(registry.HANDLERS, Reserve, raising(ZeroDivisionError()))
+    monkeypatch.setitem(RULES.newest.handlers, Reserve, raising(ZeroDivisionError()))
     raw = chain.seal(HOSPITAL_A, reserve())
     first, again, other = chain.block(
         raw, raw, (HOSPITAL_B, AddKey(HOSPITAL_B.key(identity.Purpose.HUMAN, 1).enrolment()))
@@ -425,19 +429,19 @@ def test_genesis_makes_every_founder_a_member_with_its_human_key() -> None:
 def test_a_genesis_for_another_chain_does_not_begin() -> None:
     raw = consortium.genesis(founder(HOSPITAL_A, TERMS_ROLES)).encode()
     with pytest.raises(Malformed, match="chain_id"):
-        transition.genesis(raw, "another-chain")
+        transition.genesis(RULES.newest, raw, "another-chain")
 
 
 def test_a_genesis_that_names_an_organisation_twice_does_not_begin() -> None:
     raw = consortium.genesis(*(founder(HOSPITAL_A, TERMS_ROLES),) * 2).encode()
     with pytest.raises(identity.OrganisationExists):
-        transition.genesis(raw, CHAIN_ID)
+        transition.genesis(RULES.newest, raw, CHAIN_ID)
 
 
 def test_a_genesis_with_a_stolen_name_under_a_key_does_not_begin() -> None:
     entry = replace(founder(HOSPITAL_A, TERMS_ROLES), key=HOSPITAL_A.human.enrolment(owner="hospital-b"))
     with pytest.raises(identity.NotInPossession):
-        transition.genesis(consortium.genesis(entry).encode(), CHAIN_ID)
+        transition.genesis(RULES.newest, consortium.genesis(entry).encode(), CHAIN_ID)
 
 
 def test_a_handler_knows_nothing_but_view_message_and_context(monkeypatch: pytest.MonkeyPatch) -> None:

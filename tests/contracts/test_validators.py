@@ -27,6 +27,7 @@ from contracts.governance import Action, AdmitValidator, ProposalDecided, Propos
 from contracts.identity import NotInPossession, UnknownOrganisation, WeakKey
 from contracts.kernel import Context, Rejected, crypto, limits
 from contracts.kernel.state import Overlay
+from contracts.registry import RULES
 from contracts.validators import (
     SET,
     LastValidator,
@@ -377,11 +378,11 @@ def test_a_genesis_with_validators_that_could_not_be_admitted_does_not_begin(
 ) -> None:
     stated = replace(consortium.founded_by(), validators=entries)
     with pytest.raises(refusal):
-        transition.genesis(stated.encode(), CHAIN_ID)
+        transition.genesis(RULES.newest, stated.encode(), CHAIN_ID)
 
 
 def test_a_genesis_may_give_an_organisation_two_of_seven_validators() -> None:
     founders = tuple(founder(Member(name), ROLES[LAB]) for name in NAMES)
     entries = (Validator(NAMES[0], 1), *(Validator(name) for name in NAMES))
     stated = replace(consortium.genesis(*founders), validators=tuple(one.admission() for one in entries))
-    assert transition.genesis(stated.encode(), CHAIN_ID)
+    assert transition.genesis(RULES.newest, stated.encode(), CHAIN_ID)

@@ -14,6 +14,7 @@ from client_sdk.secrets.passphrase import read_passphrase
 from contracts import identity, transition
 from contracts.kernel import codec, limits
 from contracts.kernel.types import Purpose
+from contracts.registry import RULES
 from devnet import foundation
 from devnet.errors import HomeDiffers, HomeOccupied, NoDevnet, NotEnoughDisk, StateUnreadable
 from devnet.layout import Layout
@@ -39,7 +40,7 @@ def opened(layout, organisation):
 def test_the_ledger_accepts_the_genesis_and_the_founders_are_its_members(layout):
     foundation.prepare(layout, standard())
     raw, chain_id = application_genesis(layout)
-    outcome = transition.genesis(raw, chain_id)
+    outcome = transition.genesis(RULES.newest, raw, chain_id)
     enrolled = [event.organisation for event in outcome.events if isinstance(event, identity.OrganisationEnrolled)]
     assert enrolled == ["hospital-a", "hospital-b", "lab-1", "lab-2"]
     assert chain_id.startswith("fedledger-devnet-")

@@ -26,7 +26,7 @@ from contracts.kernel import merkle
 from contracts.kernel.absence import OPERATOR as ABSENT
 from contracts.kernel.merkle import Step
 from contracts.kernel.state_tree import StateTree
-from contracts.registry import STORES
+from contracts.registry import RULES
 from tests.e2e.man_in_the_middle import Lie, Middle, stock_proxy
 from tests.real_ledger import ledger
 
@@ -78,7 +78,7 @@ def operators(tree: StateTree) -> list[dict[str, str]]:
     return [{"type": op.type, "key": b64(op.key), "data": b64(op.data)} for op in tree.prove(PATH).encode()]
 
 
-OWN_TREE = StateTree(STORES, 0, [(PATH, LIE)])
+OWN_TREE = StateTree(RULES.newest.stores, 0, [(PATH, LIE)])
 
 
 def another_value(response: dict[str, Any]) -> None:

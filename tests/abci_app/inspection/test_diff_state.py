@@ -11,8 +11,10 @@ from abci_app.store.lmdb_store import LmdbStore
 from abci_app.store.memory_store import MemoryStore
 from contracts.kernel import codec, replay
 from contracts.kernel.state_tree import StateTree
-from contracts.transition import APP_VERSION, STORES, BlockContext
+from contracts.registry import RULES
+from contracts.transition import BlockContext
 
+VERSION = RULES.newest.version
 CHAIN = "diff-test"
 
 
@@ -21,16 +23,21 @@ class Node:
 
     def __init__(self, store=None, chain=CHAIN, history_kept=1_000):
         self.store = store or MemoryStore(history_kept)
-        self.tree, self.chain = StateTree(STORES), chain
+        self.tree, self.chain = StateTree(RULES.newest.stores), chain
 
     def block(self, writes=None):
         version = self.tree.stage(writes or {})
         changed = version.root != self.store.app_hash
-        committed = Version(version.version, version.root, APP_VERSION)
+        committed = Version(version.version, version.root, VERSION)
         notes = recovery.notes_of(BlockContext(self.chain, committed.height, 1), committed)
-        record = record_of(committed.height, version.store_roots()) if changed else None
+        record = record_of(committed.height, VERSION, version.store_roots()) if changed else None
         self.store.commit(
-            committed.height, committed.app_hash, writes or {}, app_version=APP_VERSION, notes=notes, record=record
+            committed.height,
+            committed.app_hash,
+            writes or {},
+            app_version=VERSION,
+            notes=notes,
+            record=record,
         )
         self.tree.adopt(version)
 

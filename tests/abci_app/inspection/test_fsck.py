@@ -17,8 +17,10 @@ from abci_app.store.lmdb_store import LmdbStore
 from campaigns import damage
 from contracts.kernel import codec, replay
 from contracts.kernel.state_tree import StateTree
-from contracts.transition import APP_VERSION, STORES, BlockContext
+from contracts.registry import RULES
+from contracts.transition import BlockContext
 
+VERSION = RULES.newest.version
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -44,12 +46,12 @@ def committed(home, writes):
     """A block with these writes, by an application with a bug: its hashes are right, its entries are not."""
     store = LmdbStore.open(home / "ledger", damage.MAP_BYTES)
     with store.snapshot() as snapshot:
-        block, tree = recovery.last_block(snapshot), recovery.rebuilt_tree(snapshot)
+        block, tree = recovery.last_block(snapshot), recovery.rebuilt_tree(RULES, snapshot)
     version = tree.stage(writes)
-    following = Version(store.height + 1, version.root, APP_VERSION)
+    following = Version(store.height + 1, version.root, VERSION)
     context = BlockContext(block.chain_id, following.height, block.time_ms)
-    notes, record = recovery.notes_of(context, following), record_of(following.height, version.store_roots())
-    store.commit(following.height, following.app_hash, writes, app_version=APP_VERSION, notes=notes, record=record)
+    notes, record = recovery.notes_of(context, following), record_of(following.height, VERSION, version.store_roots())
+    store.commit(following.height, following.app_hash, writes, app_version=VERSION, notes=notes, record=record)
     store.close()
 
 
@@ -214,7 +216,9 @@ def test_the_newest_hashes_must_lead_to_the_app_hash(home):
         cursor = txn.cursor(db=history)
         assert cursor.last()
         (height,) = (int.from_bytes(cursor.key(), "big"),)
-        txn.put(cursor.key(), record_of(height, StateTree(STORES).latest.store_roots()), db=history)
+        txn.put(
+            cursor.key(), record_of(height, VERSION, StateTree(RULES.newest.stores).latest.store_roots()), db=history
+        )
 
     alter(home, b"history", change)
     assert any("recorded hashes" in one.wrong for one in found(home))

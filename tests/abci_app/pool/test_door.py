@@ -35,6 +35,7 @@ from contracts.identity import RevokeKey
 from contracts.kernel import Lane, crypto, envelope, limits
 from contracts.kernel.types import Purpose
 from contracts.models import RaiseAlarm
+from contracts.registry import RULES
 from contracts.rounds import OpenRound
 from contracts.transition import Transaction
 from devnet import cometbft_config, cometbft_home
@@ -153,7 +154,7 @@ def test_under_a_flood_a_revocation_is_in_the_next_block(comet, revoker):
 def test_without_shares_and_lanes_the_same_flood_keeps_the_revocation_out():
     """The contrast, in small: a pool of 700, blocks of 60 kB by age, an application without shares and lanes."""
 
-    def by_age(_view, _block, waiting, room):
+    def by_age(_rules, _view, _block, waiting, room):
         chosen = []
         for transaction in waiting:
             room -= field_size(len(transaction.raw))
@@ -256,7 +257,7 @@ def test_the_table_in_the_docs_is_the_measurement():
 
 
 def standing(view, raw, height=99):
-    return Standings(view, height).of(Transaction(raw))
+    return Standings(RULES.newest, view, height).of(Transaction(raw))
 
 
 def test_a_lane_is_for_a_live_key_of_the_right_purpose_and_role_and_a_well_formed_message():
@@ -291,8 +292,9 @@ def test_a_proposal_with_a_transaction_in_a_lane_that_it_has_no_right_to_is_reje
     chain = STAGE()
     false = chain.seal(HOSPITAL_A.worker, RevokeKey(HOSPITAL_A.worker.public))
     vote = chain.seal(HOSPITAL_B, Vote(1, approve=True))
-    assert "lane GOVERNANCE comes after lane CONTRIBUTION" in fault(chain.view, 9, map(Transaction, (false, vote)))
-    assert fault(chain.view, 9, map(Transaction, (vote, false))) is None
+    said = fault(RULES.newest, chain.view, 9, map(Transaction, (false, vote)))
+    assert "lane GOVERNANCE comes after lane CONTRIBUTION" in said
+    assert fault(RULES.newest, chain.view, 9, map(Transaction, (vote, false))) is None
 
 
 def test_a_block_over_the_ledgers_own_size_is_rejected_and_never_proposed():
@@ -303,8 +305,8 @@ def test_a_block_over_the_ledgers_own_size_is_rejected_and_never_proposed():
         for n in range(35)
         for who in (HOSPITAL_A, HOSPITAL_B, HOSPITAL_C)
     ]
-    assert "exceeds the 4194304 bytes of a block" in fault(chain.view, 9, map(Transaction, large))
-    chosen = choose(chain.view, chain.next_block(), map(Transaction, large), 100 * 2**20)
+    assert "exceeds the 4194304 bytes of a block" in fault(RULES.newest, chain.view, 9, map(Transaction, large))
+    chosen = choose(RULES.newest, chain.view, chain.next_block(), map(Transaction, large), 100 * 2**20)
     assert 80 < len(chosen) < len(large)
     assert sum(field_size(len(raw)) for raw in chosen) <= limits.BLOCK_BYTES
-    assert fault(chain.view, chain.height + 1, map(Transaction, chosen)) is None
+    assert fault(RULES.newest, chain.view, chain.height + 1, map(Transaction, chosen)) is None

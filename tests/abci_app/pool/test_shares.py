@@ -17,6 +17,7 @@ from contracts.governance import Vote
 from contracts.identity import RevokeKey
 from contracts.kernel import codec, limits
 from contracts.models import RaiseAlarm, ReportStolenKey
+from contracts.registry import RULES
 from contracts.transition import Transaction
 from devnet import cometbft_config, cometbft_home
 from tests import effort
@@ -37,9 +38,9 @@ class Sender:
     def offered(self, who, message, height=0):
         """The transaction, when there was room for it."""
         transaction = self.made(who, message)
-        if self.pool.refusal(transaction) is not None:
+        if self.pool.refusal(RULES.newest, transaction) is not None:
             return None
-        self.pool.admit(self.chain.view, transaction, height)
+        self.pool.admit(RULES.newest, self.chain.view, transaction, height)
         return transaction
 
     def filled(self, who, message):
@@ -61,7 +62,7 @@ def sender():
 def test_a_share_holds_so_many_transactions_and_says_what_it_holds(sender, message, share):
     taken = sender.filled(HOSPITAL_A, message)
     assert len(taken) == ALLOWANCES[share].transactions
-    refused = sender.pool.refusal(sender.made(HOSPITAL_A, message))
+    refused = sender.pool.refusal(RULES.newest, sender.made(HOSPITAL_A, message))
     facts = codec.decode_plain(refused.data, most=1_000)
     assert facts == {
         "organisation": "hospital-a",
@@ -81,12 +82,12 @@ def test_a_share_is_bounded_in_bytes_too(sender):
         assert one.envelope.tag == reserve().tag
         one.raw += bytes(most // 2 - len(one.raw))  # As if the rules allowed messages of this size.
     for one in half[:2]:
-        assert sender.pool.refusal(one) is None
-        sender.pool.admit(sender.chain.view, one, 0)
-    assert sender.pool.refusal(half[2]).share is Share.WORK
-    assert sender.pool.refusal(sender.made(HOSPITAL_A, reserve())).waiting_bytes == most
+        assert sender.pool.refusal(RULES.newest, one) is None
+        sender.pool.admit(RULES.newest, sender.chain.view, one, 0)
+    assert sender.pool.refusal(RULES.newest, half[2]).share is Share.WORK
+    assert sender.pool.refusal(RULES.newest, sender.made(HOSPITAL_A, reserve())).waiting_bytes == most
     sender.pool.release(half[0].hash)
-    assert sender.pool.refusal(half[2]) is None
+    assert sender.pool.refusal(RULES.newest, half[2]) is None
 
 
 def test_a_members_flood_keeps_out_neither_its_own_revocation_nor_its_own_vote_nor_another_member(sender):
@@ -99,15 +100,15 @@ def test_a_members_flood_keeps_out_neither_its_own_revocation_nor_its_own_vote_n
 
 def test_a_stolen_workload_key_cannot_use_up_the_safety_share_of_the_key_that_revokes_it(sender):
     assert sender.filled(HOSPITAL_A, ALARM)
-    assert sender.pool.refusal(sender.made(HOSPITAL_A, ALARM)).share is Share.SAFETY
+    assert sender.pool.refusal(RULES.newest, sender.made(HOSPITAL_A, ALARM)).share is Share.SAFETY
     assert sender.offered(HOSPITAL_A, REVOKE)
 
 
 def test_what_waits_already_is_never_refused_and_counts_once(sender):
     taken = sender.filled(HOSPITAL_A, reserve())
     for one in taken:
-        assert sender.pool.refusal(Transaction(one.raw)) is None
-        sender.pool.admit(sender.chain.view, Transaction(one.raw), 0)
+        assert sender.pool.refusal(RULES.newest, Transaction(one.raw)) is None
+        sender.pool.admit(RULES.newest, sender.chain.view, Transaction(one.raw), 0)
     assert len(sender.pool) == len(taken)
     sender.pool.release(taken[0].hash)
     assert sender.offered(HOSPITAL_A, reserve())
@@ -118,7 +119,7 @@ def test_bytes_that_are_no_envelope_and_unknown_keys_and_tags_are_left_to_the_ru
     sender.filled(HOSPITAL_A, reserve())
     stranger = sender.made(HOSPITAL_A.key(HOSPITAL_A.worker.purpose, 9), reserve())
     for transaction in (Transaction(b""), Transaction(b"\xd2" * 300), stranger):
-        assert sender.pool.refusal(transaction) is None
+        assert sender.pool.refusal(RULES.newest, transaction) is None
 
 
 def test_what_a_whole_round_of_rechecks_did_not_mention_is_forgotten_after_two_blocks(sender):
@@ -126,7 +127,7 @@ def test_what_a_whole_round_of_rechecks_did_not_mention_is_forgotten_after_two_b
     kept, lost = taken[:10], taken[10:]
     sender.pool.sweep(1)  # Block 1 is committed; CometBFT asks about what it has.
     for one in kept:
-        sender.pool.admit(sender.chain.view, one, 1)
+        sender.pool.admit(RULES.newest, sender.chain.view, one, 1)
     assert len(sender.pool) == len(taken)
     sender.pool.sweep(2)
     assert len(sender.pool) == len(kept)
@@ -167,15 +168,15 @@ class AgainstCometBFT(RuleBasedStateMachine):
                 self.sender.pool.release(name)
                 del self.pool[name]
             else:
-                self.sender.pool.admit(self.sender.chain.view, self.pool[name], self.height)
+                self.sender.pool.admit(RULES.newest, self.sender.chain.view, self.pool[name], self.height)
 
     @precondition(lambda self: self.pool)
     @rule(data=st.data())
     def again(self, data):
         """A client that sends what waits already, after CometBFT's cache has forgotten it."""
         transaction = Transaction(self.pool[data.draw(st.sampled_from(sorted(self.pool)))].raw)
-        assert self.sender.pool.refusal(transaction) is None
-        self.sender.pool.admit(self.sender.chain.view, transaction, self.height)
+        assert self.sender.pool.refusal(RULES.newest, transaction) is None
+        self.sender.pool.admit(RULES.newest, self.sender.chain.view, transaction, self.height)
 
     @rule()
     def repair(self):
@@ -184,7 +185,7 @@ class AgainstCometBFT(RuleBasedStateMachine):
             self.height += 1
             self.sender.pool.sweep(self.height)
             for one in self.pool.values():
-                self.sender.pool.admit(self.sender.chain.view, one, self.height)
+                self.sender.pool.admit(RULES.newest, self.sender.chain.view, one, self.height)
         assert set(self.sender.pool._waiting) == set(self.pool)
 
     @invariant()
@@ -233,7 +234,7 @@ def test_the_largest_safety_message_fits_its_share_as_often_as_may_wait():
 
 def test_the_client_reads_the_nodes_refusal_as_a_reason_to_wait(sender):
     sender.filled(HOSPITAL_A, reserve())
-    said = sender.pool.refusal(sender.made(HOSPITAL_A, reserve()))
+    said = sender.pool.refusal(RULES.newest, sender.made(HOSPITAL_A, reserve()))
     refusal = refusal_of(POOL_SHARE_FULL, said.data, said.log)
     assert isinstance(refusal, PoolShareFull)
     assert refusal.facts["waiting"] == refusal.facts["limit"] == ALLOWANCES[Share.WORK].transactions

@@ -12,6 +12,7 @@ from campaigns.harness import consortium
 from campaigns.harness.consortium import HOSPITAL_A, LAB, TERMS, commit, reserve
 from contracts.governance import OpenTask, Propose
 from contracts.kernel import crypto, envelope
+from contracts.registry import RULES
 from contracts.transition import Transaction
 
 
@@ -25,14 +26,14 @@ def test_what_was_kept_is_neither_parsed_nor_verified_again(monkeypatch):
     known = VerifiedTransactions()
     first = known.read(raw)
     assert first.is_authentic
-    assert first.message == reserve()
+    assert first.message(RULES.newest) == reserve()
     known.keep(first)
     monkeypatch.setattr(crypto, "verify", lambda *_: pytest.fail("verified again"))
     monkeypatch.setattr(envelope, "parse", lambda *_: pytest.fail("parsed again"))
     for again in (known.read(bytes(bytearray(raw))), known.trust(raw)):
         assert again is first
         assert again.is_authentic
-        assert again.message == reserve()
+        assert again.message(RULES.newest) == reserve()
 
 
 def test_reading_alone_keeps_nothing():
@@ -93,7 +94,7 @@ def test_a_kept_transaction_occupies_no_more_than_it_is_counted_as(message):
         for raw in raws:
             transaction = known.read(bytes(bytearray(raw)))  # As it comes from the socket.
             assert transaction.is_authentic
-            assert transaction.message == message
+            assert transaction.message(RULES.newest) == message
             assert transaction.envelope.identity
             known.keep(transaction)
         del transaction

@@ -17,8 +17,8 @@ from campaigns.fuzz.mutator import Mutator
 from campaigns.fuzz.targets import TARGETS, Target
 from client_sdk.documents.strict_json import Answer
 from client_sdk.payloads import dag_pb
-from contracts.kernel import Event, Message, codec, merkle, replay
-from contracts.registry import CONTRACTS
+from contracts.kernel import codec, merkle, replay
+from contracts.registry import CONTRACTS, RULES
 from tests import effort
 
 CASES = effort.examples(2_000)
@@ -59,7 +59,7 @@ def test_the_samples_reach_beyond_the_first_check(name: str) -> None:
 def test_the_corpus_has_every_message_every_event_and_every_record_of_state() -> None:
     kinds = {kind for kind, _ in corpus.records()}
     kept = {each.record for contract in CONTRACTS for each in contract.state} | {replay.SEEN.record}
-    assert {*Message.by_tag.values(), *Event.by_tag.values(), *kept} <= kinds
+    assert {*RULES.messages.values(), *RULES.events.values(), *kept} <= kinds
 
 
 # The engine finds what it is there to find ------------------------------------------------------

@@ -19,8 +19,9 @@ from campaigns.hostile.siege import Tally
 from campaigns.simulation.members import CHAIN_ID, ROLES_OF, genesis
 from client_sdk.secrets.keys import SigningKey
 from contracts import identity, transition
-from contracts.kernel import Message, Rejected, crypto, envelope
+from contracts.kernel import Message, crypto, envelope
 from contracts.kernel.types import Purpose
+from contracts.registry import RULES
 from contracts.transition import Transaction
 from tests import effort
 
@@ -52,7 +53,7 @@ def test_every_kind_of_attack_is_made_and_the_consortium_goes_on_meanwhile(siege
 
 def test_every_kind_is_expected_to_be_refused_by_codes_that_exist() -> None:
     for kind in Kind:
-        codes = [code for code in EXPECTED[kind] if code in Rejected.by_code]
+        codes = [code for code in EXPECTED[kind] if code in RULES.refusals]
         assert codes
         assert not {0, transition.INTERNAL_ERROR} & set(EXPECTED[kind])
 
@@ -93,7 +94,7 @@ def _forgetful(handlers: Any) -> Any:
     [
         (transition.identity, "require_live_key", _accepts_everybody, "a revoked key"),
         (transition.replay, "is_seen", _no_replay, "a replay"),
-        (transition, "HANDLERS", _forgetful(transition.HANDLERS), "against the rules"),
+        (RULES.newest, "handlers", _forgetful(RULES.newest.handlers), "against the rules"),
         (Transaction, "is_authentic", True, "a signature that does not hold"),
         (proposals, "fault", lambda *_: None, "a proposal is judged"),
     ],

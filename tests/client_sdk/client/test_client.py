@@ -32,6 +32,7 @@ from contracts.contributions import Reserved, Withdraw
 from contracts.identity import KeyIsRevoked
 from contracts.kernel import Message, codec, crypto, envelope, limits
 from contracts.privacy_budget import BudgetExceeded
+from contracts.registry import RULES
 from contracts.rounds import RoundOpened, WrongPhase
 from contracts.transition import Expired, Replayed
 from tests.local_ledger import NO_PATIENCE, LocalNode, LocalReader
@@ -323,7 +324,7 @@ def test_a_message_is_signed_for_this_chain_and_a_bounded_number_of_blocks() -> 
     parsed = envelope.parse(one.raw)
     assert (parsed.chain_id, parsed.tag) == (node.chain.chain_id, rounds.OpenRound.tag)
     assert one.valid_until == parsed.valid_until == node.chain.height + VALIDITY_BLOCKS
-    assert transition.message_of(parsed) == rounds.OpenRound(TASK)
+    assert transition.message_of(RULES.newest, parsed) == rounds.OpenRound(TASK)
 
 
 def test_no_validity_is_longer_than_the_ledger_accepts() -> None:

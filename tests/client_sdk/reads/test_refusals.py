@@ -15,10 +15,11 @@ from client_sdk.reads.refusals import (
 )
 from contracts.kernel import Rejected, codec
 from contracts.privacy_budget import BudgetExceeded
+from contracts.registry import RULES
 from contracts.rounds import OpenRound
 from contracts.transition import INTERNAL_ERROR
 
-CODES = sorted(Rejected.by_code)
+CODES = sorted(RULES.refusals)
 
 
 def test_events_are_read_back_as_the_chain_announced_them() -> None:
@@ -36,11 +37,11 @@ def test_a_refusal_is_read_back_with_the_facts_that_the_chain_gave() -> None:
     assert (refusal.name, refusal.facts) == ("UNKNOWN_ROUND", {"task": consortium.TASK, "round": 1})
 
 
-@pytest.mark.parametrize("code", CODES, ids=[Rejected.by_code[code].__name__ for code in CODES])
+@pytest.mark.parametrize("code", CODES, ids=[RULES.refusals[code].__name__ for code in CODES])
 def test_every_code_of_the_ledger_has_its_type_and_an_explanation(code: int) -> None:
-    assert type(refusal_of(code, codec.encode_plain({}))) is Rejected.by_code[code]
+    assert type(refusal_of(code, codec.encode_plain({}))) is RULES.refusals[code]
     name, meaning, hint = explain(code)
-    assert name == Rejected.by_code[code]().name
+    assert name == RULES.refusals[code]().name
     assert meaning
     assert hint
 
@@ -49,7 +50,7 @@ def test_a_nodes_own_refusal_is_no_code_of_the_ledger_and_is_explained() -> None
     full = refusal_of(PoolShareFull.code, codec.encode_plain({"organisation": "hospital-a", "waiting": 128}))
     assert isinstance(full, PoolShareFull)
     assert str(full) == "POOL_SHARE_FULL(waiting=128, organisation=hospital-a)"
-    assert PoolShareFull.code not in Rejected.by_code
+    assert PoolShareFull.code not in RULES.refusals
     name, meaning, hint = explain(PoolShareFull.code)
     assert name == "POOL_SHARE_FULL"
     assert "waits in this node's pool" in meaning

@@ -6,16 +6,21 @@ from dataclasses import replace
 import pytest
 
 from campaigns.harness.fake_node import ChainNode, b64
+from campaigns.harness.header_chain import HeaderChain
 from client_sdk import light
 from client_sdk.light import CannotVerify, VerificationFailed
 from client_sdk.reads.queries import QueryRefused
 from client_sdk.reads.trusting import TrustingReader
+from client_sdk.reads.verified import VerifiedReader
 from client_sdk.rpc import AnswerMalformed, RpcClient
 from contracts.kernel import codec, merkle
 from contracts.kernel.absence import OPERATOR, Gap
 from contracts.kernel.crypto import sha256
+from contracts.kernel.state_tree import StateTree
+from contracts.rulebook import Limits, Rulebook, Rules
 from tests.client_sdk.small_ledger import (
     AT_ONCE,
+    BOOK,
     KEY,
     MISSING,
     NEW,
@@ -23,12 +28,69 @@ from tests.client_sdk.small_ledger import (
     OTHER,
     PATH,
     RESULTS,
+    STORES,
     TXS,
     asked,
+    following,
     reading,
     run,
     small_ledger,
 )
+
+# Rules ------------------------------------------------------------------------------------------
+
+
+def crossing_ledger():
+    """Block 2 leads over to version 2, so header 3 is of it: the state has a store more, with an entry in it."""
+    tree, chain = StateTree(STORES, keep=9), HeaderChain()
+    node = ChainNode(chain, {0: tree.latest})
+    node.bodies[0] = {}
+    for height, writes in enumerate(({PATH: OLD}, {AUDIT: NEW}, {}, {}), 1):
+        tree.apply(writes, STORES if height < 2 else (*STORES, "audits"))
+        node.states[height] = tree.latest
+        node.bodies[height] = {**node.bodies[height - 1], **writes}
+        chain.add(app_hash=tree.root, version=1 if height < 3 else 2)
+    return node
+
+
+AUDIT = b"audits/a"
+NEXT = Rules(2, (), (*STORES, "audits"), Limits(), ())
+
+
+def reader_of(node, rpc, book):
+    reader = VerifiedReader(rpc, light.trust_genesis(node.chain.genesis), book=book)
+    reader.headers = following(rpc, node.chain)
+    return reader
+
+
+def test_a_state_is_read_with_the_stores_of_the_version_that_its_header_names():
+    async def scenario():
+        async with crossing_ledger() as node, RpcClient([node.address], patience=AT_ONCE) as rpc:
+            reader, node.newest = reader_of(node, rpc, Rulebook(BOOK.of(1), NEXT)), 2
+            value = await reader.read(PATH)
+            assert (value.body, value.height, value.state.verified_header.version_app) == (OLD, 1, 1)
+            node.newest = 3
+            value = await reader.read(PATH)
+            assert (value.body, value.height, value.state.verified_header.version_app) == (OLD, 2, 2)
+            assert (await reader.read(AUDIT)).body == NEW
+            assert (await reader.read(AUDIT + b"b")).body is None
+
+    run(scenario())
+
+
+def test_a_header_of_rules_that_are_not_known_proves_nothing_and_says_what_to_install():
+    async def scenario():
+        async with crossing_ledger() as node, RpcClient([node.address], patience=AT_ONCE) as rpc:
+            reader, node.newest = reader_of(node, rpc, BOOK), 2
+            assert (await reader.read(PATH)).body == OLD
+            node.newest = 3
+            with pytest.raises(light.NewerRules, match="header 3: the ledger has rules of version 2") as caught:
+                await reader.read(PATH)
+            assert (caught.value.version, caught.value.known) == (2, (1,))
+            assert "Install" in caught.value.hint
+
+    run(scenario())
+
 
 # Values -----------------------------------------------------------------------------------------
 

@@ -300,3 +300,81 @@ def test_a_fault_deep_in_a_record_is_named_by_its_whole_path() -> None:
     with pytest.raises(Malformed) as refused:
         shape_of(Propose).unpack(plain, "")
     assert refused.value.field == "action.open-task.terms.verifiers[1]"
+
+
+# Fields that came later -------------------------------------------------------------------------
+
+
+class First(Record):
+    """As version 1 had it."""
+
+    count: Annotated[int, RANGE]
+
+
+class Later(Record):
+    """The same with what came since."""
+
+    count: Annotated[int, RANGE]
+    word: Annotated[str, TEXT] = codec.since(2, default="")
+    flag: bool = codec.since(3, default=False)
+
+
+class Around(Record):
+    """Records in records, in lists and in choices."""
+
+    one: Later
+    many: Annotated[tuple[Later, ...], bounds.Items(0, 3)]
+    maybe: Later | None
+
+
+def test_a_record_that_does_not_use_a_later_field_has_the_bytes_that_it_always_had() -> None:
+    assert encode(Later(3)) == encode(First(3))
+    assert decode(Later, encode(First(3)), most=MOST) == Later(3, "", False)
+
+
+def test_a_later_field_comes_and_goes_and_each_record_has_one_form() -> None:
+    for record in (Later(3), Later(3, "a"), Later(3, flag=True), Later(3, "aa", True)):
+        assert decode(Later, encode(record), most=MOST) == record
+    assert cbrrr.decode_dag_cbor(encode(Later(3, "a"))) == {"count": 3, "word": "a"}
+
+
+@pytest.mark.parametrize("plain", [{"count": 3, "word": ""}, {"count": 3, "flag": False}])
+def test_a_default_that_is_written_is_refused(plain: dict[str, Any]) -> None:
+    """Otherwise a record would have two forms."""
+    with pytest.raises(Malformed, match="is left out where it has its default"):
+        decode(Later, cbrrr.encode_dag_cbor(plain), most=MOST)
+
+
+@pytest.mark.parametrize(
+    ("plain", "why"),
+    [
+        ({"word": "a"}, "count: is missing"),
+        ({"count": 3, "other": 1}, "unknown field"),
+        ({"count": 3, "word": "b"}, "word: must match"),
+    ],
+)
+def test_a_later_field_excuses_nothing_else(plain: dict[str, Any], why: str) -> None:
+    with pytest.raises(Malformed, match=re.escape(why)):
+        decode(Later, cbrrr.encode_dag_cbor(plain), most=MOST)
+
+
+def test_under_rules_without_it_a_field_does_not_exist_however_deep_it_is() -> None:
+    plain = {"one": {"count": 1}, "many": [{"count": 2}], "maybe": None}
+    assert shape_of(Around, 1).unpack(plain, "") == Around(Later(1), (Later(2),), None)
+    for changed in (
+        {**plain, "one": {"count": 1, "word": "a"}},
+        {**plain, "many": [{"count": 2, "word": "a"}]},
+        {**plain, "maybe": {"count": 2, "word": "a"}},
+    ):
+        shape_of(Around, 2).unpack(changed, "")
+        shape_of(Around).unpack(changed, "")
+        with pytest.raises(Malformed, match="unknown field"):
+            shape_of(Around, 1).unpack(changed, "")
+
+
+def test_a_field_is_there_from_its_own_version_on() -> None:
+    plain = {"count": 3, "flag": True}
+    assert shape_of(Later, 3).unpack(plain, "") == Later(3, "", True)
+    with pytest.raises(Malformed, match="unknown field"):
+        shape_of(Later, 2).unpack(plain, "")
+    assert codec.since_of(Later) == {"word": 2, "flag": 3}

@@ -7,10 +7,11 @@ import pytest
 
 from campaigns.harness.chain import Committed
 from contracts.identity import KeyAdded, UnknownKey
-from contracts.kernel import Event, Item, Lane, Message, Outcome, Record, Rejected, Write, found, require
+from contracts.kernel import Event, Item, Lane, Outcome, Record, Write, found, require
 from contracts.kernel.rules import name_of, refusals_of, text
 from contracts.kernel.types import Count, Purpose, Range
 from contracts.privacy_budget import BudgetExceeded
+from contracts.registry import RULES
 
 
 class Box(Record):
@@ -29,7 +30,7 @@ def test_a_record_is_frozen_and_compared_by_value() -> None:
 
 def test_tags_follow_from_module_and_class() -> None:
     assert KeyAdded.tag == "identity/key-added"
-    assert [tag for tag in Message.by_tag if tag.startswith("contributions/")] == [
+    assert [tag for tag in RULES.messages if tag.startswith("contributions/")] == [
         "contributions/reserve",
         "contributions/withdraw",
         "contributions/commit",
@@ -51,7 +52,7 @@ def test_a_refusal_has_a_name_a_meaning_a_hint_and_its_facts() -> None:
     assert refusal.name == name_of(BudgetExceeded) == "BUDGET_EXCEEDED"
     assert str(refusal) == "BUDGET_EXCEEDED(account=dataset, spent=1, wanted=3, limit=2)"
     assert refusal.meaning().startswith("The charge would take")
-    assert Rejected.by_code[BudgetExceeded.code] is BudgetExceeded
+    assert RULES.refusals[BudgetExceeded.code] is BudgetExceeded
 
 
 def test_facts_are_gathered_only_when_they_are_needed() -> None:
@@ -79,7 +80,7 @@ def test_outcomes_add_up_in_order() -> None:
 
 def test_lanes_put_safety_first() -> None:
     assert sorted(Lane) == [Lane.SAFETY, Lane.GOVERNANCE, Lane.ROUND, Lane.CONTRIBUTION]
-    assert {message.tag for message in Message.by_tag.values() if message.lane is Lane.SAFETY} == {
+    assert {message.tag for message in RULES.messages.values() if message.lane is Lane.SAFETY} == {
         "identity/revoke-key",
         "rounds/leave-task",
         "models/raise-alarm",
@@ -87,7 +88,7 @@ def test_lanes_put_safety_first() -> None:
 
 
 def test_people_consent_govern_and_revoke_and_machines_do_the_rest() -> None:
-    human = {message.tag for message in Message.by_tag.values() if message.purpose is Purpose.HUMAN}
+    human = {message.tag for message in RULES.messages.values() if message.purpose is Purpose.HUMAN}
     assert human == {
         "identity/add-key",
         "identity/revoke-key",

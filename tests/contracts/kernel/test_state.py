@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from campaigns.harness.chain import Committed
 from contracts.kernel import InvariantBroken, Item, Map, Record, Write, limits, state
-from contracts.kernel.state import Overlay
+from contracts.kernel.state import Overlay, ScanOverlay
 from contracts.kernel.types import Count, Length, OrgId
 
 
@@ -143,3 +143,18 @@ def test_what_a_map_remembers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
         assert body is not None
         assert boxes.read(body) == Box(amount)
         assert sum(map(len, boxes._remembered)) <= 64
+
+
+def test_a_walk_over_pending_writes_finds_what_a_walk_over_the_outcome_would() -> None:
+    """In the order of paths, with what was written in the place of what was there, and in pages."""
+    base = Committed()
+    base.apply({b"a/%d" % number: b"old" for number in range(6)} | {b"b/1": b"old"})
+    overlay = ScanOverlay(base)
+    overlay.apply((Write(b"a/1", None), Write(b"a/2", b"new"), Write(b"a/25", b"new"), Write(b"c/1", b"new")))
+    applied = Committed(dict(base.entries))
+    applied.apply(dict(overlay.writes))
+    for prefix in (b"", b"a/", b"b/", b"c/", b"d/"):
+        assert list(overlay.scan(prefix)) == list(applied.scan(prefix))
+        for limit in (1, 2, 3):
+            assert list(overlay.scan(prefix, None, limit)) == list(applied.scan(prefix, None, limit))
+            assert list(overlay.scan(prefix, b"a/2", limit)) == list(applied.scan(prefix, b"a/2", limit))

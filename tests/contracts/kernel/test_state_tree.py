@@ -258,3 +258,26 @@ def test_a_version_costs_kilobytes_however_large_the_state_is() -> None:
         tracemalloc.stop()
     assert staged.root != tree.root
     assert kept < 16 * 1024
+
+
+def test_a_version_with_more_stores_is_what_a_tree_of_all_its_entries_would_be() -> None:
+    tree = StateTree(STORES, 7, [(b"models/a", b"1")])
+    before = tree.latest
+    tree.apply({b"audits/a": b"2"}, (*STORES, "audits"))
+    entries = [(b"models/a", b"1"), (b"audits/a", b"2")]
+    assert tree.root == StateTree((*STORES, "audits"), 8, entries).root
+    verify(tree.root, (*STORES, "audits"), b"audits/a", b"2", tree.prove(b"audits/a"))
+    verify(tree.root, (*STORES, "audits"), b"models/a", b"1", tree.prove(b"models/a"))
+    verify(before.root, STORES, b"models/a", b"1", tree.prove(b"models/a", 7))
+    assert (before.stores, tree.latest.stores) == (STORES, (*STORES, "audits"))
+
+
+def test_a_new_store_changes_the_root_also_while_it_is_empty() -> None:
+    tree = StateTree(STORES)
+    assert tree.stage({}, (*STORES, "audits")).root != tree.root == tree.stage({}, STORES).root
+
+
+@pytest.mark.parametrize("stores", [STORES[:2], STORES[::-1], ("audits", *STORES), (*STORES, "models")])
+def test_stores_are_neither_dropped_nor_moved_nor_repeated(stores: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="stores"):
+        StateTree(STORES).stage({}, stores)
