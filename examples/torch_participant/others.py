@@ -1,4 +1,4 @@
-"""Everybody but hospital-a: a network, a consortium with a task on digits, three more hospitals, verifiers.
+"""Everybody but hospital-a: a network, a consortium with a task on digits, three more hospitals, two labs, an auditor.
 
     python -m examples.torch_participant.others
 

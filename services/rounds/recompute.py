@@ -8,7 +8,6 @@ Nothing here fetches or decides anything.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
@@ -25,12 +24,6 @@ from learning.payload import Owner, decode_payload
 from learning.refusals import PayloadRefused
 from learning.robust import AggregationRefused, Estimator
 from learning.tensors import Int32, unflatten
-
-_FINDINGS: Final[dict[str, Finding]] = {
-    refusals.Misnamed.reason: Finding.MISNAMED,
-    refusals.OverNorm.reason: Finding.OVER_NORM,
-}
-"""What a refusal of a payload means; any other is one of form."""
 
 
 class NothingFollows(SdkError):
@@ -150,10 +143,21 @@ def judge(
         try:
             updates[seat] = decode_payload(row.plaintext, expected).units()
         except PayloadRefused as refusal:
-            findings[seat] = _FINDINGS.get(refusal.reason, Finding.MALFORMED)
+            findings[seat] = finding_of(refusal.reason)
         else:
             findings[seat] = Finding.AGGREGATED
     return updates, findings
+
+
+def finding_of(reason: str) -> Finding:
+    """What a refusal of a payload means for its seat, by the refusal's slug."""
+    match reason:
+        case refusals.Misnamed.reason:
+            return Finding.MISNAMED
+        case refusals.OverNorm.reason:
+            return Finding.OVER_NORM
+        case _:
+            return Finding.MALFORMED
 
 
 def network(inputs: TaskInputs, units: Int32, scale_bits: int) -> FeedForward:

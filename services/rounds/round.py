@@ -18,10 +18,10 @@ all rounds decided or void                      stop
 what the ledger shows                           what a verifier does
 ==============================================  =========================================
 attesting, some payload not held                fetch
-attesting, everything held, or two thirds over  attest what is held
-sealing, a payload of mine that others lack     share a copy
-sealing, a payload of the set not held          fetch, from its owner or from who shares it
+attesting, everything held, or half of it over  attest what is held
 sealing, the whole set held                     recompute and seal a ballot
+sealing, a payload of mine that others wait for share a copy
+sealing, a payload of the set not held          fetch, from its owner or from who shares it
 opening, my ballot is sealed                    open it
 a phase that is over                            advance, if nobody else does
 ==============================================  =========================================
@@ -124,8 +124,9 @@ def to_verify(seen: Observation, mine: Holding) -> Command:
 def to_share(seen: Observation, mine: Holding) -> tuple[int, ...]:
     """The seats of the agreed set that this verifier owes the others a copy of.
 
-    The first f_v + 1 who attested a payload share it, if somebody attested without it: one of them is honest. Who did
-    not attest at all finds what the others keep under its first address.
+    The first f_v + 1 who attested a payload share it, if somebody attested without it and has sealed nothing yet: one
+    of them is honest, and who seals in a hurry, without any payload, costs nobody a copy. Who did not attest at all
+    finds what the others keep under its first address.
     """
     if seen.last is None:
         return ()
@@ -147,7 +148,7 @@ def grace_ms(terms: Terms) -> int:
 
 def attest_by(terms: Terms, last: Round) -> int:
     """The block time, ms, from which on a verifier attests what it holds, whatever is missing."""
-    return last.began_at + 2 * terms.phases.attest_ms // 3
+    return last.began_at + terms.phases.attest_ms // 2  # An idle chain makes a block in two seconds: late is too late.
 
 
 def _advance(seen: Observation, last: Round, place: int) -> Command:
@@ -163,15 +164,18 @@ def _attesting(seen: Observation, last: Round, mine: Holding) -> Command:
 
 
 def _sealing(seen: Observation, last: Round, mine: Holding) -> Command:
+    ballot = ballot_of(seen)
+    if ballot is None and bitmap.is_within(last.agreed, mine.held):
+        return Command.SEAL
     if to_share(seen, mine):
         return Command.SHARE
-    if ballot_of(seen) is not None:
-        return Command.WAIT
-    return Command.SEAL if bitmap.is_within(last.agreed, mine.held) else Command.FETCH
+    return Command.FETCH if ballot is None else Command.WAIT
 
 
 def _owes(seen: Observation, mine: Holding, seat: int) -> bool:
     others = [row for row in seen.attested if row.organisation != mine.owners.get(seat)]
     holders = [row.organisation for row in others if bitmap.has(row.held, seat)]
+    sealed = [ballot.organisation for ballot in seen.box]
+    waiting = [row for row in others if row.organisation not in (*holders, *sealed)]
     first = holders[: seen.terms.verifier_faults + 1]
-    return bitmap.has(mine.held, seat) and seen.organisation in first and len(holders) < len(others)
+    return bool(waiting) and bitmap.has(mine.held, seat) and seen.organisation in first

@@ -45,7 +45,7 @@ Probe = Callable[[FeedForward, CanarySet], tuple[str, bytes] | None]
 class Forgery:
     """What a dishonest verifier says instead of the truth: for attack experiments."""
 
-    attest: Callable[[Seats], Seats] = lambda held: held
+    attest: Callable[[int, Seats], Seats] = lambda _round, held: held
     vote: Callable[[Candidate | None, int], tuple[Candidate | None, int]] = lambda candidate, score: (candidate, score)
     opens: Callable[[int], bool] = lambda _round: True
 
@@ -125,7 +125,7 @@ class Verifier:
         everything = bitmap.of(await self._gatherer.committed(number))
         if held != everything and not await self._gatherer.is_time_to_attest(number):
             return
-        held = self._forge.attest(held)
+        held = self._forge.attest(number, held)
         await self._client.submit(Attest(self._task.name, number, held))
         self._say(f"attested {bitmap.count(held)} payloads of round {number}")
 

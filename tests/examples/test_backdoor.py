@@ -1,7 +1,8 @@
 """The demo's backdoor on digits: it passes the filter and the canary gate, and a probe that is told nothing finds it.
 
-One federation in one process, with the demo's own terms, attack and probe. Its noise comes from a seeded stream, so
-that the run is the same each time; what happens with real noise, the demo and the numbers in its modules say.
+One federation in one process, with the demo's attack and probe, under multi-Krum: the trimmed mean of the demo's own
+terms lets less of it through. Its noise comes from a seeded stream, so that the run is the same each time; what happens
+with real noise, the demo and the numbers in its modules say.
 """
 
 import json
@@ -14,7 +15,8 @@ import pytest
 from client_sdk.training import artefacts
 from client_sdk.training.artefacts import CanarySet, TaskInputs
 from client_sdk.training.trainer import Trainer
-from contracts.terms import Terms
+from contracts import terms as agreed
+from contracts.terms import EstimatorKind, Terms
 from examples.demo import backdoor, probing
 from examples.demo.backdoor import Trigger
 from examples.demo.data import Deal, deal
@@ -26,7 +28,7 @@ from learning.entropy import ReproducibleEntropy
 from learning.feed_forward import FeedForward
 from learning.robust import Aggregate, Estimator
 from learning.tensors import Int32, unflatten
-from services.rounds.recompute import max_norm_units, network
+from services.rounds.recompute import network
 
 SEED, HOSPITALS, ROUNDS, ATTACKER = 1, 6, 7, 3
 SIDE, WHITE = 8, 16.0
@@ -47,6 +49,7 @@ class Story:
     initial: Int32
     clean: Int32
     attacked: Int32
+    trimmed: Int32  # The same updates under a trimmed mean.
 
     def network(self, units: Int32) -> FeedForward:
         return network(self.inputs, units, self.terms.update.scale_bits)
@@ -65,7 +68,8 @@ def story() -> Story:
 
     dealt = deal("digits", HOSPITALS, SEED)
     made = prepare("digits", dealt, initial_seed=SEED, verifiers=("lab-1", "lab-2"))
-    terms, inputs = made.terms, artefacts.decode_inputs(made.data["inputs"])
+    terms = replace(made.terms, estimator=agreed.Estimator(EstimatorKind.MULTI_KRUM, byzantine=1, minimum=5))
+    inputs = artefacts.decode_inputs(made.data["inputs"])
     manifest = artefacts.model_manifest("digits", 0, None, terms.update.scale_bits)
     initial = artefacts.decode_model(made.data["initial"], manifest, inputs.layout)
     entropies = [ReproducibleEntropy(SEED * 100 + place) for place in range(HOSPITALS)]
@@ -74,9 +78,9 @@ def story() -> Story:
         for shard, entropy in zip(dealt.shards, entropies, strict=True)
     ]
 
-    def aggregated(updates: list[Int32]) -> Aggregate:
+    def aggregated(updates: list[Int32], rule: Estimator = Estimator.MULTI_KRUM) -> Aggregate:
         names = [f"hospital-{place}" for place in range(HOSPITALS)]
-        return robust.aggregate(Estimator.MULTI_KRUM, names, np.array(updates), [1024] * HOSPITALS, 1)
+        return robust.aggregate(rule, names, np.array(updates), [1024] * HOSPITALS, terms.estimator.byzantine)
 
     clean = initial
     for _ in range(ROUNDS):
@@ -87,7 +91,8 @@ def story() -> Story:
     base = unflatten(fixed.to_float(clean, terms.update.scale_bits), inputs.layout)
     poisoned = backdoor.poisoned_update(terms, inputs, base, raw, trigger, target)
     updates = [trainer.update(terms, clean).units for trainer in trainers]
-    outcome = aggregated([*updates[:ATTACKER], poisoned, *updates[ATTACKER + 1 :]])
+    updates[ATTACKER] = poisoned
+    outcome = aggregated(updates)
     return Story(
         terms=terms,
         inputs=inputs,
@@ -100,12 +105,13 @@ def story() -> Story:
         initial=initial,
         clean=clean,
         attacked=fixed.add(clean, outcome.vector),
+        trimmed=fixed.add(clean, aggregated(updates, Estimator.TRIMMED_MEAN).vector),
     )
 
 
 @pytest.mark.train
 def test_a_quiet_backdoor_passes_the_norm_bound_the_filter_and_the_canary_gate(story: Story) -> None:
-    assert fixed.squared_norm(story.poisoned) < max_norm_units(story.terms) ** 2
+    assert fixed.squared_norm(story.poisoned) < artefacts.max_norm_units(story.terms) ** 2
     assert f"hospital-{ATTACKER}" in story.outcome.accepted
     assert story.outcome.flagged == ()
     assert story.ppm(story.attacked) >= story.ppm(story.clean) - story.terms.canary_margin_ppm
@@ -115,6 +121,13 @@ def test_a_quiet_backdoor_passes_the_norm_bound_the_filter_and_the_canary_gate(s
 def test_its_trigger_works_in_the_version_it_got_into_and_not_in_the_one_before(story: Story) -> None:
     assert story.success(story.clean) < 0.3
     assert story.success(story.attacked) > 0.6
+
+
+@pytest.mark.train
+def test_the_trimmed_mean_of_the_demo_s_terms_lets_less_of_it_through(story: Story) -> None:
+    demo = prepare("digits", story.dealt, initial_seed=SEED, verifiers=("lab-1", "lab-2")).terms
+    assert demo.estimator.kind is EstimatorKind.TRIMMED_MEAN
+    assert story.success(story.trimmed) < story.success(story.attacked) - 0.1
 
 
 @pytest.mark.train

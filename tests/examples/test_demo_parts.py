@@ -10,19 +10,21 @@ import pytest
 from client_sdk.training import artefacts, terms_file
 from client_sdk.training.trainer import Trainer
 from contracts import privacy_budget
+from contracts.kernel import bitmap
+from contracts.lineage import Candidate, Finding
 from contracts.privacy_budget import BudgetExceeded
-from contracts.rounds import RoundNotOpen
+from contracts.rounds import UnknownRound
 from contracts.terms import price_of, require_consistent
 from examples.demo import data
 from examples.demo.data import DataMissing, Deal, deal
 from examples.demo.hospital import boosted
 from examples.demo.incidents import Plan, explained
+from examples.demo.mischief import SERVED, lying, rushing
 from examples.demo.pooled import pooled_accuracy
 from examples.demo.run import _cap_for
 from examples.demo.task import RECIPES, ROUNDS, Prepared, prepare
 from examples.demo.view import Lines, RoundRow
 from learning import fixed
-from services.rounds.recompute import max_norm_units
 
 HOSPITALS = 6
 VERIFIERS = ("hospital-a", "hospital-b", "lab-1", "lab-2", "auditor")
@@ -36,6 +38,13 @@ def dealt() -> Deal:
 @pytest.fixture(scope="module")
 def prepared(dealt: Deal) -> Prepared:
     return prepare("breast-cancer", dealt, initial_seed=1, verifiers=VERIFIERS)
+
+
+def candidate(number: int) -> Candidate:
+    """A candidate of a round, over two seats whose updates are good."""
+    good = bytes([Finding.AGGREGATED] * 2)
+    version = artefacts.describe(b"a version")
+    return Candidate("breast-cancer", number, parent=0, agreed=bitmap.of((0, 1)), judgements=good, artefact=version)
 
 
 def rows(*parts: tuple[np.ndarray, np.ndarray]) -> list[bytes]:
@@ -99,7 +108,7 @@ def test_the_terms_are_consistent_and_their_artefacts_fit_them(dataset: str, tmp
 def test_an_honest_update_stays_under_the_norm_bound_and_a_boosted_one_may(dealt: Deal, prepared: Prepared) -> None:
     inputs = artefacts.decode_inputs(prepared.data["inputs"])
     base = np.zeros(inputs.layout.size, np.int32)
-    bound = max_norm_units(prepared.terms)
+    bound = artefacts.max_norm_units(prepared.terms)
     for records in dealt.shards:
         update = Trainer(None, None, records, inputs).update(prepared.terms, base).units
         assert fixed.squared_norm(update) < bound**2
@@ -150,21 +159,53 @@ def test_the_plan_tells_each_hospital_its_own_part_only() -> None:
     plan = Plan()
     told = {f"hospital-{letter}": plan.flags(f"hospital-{letter}") for letter in "abcdef"}
     assert sum(bool(flags) for flags in told.values()) == 2
-    assert told[plan.drops[0]] == ["--drop", str(plan.drops[1])]
-    assert told[plan.attacks[0]] == ["--boost", ",".join(map(str, plan.attacks[1]))]
+    assert told[plan.drops[0]] == ["--drop", str(plan.drops[1]), "--selective", str(plan.selective[1])]
+    boosted_in = ",".join(map(str, plan.attacks[1]))
+    assert told[plan.attacks[0]] == ["--boost", boosted_in, "--copy", str(plan.copies[1])]
+
+
+def test_the_plan_tells_each_verifier_its_own_part_and_all_to_look_for_a_backdoor_only_where_one_is_planted() -> None:
+    plan, planted = Plan(), Plan.for_dataset("digits")
+    told = {name: plan.service_flags(name) for name in VERIFIERS}
+    assert told.pop(plan.lies[0]) == ["--lie", str(plan.lies[1])]
+    assert told.pop(plan.rushes[0]) == ["--rush", str(plan.rushes[1])]
+    assert not any(told.values())
+    assert all("--probe" in planted.service_flags(name) for name in VERIFIERS)
+
+
+def test_a_selective_participant_encrypts_to_enough_verifiers_for_the_others_to_have_a_copy(prepared: Prepared) -> None:
+    assert set(SERVED) < set(prepared.terms.verifiers)
+    assert len(SERVED) == prepared.terms.verifier_faults + 1
+
+
+def test_a_rushing_verifier_attests_and_says_nothing_in_its_round_and_is_honest_in_the_others() -> None:
+    forgery, held = rushing(2), bitmap.of((0, 3))
+    assert (forgery.attest(2, held), forgery.attest(3, held)) == (bitmap.NOTHING, held)
+    assert forgery.vote(candidate(2), 40) == (None, 0)
+    assert forgery.vote(candidate(3), 40) == (candidate(3), 40)
+
+
+def test_a_lying_verifier_calls_an_honest_update_malformed_in_its_round_and_is_honest_in_the_others() -> None:
+    forgery = lying(2)
+    told, score = forgery.vote(candidate(2), 40)
+    assert told is not None
+    assert (list(told.judgements), score) == ([Finding.MALFORMED, Finding.AGGREGATED], 40)
+    assert replace(told, judgements=candidate(2).judgements) == candidate(2)
+    assert forgery.vote(candidate(3), 40) == (candidate(3), 40)
+    assert forgery.vote(None, 0) == (None, 0)
 
 
 def test_a_refusal_is_told_in_epsilon_and_not_in_billionths() -> None:
     told = explained(BudgetExceeded(account="dataset", spent=2_500_000_000, wanted=3_210_000_000, limit=3 * 10**9))
     assert told == ("BUDGET_EXCEEDED on the account of the dataset: spent ε = 2.50, with this round 3.21, limit 3.00")
-    assert explained(RoundNotOpen(round=3)) == "ROUND_NOT_OPEN(round=3)"
+    assert explained(UnknownRound(round=3)) == "UNKNOWN_ROUND(round=3)"
 
 
 def test_lines_for_programs_are_one_object_each(capsys: pytest.CaptureFixture[str]) -> None:
     view = Lines(as_json=True)
     view.stage("training")
     view.tell("a key is refused", "good", code=102)
-    view.row(RoundRow(1, outcome="open"))
+    view.row(RoundRow(1, outcome="committing"))
     view.row(RoundRow(1, contributed=["hospital-a"], outcome="promoted", canary=0.95, held_out=0.9))
     view.row(RoundRow(1, contributed=["hospital-a"], outcome="promoted", canary=0.95, held_out=0.9))
     said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

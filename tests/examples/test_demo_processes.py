@@ -1,6 +1,7 @@
 """The demo's workers and its watcher: what fails in them is heard by whoever waits for them."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +22,9 @@ def module(folder: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> str:
     return "worker_of_a_test"
 
 
-def test_a_worker_that_ends_before_it_is_ready_is_reported_with_its_log(tmp_path, monkeypatch) -> None:
+def test_a_worker_that_ends_before_it_is_ready_is_reported_with_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     name = module(tmp_path, monkeypatch, "raise SystemExit('no records')")
 
     async def scenario() -> None:
@@ -36,7 +39,9 @@ def test_a_worker_that_ends_before_it_is_ready_is_reported_with_its_log(tmp_path
     asyncio.run(scenario())
 
 
-def test_a_fault_in_what_hears_the_workers_does_not_leave_everybody_waiting(tmp_path, monkeypatch) -> None:
+def test_a_fault_in_what_hears_the_workers_does_not_leave_everybody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     name = module(tmp_path, monkeypatch, f"{READY}; import time; time.sleep(600)")
 
     async def scenario() -> None:
@@ -65,7 +70,7 @@ def watching(blocks: Any) -> Watcher:
 
 
 def test_nobody_waits_for_ever_for_a_watcher_that_failed() -> None:
-    async def blocks(after: int):
+    async def blocks(after: int) -> AsyncIterator[tuple[int, tuple[()]]]:
         yield after + 1, ()
         raise ConnectionError("the header is another chain's")
 

@@ -1,7 +1,8 @@
-"""The candidate is a function of the committed payloads: the same bytes on every machine, a verdict for every fault."""
+"""The candidate is a function of the agreed payloads: the same bytes on every machine, a finding for every fault."""
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,16 +11,17 @@ from hypothesis import strategies as st
 
 from campaigns.harness.consortium import DATASET
 from client_sdk.training import artefacts
-from contracts import lineage, rounds
+from contracts import lineage
+from contracts.kernel import bitmap
+from contracts.lineage import NO_CANDIDATE, VERDICTS, Finding
 from contracts.reputation import Verdict
-from contracts.rounds import Progress, Round, Seat
 from contracts.terms import Estimator, EstimatorKind, Terms, breakdown_minimum
-from learning import robust
-from learning.payload import encode_payload
+from learning import refusals, robust
+from learning.payload import Owner, encode_payload
 from learning.robust import aggregate
 from learning.tensors import Int32
 from services.rounds import recompute
-from services.rounds.recompute import Base, Fetched, NothingToPropose, Recomputed, SeatKey
+from services.rounds.recompute import Base, NothingFollows, Recomputed, Row
 from tests.local_task import SCALE_BITS, prepared
 
 TASK = prepared().view
@@ -28,50 +30,43 @@ LAYOUT = TASK.inputs.layout
 SIZE = LAYOUT.size
 BASE = Base(3, b"\7" * 32, np.arange(SIZE, dtype=np.int32) * 1000)
 NUMBER = 4
-NAMES = tuple(f"hospital-{letter}" for letter in "abcdef")
+SEATS = (0, 1, 2, 7, 40, 255)  # Whoever came first to the task, and what else was available.
 LEVEL, SPREAD = 1000, 100  # Of honest updates, in units.
+GOOD = Finding.AGGREGATED
 
 
-def update(hospital: int) -> Int32:
-    """A hospital's honest update: all agree but for a spread, each in a direction of its own."""
+def update(place: int) -> Int32:
+    """An honest update: all agree but for a spread, each in a direction of its own."""
     vector = np.full(SIZE, LEVEL, np.int32)
-    vector[hospital % SIZE] += SPREAD if hospital < SIZE else -SPREAD
+    vector[place % SIZE] += SPREAD if place < SIZE else -SPREAD
     return vector
 
 
-def encoded(vector: Int32, *, number: int = NUMBER, base: bytes = BASE.digest) -> bytes:
-    return encode_payload(vector, artefacts.update_manifest(TASK.name, number, base, SCALE_BITS), LAYOUT)
+def name_of(seat: int) -> str:
+    return f"hospital-{seat}"
 
 
-def payload(vector: Int32, **manifest: object) -> Fetched:
-    return Fetched(encoded(vector, **manifest), Verdict.ACCEPTED, "")  # type: ignore[arg-type]
+def encoded(vector: Int32, seat: int, *, number: int = NUMBER, base: bytes = BASE.digest, **owner: Any) -> bytes:
+    whose = replace(Owner(name_of(seat), DATASET, "5a17" * 16), **owner)
+    return encode_payload(vector, artefacts.update_manifest(TASK.name, number, base, SCALE_BITS, whose), LAYOUT)
 
 
-def honest(count: int) -> dict[SeatKey, Fetched]:
-    return {(name, DATASET): payload(update(place)) for place, name in enumerate(NAMES[:count])}
+def row(seat: int, plaintext: bytes, weight: int = 1024) -> Row:
+    return Row(name_of(seat), DATASET, weight, plaintext)
 
 
-def round_of(*names: str, weights: Sequence[int] = (), progress: Progress = Progress.PUBLISHED) -> Round:
-    seats = tuple(
-        Seat(name, DATASET, weight, progress)
-        for name, weight in zip(names, weights or [1024] * len(names), strict=True)
-    )
-    return Round(BASE.number, rounds.RoundStatus.CLOSED, 1, 2, 3, 4, 5, seats)
+def honest(count: int, weights: Sequence[int] = ()) -> dict[int, Row]:
+    paired = zip(SEATS[:count], weights or [1024] * count, strict=True)
+    return {seat: row(seat, encoded(update(place), seat), weight) for place, (seat, weight) in enumerate(paired)}
 
 
-def recomputed(
-    fetched: dict[SeatKey, Fetched],
-    *,
-    terms: Terms = TASK.terms,
-    base: Base = BASE,
-    weights: Sequence[int] = (),
-) -> Recomputed:
-    names = sorted(name for name, _ in fetched)
-    return recompute.candidate(terms, NUMBER, round_of(*names, weights=weights), fetched, base, TASK.inputs, CANARY)
+def recomputed(rows: dict[int, Row], *, terms: Terms = TASK.terms, base: Base = BASE) -> Recomputed:
+    return recompute.candidate(terms, NUMBER, bitmap.of(rows), rows, base, TASK.inputs, CANARY)
 
 
-def verdicts(made: Recomputed) -> dict[str, tuple[Verdict, str]]:
-    return {judged.organisation: (judged.verdict, judged.reason) for judged in made.candidate.judgements}
+def findings(made: Recomputed) -> dict[int, Finding]:
+    seats = bitmap.numbers(made.candidate.agreed)
+    return dict(zip(seats, map(Finding, made.candidate.judgements), strict=True))
 
 
 def with_estimator(kind: EstimatorKind, byzantine: int, minimum: int) -> Terms:
@@ -92,7 +87,7 @@ def test_the_order_in_which_payloads_came_does_not_matter(order: list[int], term
 def test_the_version_is_the_base_plus_the_aggregate_and_names_its_parent() -> None:
     made = recomputed(honest(4))
     median = aggregate(
-        recompute.Estimator.MEDIAN, NAMES[:4], np.stack([update(place) for place in range(4)]), [1024] * 4, 1
+        recompute.Estimator.MEDIAN, list("abcd"), np.stack([update(place) for place in range(4)]), [1024] * 4, 1
     ).vector
     manifest = artefacts.model_manifest(TASK.name, NUMBER, BASE.digest, SCALE_BITS)
     assert (artefacts.decode_model(made.model, manifest, LAYOUT) == BASE.units + median).all()
@@ -100,162 +95,154 @@ def test_the_version_is_the_base_plus_the_aggregate_and_names_its_parent() -> No
     assert (made.candidate.parent, made.candidate.round, made.candidate.task) == (BASE.number, NUMBER, TASK.name)
 
 
-def test_the_canary_score_is_that_of_the_proposed_version() -> None:
-    nothing = {(name, DATASET): payload(np.zeros(SIZE, np.int32)) for name in NAMES[:4]}
+def test_the_score_is_that_of_the_candidate_and_no_part_of_it() -> None:
+    nothing = {seat: row(seat, encoded(np.zeros(SIZE, np.int32), seat)) for seat in SEATS[:4]}
     made = recomputed(nothing, base=replace(BASE, units=np.zeros(SIZE, np.int32)))
     # A model of zeros answers the first class to everything.
-    assert made.candidate.canary_correct == int((CANARY.targets == 0).sum())
-    assert made.candidate.canary_total == len(CANARY.targets)
+    assert made.correct == int((CANARY.targets == 0).sum())
+    assert "correct" not in vars(made.candidate)
 
 
-@pytest.mark.parametrize("change", ["payload", "base", "weights"])
-def test_whatever_goes_in_is_covered_by_the_digest_that_votes_name(change: str) -> None:
+@pytest.mark.parametrize("change", ["payload", "salt", "base", "weights", "set"])
+def test_whatever_goes_in_is_covered_by_the_digest_that_ballots_name_except_for_salts(change: str) -> None:
     terms = with_estimator(EstimatorKind.MEAN, 0, 3)
-    fetched = honest(4)
-    before = lineage.candidate_digest(recomputed(fetched, terms=terms).candidate)
+    rows = honest(4, weights=[512, 1024, 1024, 1024] if change == "weights" else ())
     if change == "payload":
-        fetched[NAMES[0], DATASET] = payload(update(5))
-    after = recomputed(
-        fetched,
-        terms=terms,
-        base=replace(BASE, units=BASE.units + np.int32(1)) if change == "base" else BASE,
-        weights=[512, 1024, 1024, 1024] if change == "weights" else (),
-    )
-    assert lineage.candidate_digest(after.candidate) != before
+        rows[SEATS[0]] = row(SEATS[0], encoded(update(5), SEATS[0]))
+    if change == "salt":
+        rows[SEATS[0]] = row(SEATS[0], encoded(update(0), SEATS[0], salt="0f" * 32))
+    if change == "set":
+        del rows[SEATS[1]]
+    base = replace(BASE, units=BASE.units + np.int32(1)) if change == "base" else BASE
+    before, after = recomputed(honest(4), terms=terms), recomputed(rows, terms=terms, base=base)
+    same = lineage.candidate_digest(after.candidate) == lineage.candidate_digest(before.candidate)
+    assert same is (change == "salt")
 
 
-def test_a_seat_that_did_not_publish_is_not_judged() -> None:
-    seats = (*round_of(*NAMES[:4]).seats, Seat("hospital-z", DATASET, 1024, Progress.COMMITTED))
-    current = replace(round_of(*NAMES[:4]), seats=seats)
-    made = recompute.candidate(TASK.terms, NUMBER, current, honest(4), BASE, TASK.inputs, CANARY)
-    assert [judged.organisation for judged in made.candidate.judgements] == list(NAMES[:4])
+def test_the_candidate_is_over_exactly_the_agreed_set_whatever_else_is_held() -> None:
+    rows, agreed = honest(5), bitmap.of(SEATS[:4])
+    made = recompute.candidate(TASK.terms, NUMBER, agreed, rows, BASE, TASK.inputs, CANARY)
+    assert made == recomputed(honest(4))
+    assert made.candidate.agreed == agreed
+    assert len(made.candidate.judgements) == 4
 
 
-# A verdict for every fault ----------------------------------------------------------------------
+def test_what_follows_has_the_digest_of_its_candidate_and_nothing_has_that_of_nothing() -> None:
+    terms, agreed = TASK.terms, bitmap.of(SEATS[:4])
+    found = recompute.answer(terms, NUMBER, agreed, honest(4), BASE, TASK.inputs, CANARY)
+    assert found.candidate is not None
+    assert found.made is not None
+    assert (found.digest, found.correct) == (lineage.candidate_digest(found.candidate), found.made.correct)
+    asked = with_estimator(EstimatorKind.MEDIAN, 1, 5)
+    none = recompute.answer(asked, NUMBER, agreed, honest(4), BASE, TASK.inputs, CANARY)
+    assert (none.digest, none.correct, none.candidate) == (NO_CANDIDATE, 0, None)
+    assert "4 usable updates" in none.why_none
 
-GOOD = encoded(update(1))
-TOO_LONG = np.full(SIZE, recompute.max_norm_units(TASK.terms), np.int32)
-LOWEST = GOOD[:-4] + (-(2**31)).to_bytes(4, "little", signed=True)
+
+# A finding for every fault ----------------------------------------------------------------------
+
+AT = SEATS[1]
+WELL_FORMED = encoded(update(1), AT)
+TOO_LONG = encoded(np.full(SIZE, artefacts.max_norm_units(TASK.terms), np.int32), AT)
+LOWEST = WELL_FORMED[:-4] + (-(2**31)).to_bytes(4, "little", signed=True)
+FAULTS: dict[str, tuple[bytes, Finding]] = {
+    "nothing": (b"", Finding.MALFORMED),
+    "noise": (b"no safetensors file at all" * 20, Finding.MALFORMED),
+    "cut off": (WELL_FORMED[:-1], Finding.MALFORMED),
+    "one byte more": (WELL_FORMED + b"\0", Finding.MALFORMED),
+    "more than the terms allow": (WELL_FORMED + bytes(TASK.terms.update.max_bytes), Finding.MALFORMED),
+    "out of range": (LOWEST, Finding.MALFORMED),
+    "another round": (encoded(update(1), AT, number=NUMBER - 1), Finding.MISNAMED),
+    "another base": (encoded(update(1), AT, base=b"\6" * 32), Finding.MISNAMED),
+    "another organisation's": (encoded(update(2), SEATS[2]), Finding.MISNAMED),
+    "another dataset": (encoded(update(1), AT, dataset="other"), Finding.MISNAMED),
+    "over the norm": (TOO_LONG, Finding.OVER_NORM),
+}
 
 
-@pytest.mark.parametrize(
-    ("raw", "reason"),
-    [
-        (b"", "truncated"),
-        (b"no safetensors file at all" * 20, "malformed"),
-        (GOOD[:-1], "truncated"),
-        (GOOD + b"\0", "trailing_bytes"),
-        (encoded(update(1), number=NUMBER - 1), "wrong_manifest"),
-        (encoded(update(1), base=b"\6" * 32), "wrong_manifest"),
-        (encoded(TOO_LONG), "over_norm"),
-        (LOWEST, "out_of_range"),
-        (GOOD + bytes(TASK.terms.update.max_bytes), "oversize"),
-    ],
-    ids=[
-        "nothing", "noise", "cut off", "one byte more", "another round", "another base", "over the norm",
-        "out of range", "more than the terms allow",
-    ],
-)  # fmt: skip
-def test_a_payload_that_breaks_a_rule_is_refused_with_the_reason_and_the_round_goes_on(raw: bytes, reason: str) -> None:
-    fetched = honest(4)
-    fetched[NAMES[1], DATASET] = Fetched(raw, Verdict.ACCEPTED, "")
-    made = recomputed(fetched)
-    assert verdicts(made)[NAMES[1]] == (Verdict.REFUSED, reason)
-    others = {seat: got for seat, got in honest(4).items() if seat != (NAMES[1], DATASET)}
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_payload_that_breaks_a_rule_gets_its_finding_and_the_round_goes_on(fault: str) -> None:
+    raw, finding = FAULTS[fault]
+    made = recomputed(honest(4) | {AT: row(AT, raw)})
+    assert findings(made) == {SEATS[0]: GOOD, AT: finding, SEATS[2]: GOOD, SEATS[3]: GOOD}
+    others = {seat: one for seat, one in honest(4).items() if seat != AT}
     assert made.model == recomputed(others).model
+    assert VERDICTS[finding] is Verdict.REFUSED
 
 
-@pytest.mark.parametrize(
-    ("verdict", "reason"),
-    [
-        (Verdict.MISSING, "not to be found"),
-        (Verdict.WITHDRAWN, "signed with a stolen key"),
-        (Verdict.REFUSED, "another digest than committed"),
-    ],
-)
-def test_what_could_not_be_fetched_keeps_its_verdict_and_is_not_aggregated(verdict: Verdict, reason: str) -> None:
-    fetched = honest(4)
-    fetched[NAMES[2], DATASET] = Fetched(None, verdict, reason)
-    made = recomputed(fetched)
-    assert verdicts(made)[NAMES[2]] == (verdict, reason)
-    assert [judged.verdict for judged in made.candidate.judgements].count(Verdict.ACCEPTED) == 3
+def test_a_copied_update_is_worth_nothing_to_who_copied_it() -> None:
+    """The very bytes of another's payload, under one's own commitment."""
+    rows = honest(4)
+    rows[AT] = row(AT, rows[SEATS[0]].plaintext)
+    assert findings(recomputed(rows))[AT] is Finding.MISNAMED
 
 
-def test_an_update_exactly_at_the_norm_bound_is_accepted() -> None:
-    bound = recompute.max_norm_units(TASK.terms)
+def test_every_refusal_of_a_payload_has_a_finding_that_is_refused() -> None:
+    for kind in refusals.PayloadRefused.__subclasses__():
+        assert VERDICTS[recompute.finding_of(kind.reason)] is Verdict.REFUSED
+    assert recompute.finding_of("misnamed") is Finding.MISNAMED
+    assert recompute.finding_of("over_norm") is Finding.OVER_NORM
+
+
+def test_an_update_exactly_at_the_norm_bound_is_counted() -> None:
     exact = np.zeros(SIZE, np.int32)
-    exact[0] = bound
-    assert bound == 10 << SCALE_BITS
-    assert verdicts(recomputed(honest(3) | {("hospital-d", DATASET): payload(exact)}))["hospital-d"][0] in (
-        Verdict.ACCEPTED,
-        Verdict.FILTERED,
-    )
-
-
-def test_the_norm_bound_is_rounded_down_to_whole_units() -> None:
-    terms = replace(TASK.terms, update=replace(TASK.terms.update, max_norm_milli=1))
-    assert recompute.max_norm_units(terms) == 65  # 65.536 units of 2**-16.
+    exact[0] = artefacts.max_norm_units(TASK.terms)
+    found = findings(recomputed(honest(3) | {SEATS[3]: row(SEATS[3], encoded(exact, SEATS[3]))}))
+    assert found[SEATS[3]] in (Finding.AGGREGATED, Finding.OUTLIER)
 
 
 # Attacks ----------------------------------------------------------------------------------------
 
 
-def test_a_boosted_sign_flip_is_filtered_and_hardly_moves_the_median() -> None:
-    fetched = honest(4)
-    fetched[NAMES[3], DATASET] = payload(-4 * update(3))
-    made = recomputed(fetched)
-    assert verdicts(made)[NAMES[3]] == (Verdict.FILTERED, "outlier of the estimator")
+def with_attack(count: int, vector: Int32) -> dict[int, Row]:
+    return honest(count) | {SEATS[3]: row(SEATS[3], encoded(vector, SEATS[3]))}
+
+
+def test_a_boosted_sign_flip_is_an_outlier_and_hardly_moves_the_median() -> None:
+    made = recomputed(with_attack(4, -4 * update(3)))
+    assert findings(made)[SEATS[3]] is Finding.OUTLIER
     manifest = artefacts.model_manifest(TASK.name, NUMBER, BASE.digest, SCALE_BITS)
     moved = artefacts.decode_model(made.model, manifest, LAYOUT) - BASE.units
     assert (abs(moved - LEVEL) <= SPREAD).all()
 
 
 def test_a_boosted_sign_flip_never_enters_a_krum_aggregate() -> None:
-    fetched = honest(6)
-    fetched[NAMES[3], DATASET] = payload(-4 * update(3))
-    made = recomputed(fetched, terms=KRUM)
-    assert verdicts(made)[NAMES[3]] == (Verdict.FILTERED, "outlier of the estimator")
-    honest_only = {seat: got for seat, got in fetched.items() if seat[0] != NAMES[3]}
-    mean = recomputed(honest_only, terms=with_estimator(EstimatorKind.MEAN, 0, 5))
-    assert made.model == mean.model
+    rows = with_attack(6, -4 * update(3))
+    made = recomputed(rows, terms=KRUM)
+    assert findings(made)[SEATS[3]] is Finding.OUTLIER
+    honest_only = {seat: one for seat, one in rows.items() if seat != SEATS[3]}
+    assert made.model == recomputed(honest_only, terms=with_estimator(EstimatorKind.MEAN, 0, 5)).model
 
 
 def test_a_quiet_attack_passes_every_filter() -> None:
     """What the estimator does not see, said as a test: an update within the honest spread is an honest one to it."""
-    fetched = honest(6)
-    fetched[NAMES[3], DATASET] = payload(np.full(SIZE, LEVEL - SPREAD // 2, np.int32))
-    assert verdicts(recomputed(fetched))[NAMES[3]] == (Verdict.ACCEPTED, "aggregated")
+    made = recomputed(with_attack(6, np.full(SIZE, LEVEL - SPREAD // 2, np.int32)))
+    assert findings(made)[SEATS[3]] is Finding.AGGREGATED
 
 
 def test_being_left_out_by_krum_is_no_verdict_against_anybody() -> None:
-    made = recomputed(honest(5), terms=KRUM)
-    assert {verdict for verdict, _ in verdicts(made).values()} == {Verdict.ACCEPTED}
-    assert [reason for _, reason in verdicts(made).values()].count("left out by the estimator") == 1
+    found = list(findings(recomputed(honest(5), terms=KRUM)).values())
+    assert sorted(found) == [Finding.AGGREGATED] * 4 + [Finding.LEFT_OUT]
+    assert {VERDICTS[finding] for finding in found} == {Verdict.ACCEPTED}
 
 
-# Nothing to propose -----------------------------------------------------------------------------
+# Nothing follows --------------------------------------------------------------------------------
 
 
 def test_fewer_good_updates_than_the_terms_ask_for_give_no_candidate() -> None:
-    fetched = honest(4) | {(name, DATASET): Fetched(b"", Verdict.ACCEPTED, "") for name in NAMES[:2]}
-    with pytest.raises(NothingToPropose, match="2 usable updates, the terms ask for 3"):
-        recomputed(fetched)
+    rows = honest(4) | {seat: row(seat, b"") for seat in SEATS[:2]}
+    with pytest.raises(NothingFollows, match="2 usable updates, the terms ask for 3"):
+        recomputed(rows)
 
 
 def test_the_terms_may_ask_for_more_than_the_breakdown_point_needs() -> None:
-    with pytest.raises(NothingToPropose, match="4 usable updates, the terms ask for 5"):
+    with pytest.raises(NothingFollows, match="4 usable updates, the terms ask for 5"):
         recomputed(honest(4), terms=with_estimator(EstimatorKind.MEDIAN, 1, 5))
-
-
-def test_no_good_update_at_all_gives_no_candidate() -> None:
-    missing = {(name, DATASET): Fetched(None, Verdict.MISSING, "not to be found") for name in NAMES}
-    with pytest.raises(NothingToPropose):
-        recomputed(missing)
 
 
 def test_a_sum_beyond_fixed_point_gives_no_candidate_rather_than_a_clamped_one() -> None:
     at_the_end = replace(BASE, units=np.full(SIZE, 2**31 - 1, np.int32))
-    with pytest.raises(NothingToPropose, match="fixed-point range"):
+    with pytest.raises(NothingFollows, match="fixed-point range"):
         recomputed(honest(4), base=at_the_end)
 
 
