@@ -112,6 +112,7 @@ if TYPE_CHECKING:
         VotedAlready as VotedAlready,
     )
     from contracts.identity import (
+        BadRecipient as BadRecipient,
         DatasetExists as DatasetExists,
         EnrolmentCap as EnrolmentCap,
         FirstKeyNotHuman as FirstKeyNotHuman,
@@ -122,6 +123,7 @@ if TYPE_CHECKING:
         NotInPossession as NotInPossession,
         NotYourKey as NotYourKey,
         OrganisationExists as OrganisationExists,
+        RecipientTaken as RecipientTaken,
         RevocationMovesLater as RevocationMovesLater,
         SameRecipient as SameRecipient,
         UnknownDataset as UnknownDataset,
@@ -240,9 +242,9 @@ _HOMES: Final = {
     ),
     "contracts.governance": ("NotInElectorate", "ProposalClosed", "UnknownProposal", "VotedAlready"),
     "contracts.identity": (
-        "DatasetExists", "EnrolmentCap", "FirstKeyNotHuman", "KeyExists", "KeyIsRevoked", "LastHumanKey",
-        "LimitOverCap", "NotInPossession", "NotYourKey", "OrganisationExists", "RevocationMovesLater", "SameRecipient",
-        "UnknownDataset", "UnknownKey", "UnknownOrganisation", "WeakKey",
+        "BadRecipient", "DatasetExists", "EnrolmentCap", "FirstKeyNotHuman", "KeyExists", "KeyIsRevoked",
+        "LastHumanKey", "LimitOverCap", "NotInPossession", "NotYourKey", "OrganisationExists", "RecipientTaken",
+        "RevocationMovesLater", "SameRecipient", "UnknownDataset", "UnknownKey", "UnknownOrganisation", "WeakKey",
     ),
     "contracts.kernel.codec": ("Malformed",),
     "contracts.kernel.rules": ("Rejected",),

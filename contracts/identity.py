@@ -28,6 +28,7 @@ from .kernel import (
     limits,
     require,
 )
+from .kernel.recipient import fault_of
 from .kernel.types import (
     AgeRecipient,
     Count,
@@ -85,6 +86,12 @@ class Membership(Record):
     organisations: Count
 
 
+class RecipientOwner(Record):
+    """Who reads what is encrypted to a recipient."""
+
+    organisation: OrgId
+
+
 class NewKey(Record):
     """A key to enrol, with its holder's proof of possession."""
 
@@ -97,6 +104,7 @@ class NewKey(Record):
 ORGANISATIONS = Map("identity/organisations", Organisation, "organisation")
 KEYS = Map("identity/keys", Key, "public key")
 DATASETS = Map("identity/datasets", Dataset, "organisation", "dataset")
+RECIPIENTS = Map("identity/recipients", RecipientOwner, "recipient")
 MEMBERSHIP = Item("identity/membership", Membership)
 
 
@@ -231,6 +239,14 @@ class FirstKeyNotHuman(Rejected, code=115, hint="Enrol a human key first; it the
     """An organisation's first key must be a human one, or nobody could ever act for it."""
 
 
+class BadRecipient(Rejected, code=117, hint="Take the recipient that `fedledger key show` prints, unchanged."):
+    """The text is no age X25519 recipient that somebody could decrypt with."""
+
+
+class RecipientTaken(Rejected, code=118, hint="Create an encryption key of your own: `fedledger key create`."):
+    """Another organisation's payloads are encrypted to this recipient."""
+
+
 def add_key(view: View, msg: AddKey, ctx: Context) -> Outcome:
     """Enrol a key. Rejects: KeyExists, WeakKey, NotInPossession, EnrolmentCap."""
     organisation = ORGANISATIONS.at(view, ctx.organisation)
@@ -252,13 +268,19 @@ def revoke_key(view: View, msg: RevokeKey, ctx: Context) -> Outcome:
 def change_recipient(view: View, msg: ChangeRecipient, ctx: Context) -> Outcome:
     """Replace the recipient that payloads are encrypted to. What was encrypted before stays as it is.
 
-    Rejects: SameRecipient.
+    Rejects: SameRecipient, BadRecipient, RecipientTaken.
     """
     organisation = ORGANISATIONS.at(view, ctx.organisation)
-    require(msg.recipient != organisation.recipient, lambda: SameRecipient(organisation=ctx.organisation))
-    changed = replace(organisation, recipient=msg.recipient)
+    before = organisation.recipient
+    require(msg.recipient != before, lambda: SameRecipient(organisation=ctx.organisation))
+    _require_recipient(view, msg.recipient)
     return Outcome(
-        (ORGANISATIONS.put(ctx.organisation, changed),), (RecipientChanged(ctx.organisation, msg.recipient),)
+        (
+            ORGANISATIONS.put(ctx.organisation, replace(organisation, recipient=msg.recipient)),
+            RECIPIENTS.remove(before),
+            RECIPIENTS.put(msg.recipient, RecipientOwner(ctx.organisation)),
+        ),
+        (RecipientChanged(ctx.organisation, msg.recipient),),
     )
 
 
@@ -288,15 +310,21 @@ def enrol(
 ) -> Outcome:
     """Make an organisation a member with its first human key. For governance and genesis.
 
-    Rejects: OrganisationExists, EnrolmentCap, FirstKeyNotHuman, KeyExists, WeakKey, NotInPossession.
+    Rejects: OrganisationExists, EnrolmentCap, FirstKeyNotHuman, BadRecipient, RecipientTaken, KeyExists, WeakKey,
+    NotInPossession.
     """
     members = (MEMBERSHIP.get(view) or Membership(0)).organisations
     require(ORGANISATIONS.get(view, name) is None, lambda: OrganisationExists(organisation=name))
     require(members < limits.ORGANISATIONS, lambda: EnrolmentCap(what="organisations", limit=limits.ORGANISATIONS))
     require(first.purpose is Purpose.HUMAN, lambda: FirstKeyNotHuman(organisation=name, purpose=first.purpose))
+    _require_recipient(view, recipient)
     member = Organisation(tuple(role for role in Role if role in roles), recipient, cap, ctx.height, keys=1, datasets=0)
     return enrol_key(view, name, first, ctx) + Outcome(
-        (ORGANISATIONS.put(name, member), MEMBERSHIP.set(Membership(members + 1))),
+        (
+            ORGANISATIONS.put(name, member),
+            RECIPIENTS.put(recipient, RecipientOwner(name)),
+            MEMBERSHIP.set(Membership(members + 1)),
+        ),
         (OrganisationEnrolled(name, member.roles),),
     )
 
@@ -350,6 +378,14 @@ def is_live(key: Key, height: Height) -> bool:
     return key.revoked_from is None or height < key.revoked_from
 
 
+def _require_recipient(view: View, text: AgeRecipient) -> None:
+    """Rejects: BadRecipient, RecipientTaken."""
+    fault = fault_of(text)
+    require(fault is None, lambda: BadRecipient(recipient=text, fault=str(fault)))
+    taken = RECIPIENTS.get(view, text)
+    require(taken is None, lambda: RecipientTaken(recipient=text))
+
+
 def possession_statement(chain_id: str, organisation: OrgId, public: PublicKey, purpose: Purpose) -> bytes:
     """What a new key signs to show that its organisation holds it."""
     return crypto.tagged(POSSESSION_DOMAIN, f"{chain_id}\0{organisation}\0{public.hex()}\0{purpose}".encode("ascii"))
@@ -358,7 +394,7 @@ def possession_statement(chain_id: str, organisation: OrgId, public: PublicKey, 
 CONTRACT = Contract(
     name="identity",
     number=1,
-    state=(ORGANISATIONS, KEYS, DATASETS, MEMBERSHIP),
+    state=(ORGANISATIONS, KEYS, DATASETS, MEMBERSHIP, RECIPIENTS),
     handlers={
         AddKey: add_key,
         RevokeKey: revoke_key,

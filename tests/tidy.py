@@ -70,6 +70,7 @@ CORE_STANDARD_LIBRARY = (
     "functools",
     "hashlib",
     "inspect",
+    "operator",
     "re",
     "types",
     "typing",

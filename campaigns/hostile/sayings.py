@@ -15,7 +15,8 @@ from contracts.rounds import CloseRound, JoinTask, OpenRound
 
 from ..harness import consortium
 from ..harness.chain import Member, Signer
-from ..harness.consortium import DATA_CLASS, DELTA_INVERSE, LAB, LIMIT, RECIPIENT, STAND_BY, digest
+from ..harness.consortium import DATA_CLASS, DELTA_INVERSE, LAB, LIMIT, STAND_BY, digest
+from ..harness.recipients import recipient_of
 from ..simulation.hostile import STRANGER
 from ..simulation.members import CHAIN_ID, EVERYBODY, FOUNDERS, HOSPITALS, LABS
 
@@ -34,7 +35,7 @@ def messages(rng: Random, human: Signer, worker: Signer | None) -> list[Message]
     spoken: list[Message] = [
         AddKey(Signer(human.organisation, Purpose.WORKLOAD, 50 + rng.randrange(50)).enrolment(CHAIN_ID)),
         RevokeKey(human.public),
-        ChangeRecipient(RECIPIENT),
+        ChangeRecipient(recipient_of(f"{human.organisation} {rng.randrange(9)}")),
         RegisterDataset(f"extra-{rng.randrange(1_000)}", DATA_CLASS, LIMIT, DELTA_INVERSE),
         Propose(RollBackModel(model, rng.randrange(9), "because")),
         Vote(rng.randint(1, 9), approve=True),
@@ -69,7 +70,11 @@ def _never(task: str = "no-such-task", model: str = "no-such-model") -> Iterator
     yield Wrong(RegisterDataset("too-much", DATA_CLASS, limits.EPSILON_NANO_MAX, DELTA_INVERSE), HOSPITALS)
     yield Wrong(Vote(10**9, approve=True))
     yield Wrong(Propose(RollBackModel(model, 1, "because")))
-    yield Wrong(Propose(AdmitOrganisation(LAB.name, (Role.AUDITOR,), RECIPIENT, 0, STRANGER.human.enrolment(CHAIN_ID))))
+    yield Wrong(
+        Propose(
+            AdmitOrganisation(LAB.name, (Role.AUDITOR,), recipient_of("nobody"), 0, STRANGER.human.enrolment(CHAIN_ID))
+        )
+    )
     yield Wrong(JoinTask(task, dataset, digest("terms")), HOSPITALS)
     yield Wrong(JoinTask(consortium.TASK, dataset, digest("other terms")), HOSPITALS)
     yield Wrong(JoinTask(consortium.TASK, "no-such-dataset", digest("terms")), HOSPITALS)

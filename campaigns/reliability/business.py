@@ -18,7 +18,8 @@ from contracts.models import ProposeVersion, VersionProposed, VoteVersion, quoru
 from contracts.reputation import Verdict
 from contracts.rounds import CloseRound, OpenRound, RoundOpened, RoundStillMoving
 
-from ..harness.consortium import RECIPIENT, artefact, cid, digest
+from ..harness.consortium import artefact, cid, digest
+from ..harness.recipients import recipient_of
 from .load import Desk, NotDecided, Refused
 from .members import DATASET, MODEL, TASK
 
@@ -121,7 +122,7 @@ async def _abandon(desk: Desk, lab: str, number: int) -> None:
 def _admission(chain_id: str) -> AdmitOrganisation:
     """A guest of whom nobody has heard."""
     name, key = f"guest-{secrets.token_hex(6)}", new_signing_key("spare", Purpose.HUMAN)
-    return AdmitOrganisation(name, (Role.AUDITOR,), RECIPIENT, 0, key.enrolment(chain_id, name))
+    return AdmitOrganisation(name, (Role.AUDITOR,), recipient_of(name), 0, key.enrolment(chain_id, name))
 
 
 def _only(kind: type[E], events: tuple[Event, ...]) -> E:

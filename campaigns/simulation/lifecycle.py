@@ -22,7 +22,8 @@ from contracts.rounds import CloseRound, JoinTask, OpenRound, Progress, Round, R
 from contracts.terms import Terms
 
 from ..harness.chain import Member, Signer
-from ..harness.consortium import DATA_CLASS, DATASET, DELTA_INVERSE, RECIPIENT, artefact, cid, digest
+from ..harness.consortium import DATA_CLASS, DATASET, DELTA_INVERSE, artefact, cid, digest
+from ..harness.recipients import recipient_of
 from .members import CHAIN_ID, EVERYBODY, GENESIS_CAP, HOSPITALS, LATECOMERS, ROLES_OF, VERIFIERS
 
 Due: TypeAlias = Iterator[tuple[Member, Message]]
@@ -197,7 +198,9 @@ def affords(view: View, organisation: str, terms: Terms) -> bool:
 
 def admission(member: Member) -> AdmitOrganisation:
     """The motion to admit a member."""
-    return AdmitOrganisation(member.name, ROLES_OF[member], RECIPIENT, GENESIS_CAP, member.human.enrolment(CHAIN_ID))
+    return AdmitOrganisation(
+        member.name, ROLES_OF[member], recipient_of(member.name), GENESIS_CAP, member.human.enrolment(CHAIN_ID)
+    )
 
 
 def open_proposals(view: View) -> Iterator[tuple[int, governance.Proposal]]:

@@ -24,7 +24,7 @@ NAME_CHARS: Final = 40  # Slugs of organisations, datasets, tasks and models.
 LABEL_CHARS: Final = 40
 REASON_CHARS: Final = 40
 CID_CHARS: Final = 80  # A base32 CIDv1 of a SHA-256 digest has 59.
-RECIPIENT_CHARS: Final = 64  # An age X25519 recipient has 62.
+RECIPIENT_CHARS: Final = 62  # Of an age X25519 recipient, exactly.
 
 # Identity ---------------------------------------------------------------------------------------
 ORGANISATIONS: Final = 256

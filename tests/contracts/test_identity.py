@@ -14,19 +14,20 @@ from campaigns.harness.consortium import (
     LIMIT,
     MEMBERS,
     NEWCOMER,
-    RECIPIENT,
     TERMS,
     founder,
     join,
     pass_proposal,
     register_dataset,
 )
+from campaigns.harness.recipients import encoded, recipient_of
 from contracts.governance import AdmitOrganisation, OpenTask, ProposalDecided, ProposalStatus, Propose, Vote
 from contracts.identity import (
     DATASETS,
     KEYS,
     ORGANISATIONS,
     AddKey,
+    BadRecipient,
     ChangeRecipient,
     Dataset,
     DatasetExists,
@@ -44,6 +45,7 @@ from contracts.identity import (
     OrganisationEnrolled,
     OrganisationExists,
     RecipientChanged,
+    RecipientTaken,
     RevocationMovesLater,
     RevokeKey,
     SameRecipient,
@@ -53,6 +55,7 @@ from contracts.identity import (
     WeakKey,
 )
 from contracts.kernel import limits
+from contracts.kernel.recipient import SMALL_ORDER
 from contracts.kernel.speccheck import CASES
 from contracts.kernel.types import Purpose, Role
 from contracts.models import ReportStolenKey
@@ -61,7 +64,9 @@ from tests.vectors_io import VectorWriter
 
 SECOND_WORKER = HOSPITAL_A.key(Purpose.WORKLOAD, 1)
 SECOND_HUMAN = HOSPITAL_A.key(Purpose.HUMAN, 1)
-ADMISSION = AdmitOrganisation("newcomer", (Role.DATA_OWNER,), RECIPIENT, LIMIT, NEWCOMER.human.enrolment())
+ADMISSION = AdmitOrganisation(
+    "newcomer", (Role.DATA_OWNER,), recipient_of("newcomer"), LIMIT, NEWCOMER.human.enrolment()
+)
 
 
 # --- organisations ---
@@ -255,7 +260,7 @@ def test_a_key_nobody_enrolled_cannot_be_revoked() -> None:
 def test_a_human_key_changes_what_others_encrypt_to(vector: VectorWriter) -> None:
     """The identity that read payloads leaked: from here on they are encrypted to another."""
     chain = consortium.equipped()
-    before, recipient = ORGANISATIONS.at(chain.view, HOSPITAL_A.name), "age1" + "z" * 58
+    before, recipient = ORGANISATIONS.at(chain.view, HOSPITAL_A.name), recipient_of("another")
     events = vector.accepted(chain, HOSPITAL_A, ChangeRecipient(recipient))
     assert events == (RecipientChanged(HOSPITAL_A.name, recipient),)
     assert ORGANISATIONS.at(chain.view, HOSPITAL_A.name) == replace(before, recipient=recipient)
@@ -264,8 +269,51 @@ def test_a_human_key_changes_what_others_encrypt_to(vector: VectorWriter) -> Non
 @pytest.mark.vectors
 def test_a_recipient_that_is_the_organisation_s_already(vector: VectorWriter) -> None:
     """Whoever says so twice is told: the second time it was not a change."""
-    facts = vector.refused(consortium.equipped(), SameRecipient, HOSPITAL_A, ChangeRecipient(RECIPIENT))
+    facts = vector.refused(
+        consortium.equipped(), SameRecipient, HOSPITAL_A, ChangeRecipient(recipient_of(HOSPITAL_A.name))
+    )
     assert facts == {"organisation": HOSPITAL_A.name}
+
+
+@pytest.mark.vectors
+def test_a_recipient_whose_checksum_is_wrong(vector: VectorWriter) -> None:
+    """A recipient that the library of a participant cannot read would be a veto on every round that names it."""
+    wrong = recipient_of("another")[:-1] + "q"
+    facts = vector.refused(consortium.equipped(), BadRecipient, HOSPITAL_A, ChangeRecipient(wrong))
+    assert facts == {"recipient": wrong, "fault": "checksum"}
+
+
+def test_a_recipient_of_small_order_is_refused_to_members_newcomers_and_founders() -> None:
+    weak = encoded(SMALL_ORDER[2].to_bytes(32, "little"))
+    chain = consortium.founded()
+    for message in (ChangeRecipient(weak), Propose(replace(ADMISSION, recipient=weak))):
+        facts = chain.refused(BadRecipient, HOSPITAL_A, message)
+        assert facts == {"recipient": weak, "fault": "small-order"}
+    with pytest.raises(BadRecipient):
+        Chain(consortium.genesis(replace(founder(HOSPITAL_A, (Role.AUDITOR,)), recipient=weak)))
+
+
+@pytest.mark.vectors
+def test_a_recipient_that_another_member_reads_with(vector: VectorWriter) -> None:
+    """Who encrypts to all members must not name one recipient twice: each is one organisation's."""
+    taken = recipient_of(HOSPITAL_B.name)
+    facts = vector.refused(consortium.equipped(), RecipientTaken, HOSPITAL_A, ChangeRecipient(taken))
+    assert facts == {"recipient": taken}
+
+
+def test_a_recipient_is_free_again_once_its_organisation_reads_with_another() -> None:
+    chain = consortium.founded()
+    taken = recipient_of(HOSPITAL_B.name)
+    chain.refused(RecipientTaken, HOSPITAL_A, Propose(replace(ADMISSION, recipient=taken)))
+    chain.submit(HOSPITAL_B, ChangeRecipient(recipient_of("another")))
+    chain.submit(HOSPITAL_A, ChangeRecipient(taken))
+    chain.refused(RecipientTaken, HOSPITAL_B, ChangeRecipient(taken))
+
+
+def test_two_founders_never_share_a_recipient() -> None:
+    twin = replace(founder(HOSPITAL_B, (Role.AUDITOR,)), recipient=recipient_of(HOSPITAL_A.name))
+    with pytest.raises(RecipientTaken):
+        Chain(consortium.genesis(founder(HOSPITAL_A, (Role.AUDITOR,)), twin))
 
 
 @pytest.mark.vectors
