@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import Annotated, Final
 
 from . import contributions, identity, rounds
-from .kernel import Event, InvariantBroken, Item, Map, Outcome, Record, View, crypto, limits
+from .kernel import Event, InvariantBroken, Item, Map, Outcome, Place, Record, View, crypto, limits
 from .kernel.types import (
     Count,
     DatasetId,
@@ -27,7 +27,6 @@ from .kernel.types import (
     ModelId,
     OrgId,
     Positive,
-    PublicKey,
     Range,
     Reason,
     RoundNumber,
@@ -137,7 +136,7 @@ def candidate_digest(candidate: Candidate) -> Digest:
 def key_was_live(view: View, task: TaskId, number: RoundNumber, organisation: OrgId, dataset: DatasetId) -> bool:
     """Whether a commitment's key, by all that is known now, was good when it signed."""
     commitment = contributions.commitment_of(view, task, number, organisation, dataset)
-    return identity.is_live(identity.KEYS.at(view, commitment.signer), commitment.height)
+    return identity.is_good(identity.KEYS.at(view, commitment.signer), Place(commitment.height, 0))
 
 
 def passes_canary(version: Version, parent: Version, margin_ppm: int) -> bool:
@@ -179,24 +178,3 @@ def chain(view: View, name: ModelId, model: Model) -> list[tuple[VersionNumber, 
         line.append((number, version))
         number = version.parent  # Strictly smaller: a parent exists before its child.
     return [*line, (0, VERSIONS.at(view, (name, 0)))]
-
-
-def first_signed_since(
-    view: View, name: ModelId, model: Model, organisation: OrgId, public: PublicKey, since: Height
-) -> VersionNumber | None:
-    """The oldest version of the promoted line that contains what the key signed at or after a height.
-
-    A filtered update counts too: the estimator saw it, so what it chose among the others depends on it.
-    """
-    first, number = None, model.current
-    while number > 0:
-        version = VERSIONS.at(view, (name, number))
-        if version.proposed_at < since:
-            break  # It cannot contain anything signed later, and neither can its ancestors.
-        for judged in version.judgements:
-            if judged.organisation == organisation and judged.verdict in (Verdict.ACCEPTED, Verdict.FILTERED):
-                commitment = contributions.commitment_of(view, model.task, version.round, organisation, judged.dataset)
-                if commitment.signer == public and commitment.height >= since:
-                    first = number
-        number = version.parent
-    return first

@@ -10,7 +10,7 @@ next aggregator in the terms has its turn. ``lineage`` holds the versions, their
 from dataclasses import replace
 from typing import Annotated
 
-from . import identity, lineage, reputation, rounds
+from . import lineage, reputation, rounds
 from .kernel import (
     Context,
     Contract,
@@ -28,11 +28,9 @@ from .kernel import (
 )
 from .kernel.types import (
     Digest,
-    Height,
     Items,
     ModelId,
     OrgId,
-    PublicKey,
     Purpose,
     Reason,
     Role,
@@ -89,13 +87,6 @@ class RaiseAlarm(Message, purpose=Purpose.WORKLOAD, role=Role.VERIFIER, lane=Lan
     version: VersionNumber
     evidence: Digest
     reason: Reason
-
-
-class ReportStolenKey(Message, purpose=Purpose.HUMAN, lane=Lane.SAFETY):
-    """Revoke a key of one's own organisation as of a past height, and undo what it signed since."""
-
-    public: PublicKey
-    since: Height
 
 
 class VersionProposed(Event):
@@ -169,11 +160,7 @@ class VersionNotOpen(Rejected, code=813, hint="Nothing to do: the version's outc
     """The version is not in a state that this step applies to."""
 
 
-class SinceInFuture(Rejected, code=814, hint="Name the first height at which the key was no longer yours alone."):
-    """A key can only be reported stolen as of this block or an earlier one."""
-
-
-class NoMoreVersions(Rejected, code=815, hint="Open a new task with another model."):
+class NoMoreVersions(Rejected, code=814, hint="Open a new task with another model."):
     """The model has as many versions as it may have, or the ledger as many models."""
 
 
@@ -255,23 +242,6 @@ def raise_alarm(view: View, msg: RaiseAlarm, ctx: Context) -> Outcome:
     if len(raised.ballots) < quorum(len(terms.verifiers)):
         return recorded
     return recorded + quarantine(view, msg.model, model, msg.version, msg.reason)
-
-
-def report_stolen_key(view: View, msg: ReportStolenKey, ctx: Context) -> Outcome:
-    """Revoke the key as of a height; quarantine what was promoted on its signatures since, and restore what was clean.
-
-    Rejects: SinceInFuture, LastHumanKey, UnknownKey, NotYourKey, RevocationMovesLater.
-    """
-    require(msg.since <= ctx.height, lambda: SinceInFuture(since=msg.since, height=ctx.height))
-    require(msg.public != ctx.sender, lambda: identity.LastHumanKey(key=msg.public))
-    outcome = identity.revoke(view, msg.public, since=msg.since, ctx=ctx)
-    register = REGISTER.get(view) or Register(())
-    for name in register.models:
-        model = MODELS.at(view, name)
-        first = lineage.first_signed_since(view, name, model, ctx.organisation, msg.public, msg.since)
-        if first is not None:
-            outcome += quarantine(view, name, model, first, "signed with a stolen key")
-    return outcome
 
 
 def register_model(view: View, terms: Terms, ctx: Context) -> Outcome:
@@ -450,7 +420,6 @@ CONTRACT = Contract(
         ProposeVersion: propose_version,
         VoteVersion: vote_version,
         RaiseAlarm: raise_alarm,
-        ReportStolenKey: report_stolen_key,
     },
     modules=("contracts.lineage", __name__),
 )

@@ -19,6 +19,7 @@ from .kernel import (
     Event,
     Message,
     Outcome,
+    Place,
     Record,
     Rejected,
     View,
@@ -167,7 +168,7 @@ def genesis(raw: bytes, chain_id: str) -> Outcome:
     overlay = Overlay(_Nothing())
     outcome = Outcome()
     for founder in stated.founders:
-        ctx = Context(chain_id, 0, 0, founder.key.public, founder.organisation, founder.roles)
+        ctx = Context(chain_id, 0, 0, 0, founder.key.public, founder.organisation, founder.roles)
         enrolled = identity.enrol(
             overlay, founder.organisation, founder.roles, founder.recipient, founder.epsilon_cap, founder.key, ctx
         )
@@ -179,14 +180,14 @@ def genesis(raw: bytes, chain_id: str) -> Outcome:
     return Outcome(tuple(Write(path, body) for path, body in overlay.writes.items()), outcome.events)
 
 
-def apply_tx(view: View, transaction: Transaction, block: BlockContext) -> Result:
-    """Decide one transaction on a view that already holds the block's earlier writes."""
+def apply_tx(view: View, transaction: Transaction, block: BlockContext, index: int = 0) -> Result:
+    """Decide one transaction, by its index in the block, on a view that already holds the block's earlier writes."""
     mark: tuple[Write, ...] = ()
     try:
-        key = authenticate(view, transaction, block)
+        key = authenticate(view, transaction, block, index)
         signed = transaction.envelope
         mark = (replay.mark(signed.valid_until, signed.identity, block.height),)
-        outcome = _disjoint(_dispatch(view, transaction, key, block))
+        outcome = _disjoint(_dispatch(view, transaction, key, block, index))
         data = _announced(outcome.events)
     except Rejected as refusal:
         return _refused(refusal.code, refusal.facts, str(refusal), mark)
@@ -216,8 +217,8 @@ def apply_block(
     """Decide a block's transactions in order: their results and the block's writes. An empty block writes nothing."""
     overlay = Overlay(committed)
     results = []
-    for transaction in transactions:
-        result = apply_tx(overlay, transaction, block)
+    for index, transaction in enumerate(transactions):
+        result = apply_tx(overlay, transaction, block, index)
         overlay.apply(result.writes)
         results.append(result)
     if results:
@@ -225,7 +226,7 @@ def apply_block(
     return tuple(results), dict(overlay.writes)
 
 
-def authenticate(view: View, transaction: Transaction, block: BlockContext) -> identity.Key:
+def authenticate(view: View, transaction: Transaction, block: BlockContext, index: int = 0) -> identity.Key:
     """Establish who signed a transaction, now, for this chain, for the first time.
 
     Rejects: MalformedTransaction, WrongChain, Expired, ValidTooLong, UnknownKey, KeyIsRevoked, Replayed, BadSignature.
@@ -236,7 +237,7 @@ def authenticate(view: View, transaction: Transaction, block: BlockContext) -> i
     require(block.height <= signed.valid_until, lambda: Expired(valid_until=signed.valid_until, height=block.height))
     furthest = block.height + limits.TX_VALIDITY_BLOCKS
     require(signed.valid_until <= furthest, lambda: ValidTooLong(valid_until=signed.valid_until, furthest=furthest))
-    key = identity.require_live_key(view, signed.key, block.height)
+    key = identity.require_good_key(view, signed.key, Place(block.height, index))
     seen = replay.is_seen(view, signed.valid_until, signed.identity)
     require(not seen, lambda: Replayed(transaction=signed.identity))
     require(transaction.is_authentic, lambda: BadSignature(key=signed.key))
@@ -273,11 +274,12 @@ def message_of(signed: Envelope) -> Message:
     return message
 
 
-def _dispatch(view: View, transaction: Transaction, key: identity.Key, block: BlockContext) -> Outcome:
+def _dispatch(view: View, transaction: Transaction, key: identity.Key, block: BlockContext, index: int) -> Outcome:
     message = transaction.message
     roles = identity.ORGANISATIONS.at(view, key.organisation).roles
     require_entitled(type(message), key, roles)
-    context = Context(block.chain_id, block.height, block.time_ms, transaction.envelope.key, key.organisation, roles)
+    sender = transaction.envelope.key
+    context = Context(block.chain_id, block.height, index, block.time_ms, sender, key.organisation, roles)
     return HANDLERS[type(message)](view, message, context)
 
 

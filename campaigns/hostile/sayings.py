@@ -7,10 +7,10 @@ from typing import Final
 
 from contracts.contributions import Publish, Reserve
 from contracts.governance import AdmitOrganisation, Propose, RollBackModel, Vote
-from contracts.identity import AddKey, ChangeRecipient, RegisterDataset, RevokeKey
-from contracts.kernel import Message, limits
+from contracts.identity import AddKey, ChangeRecipient, RegisterDataset, ReportStolenKey, RevokeKey
+from contracts.kernel import Message, Place, limits
 from contracts.kernel.types import Purpose, Role
-from contracts.models import RaiseAlarm, ReportStolenKey, VoteVersion
+from contracts.models import RaiseAlarm, VoteVersion
 from contracts.rounds import CloseRound, JoinTask, OpenRound
 
 from ..harness import consortium
@@ -40,7 +40,7 @@ def messages(rng: Random, human: Signer, worker: Signer | None) -> list[Message]
         Propose(RollBackModel(model, rng.randrange(9), "because")),
         Vote(rng.randint(1, 9), approve=True),
         JoinTask(task, dataset, digest("terms")),
-        ReportStolenKey(human.public, 1),
+        ReportStolenKey(human.public, Place(1, 0)),
     ]
     if worker is not None:
         number = rng.randint(1, 9)
@@ -62,8 +62,8 @@ def _never(task: str = "no-such-task", model: str = "no-such-model") -> Iterator
     others = tuple(member for member in EVERYBODY if member is not LAB)
     yield Wrong(RevokeKey(stranger.public))
     yield Wrong(RevokeKey(LAB.human.public), others)
-    yield Wrong(ReportStolenKey(stranger.public, 1))
-    yield Wrong(ReportStolenKey(LAB.human.public, 1), others)
+    yield Wrong(ReportStolenKey(stranger.public, Place(1, 0)))
+    yield Wrong(ReportStolenKey(LAB.human.public, Place(1, 0)), others)
     yield Wrong(AddKey(stranger.enrolment(CHAIN_ID)))
     yield Wrong(AddKey(stranger.enrolment("another-chain", owner=LAB.name)), (LAB,))
     yield Wrong(AddKey(LAB.human.enrolment(CHAIN_ID)))

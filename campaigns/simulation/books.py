@@ -23,7 +23,7 @@ from contracts import (
     validators,
 )
 from contracts.governance import AdmitOrganisation, AdmitValidator, OpenTask, ProposalDecided, RemoveValidator
-from contracts.kernel import Event, Message, Rejected, codec, replay
+from contracts.kernel import Event, Message, Place, Rejected, codec, replay
 from contracts.kernel.envelope import Envelope
 from contracts.lineage import VersionDecided, VersionStatus
 from contracts.reputation import ReputationChanged
@@ -39,10 +39,12 @@ _BEFORE_AUTHENTICATION = (3, 4, 5, 6, 7, identity.KeyIsRevoked.code)
 
 @dataclass
 class Enrolled:
-    """A key: whose it is, and from which height it counts for nothing."""
+    """A key: whose it is, where it was enrolled and by which key, and from which place it counts for nothing."""
 
     organisation: str
-    revoked_from: int | None = None
+    enrolled_at: Place
+    enrolled_by: bytes | None = None
+    revoked_from: Place | None = None
 
 
 @dataclass
@@ -72,13 +74,13 @@ class Books:
         self.validators = {one.public: one.operator for one in genesis.validators}
         self._exist(identity.MEMBERSHIP.path(), validators.SET.path())
         for founder in genesis.founders:
-            self._enrol(founder.organisation, founder.key.public, founder.epsilon_cap)
+            self._enrol(founder.organisation, founder.recipient, founder.key.public, founder.epsilon_cap, Place(0, 0))
 
     def record(self, block: Block, results: Iterable[m.ExecTxResult]) -> None:
         """Enter one block. Raises Violation where a result contradicts the books."""
         if block.txs:
             self.marks = {path: last for path, last in self.marks.items() if last >= block.height}
-        for raw, result in zip(block.txs, results, strict=True):
+        for index, (raw, result) in enumerate(zip(block.txs, results, strict=True)):
             if result.code == transition.INTERNAL_ERROR:
                 raise Violation("no internal errors", f"height {block.height}: {result.log}")
             try:
@@ -93,7 +95,7 @@ class Books:
             if result.code == privacy_budget.BudgetExceeded.code:
                 self._refuse_for_budget(signed, block)
             if result.code == 0:
-                self._accept(signed, block, _events(result.data))
+                self._accept(signed, block, Place(block.height, index), _events(result.data))
 
     def _mark(self, signed: Envelope, block: Block) -> None:
         path = replay.SEEN.path((signed.valid_until, signed.identity))
@@ -101,7 +103,7 @@ class Books:
             raise Violation("replay", f"height {block.height}: a transaction was decided twice")
         self.marks[path] = signed.valid_until
 
-    def _accept(self, signed: Envelope, block: Block, events: list[Event]) -> None:
+    def _accept(self, signed: Envelope, block: Block, place: Place, events: list[Event]) -> None:
         key = self.keys.get(signed.key)
         if key is None:
             raise Violation("keys", f"height {block.height}: accepted from a key that was never enrolled")
@@ -110,9 +112,9 @@ class Books:
         if signed.identity in self.accepted or not block.height <= signed.valid_until:
             raise Violation("replay", f"height {block.height}: accepted twice, or after its last height")
         self.accepted[signed.identity] = None
-        self._enter(transition.message_of(signed), signed.key, key.organisation, block)
+        self._enter(transition.message_of(signed), signed.key, key.organisation, block, place)
         for event in events:
-            self._announce(event)
+            self._announce(event, place)
 
     def _refuse_for_budget(self, signed: Envelope, block: Block) -> None:
         message = transition.message_of(signed)
@@ -122,16 +124,16 @@ class Books:
         place = (message.task, message.round)
         self.purse.must_not_afford(owner, message.dataset, place, self._lapse(*place), block.time_ms)
 
-    def _enter(self, message: Message, signer: bytes, organisation: str, block: Block) -> None:
+    def _enter(self, message: Message, signer: bytes, organisation: str, block: Block, place: Place) -> None:
         """The effect of an accepted message that does not depend on anybody's vote."""
         match message:
             case identity.AddKey():
-                self.keys[message.key.public] = Enrolled(organisation)
+                self.keys[message.key.public] = Enrolled(organisation, place, signer)
                 self._exist(identity.KEYS.path(message.key.public))
             case identity.RevokeKey():
-                self.keys[message.public].revoked_from = block.height
-            case models.ReportStolenKey():
-                self.keys[message.public].revoked_from = message.since
+                self.keys[message.public].revoked_from = place
+            case identity.ReportStolenKey():
+                self._stolen(message.public, message.since)
             case identity.RegisterDataset():
                 self.purse.limit(organisation, message.dataset, message.epsilon_limit, message.delta_inverse)
                 self._exist(identity.DATASETS.path((organisation, message.dataset)))
@@ -151,6 +153,14 @@ class Books:
             case models.RaiseAlarm():
                 self._exist(models.ALARMS.path((message.model, message.version)))
 
+    def _stolen(self, public: bytes, since: Place) -> None:
+        """The key counts for nothing from there on, nor ever what it enrolled from there on, and what that enrolled."""
+        self.keys[public].revoked_from = since
+        for other, key in self.keys.items():
+            since_then = key.enrolled_by == public and not key.enrolled_at.precedes(since)
+            if since_then and (key.revoked_from is None or key.enrolled_at.precedes(key.revoked_from)):
+                self._stolen(other, key.enrolled_at)
+
     def _contribute(
         self, message: contributions.Reserve | contributions.Commit, signer: bytes, organisation: str, block: Block
     ) -> None:
@@ -167,11 +177,11 @@ class Books:
         self._exist(path)
         self.commitments[path] = (signer, block.height)
 
-    def _announce(self, event: Event) -> None:
+    def _announce(self, event: Event, place: Place) -> None:
         """The effect of what the members decided together."""
         match event:
             case ProposalDecided() if event.status is governance.ProposalStatus.PASSED:
-                self._apply(self.proposals[event.proposal - 1])
+                self._apply(self.proposals[event.proposal - 1], place)
             case VersionDecided():
                 self._decide(event)
             case ReputationChanged():
@@ -182,10 +192,10 @@ class Books:
         phases = TERMS_OF[task].deadlines
         return self.opened[(task, number)] + phases.reserve_ms + phases.commit_ms
 
-    def _apply(self, action: Any) -> None:
+    def _apply(self, action: Any, place: Place) -> None:
         match action:
             case AdmitOrganisation():
-                self._enrol(action.organisation, action.key.public, action.epsilon_cap)
+                self._enrol(action.organisation, action.recipient, action.key.public, action.epsilon_cap, place)
             case AdmitValidator():
                 if action.replaces is not None:
                     del self.validators[action.replaces]
@@ -213,9 +223,10 @@ class Books:
         elif event.status in (VersionStatus.QUARANTINED, VersionStatus.ROLLED_BACK):
             line.fallen.append(event.version)
 
-    def _enrol(self, organisation: str, public: bytes, cap: int) -> None:
+    def _enrol(self, organisation: str, recipient: str, public: bytes, cap: int, place: Place) -> None:
         self.purse.cap(organisation, cap)
-        self.keys[public] = Enrolled(organisation)
+        self.keys[public] = Enrolled(organisation, place)
+        self._exist(identity.RECIPIENTS.path(recipient))
         self._exist(identity.ORGANISATIONS.path(organisation), identity.KEYS.path(public))
 
     def _exist(self, *paths: bytes) -> None:

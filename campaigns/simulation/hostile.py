@@ -14,10 +14,10 @@ from abci_app.pool.proposals import Standings
 from contracts import rounds
 from contracts.contributions import NoiseSource, Publish, Reserve
 from contracts.governance import Propose, RollBackModel, Vote
-from contracts.identity import AddKey, RegisterDataset, RevokeKey
-from contracts.kernel import Lane, Message, Rejected, View, limits
+from contracts.identity import AddKey, RegisterDataset, ReportStolenKey, RevokeKey
+from contracts.kernel import Lane, Message, Place, Rejected, View, limits
 from contracts.kernel.types import Purpose
-from contracts.models import RaiseAlarm, ReportStolenKey, VoteVersion
+from contracts.models import RaiseAlarm, VoteVersion
 from contracts.rounds import CloseRound, JoinTask, OpenRound
 from contracts.transition import Transaction
 
@@ -138,7 +138,7 @@ class Attacker:
             (hospital, Reserve(terms.task, number, self.rng.choice((DATASET, "other")))),
             (hospital, Publish(terms.task, number, DATASET)),
             (anybody, RevokeKey(self.rng.choice(EVERYBODY).worker.public)),
-            (anybody, ReportStolenKey(self.rng.choice(HOSPITALS).worker.public, self.clerk.height + 5)),
+            (anybody, ReportStolenKey(self.rng.choice(HOSPITALS).worker.public, Place(self.clerk.height + 5, 0))),
             (anybody, AddKey(stranger.enrolment(CHAIN_ID, owner="somebody-else"))),
             (hospital, RegisterDataset(self.rng.choice((DATASET, "more")), DATA_CLASS, LIMIT * 2, DELTA_INVERSE)),
             (anybody, Vote(self.rng.randint(1, 5), approve=self.rng.random() < 0.5)),

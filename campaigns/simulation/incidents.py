@@ -9,10 +9,10 @@ from typing import TypeAlias
 
 from contracts import identity, lineage
 from contracts.governance import Propose, RollBackModel
-from contracts.identity import AddKey, RevokeKey
-from contracts.kernel import Message, View
+from contracts.identity import AddKey, ReportStolenKey, RevokeKey
+from contracts.kernel import Message, Place, View
 from contracts.kernel.types import Purpose
-from contracts.models import RaiseAlarm, ReportStolenKey
+from contracts.models import RaiseAlarm
 from contracts.terms import Terms
 
 from ..harness.chain import Member, Signer
@@ -42,7 +42,7 @@ def stolen(rng: Random, life: Lifecycle, _view: View, height: int) -> Signed:
     """A hospital finds that its key was not its own for some blocks, a current one or one it has retired."""
     member = rng.choice(HOSPITALS)
     key = member.key(Purpose.WORKLOAD, rng.randint(0, life.workers[member]))
-    return [(member, ReportStolenKey(key.public, max(0, height - rng.randint(0, 25))))]
+    return [(member, ReportStolenKey(key.public, Place(max(0, height - rng.randint(0, 25)), 0)))]
 
 
 def human_key_replaced(rng: Random, _life: Lifecycle, view: View, _height: int) -> Signed:

@@ -119,7 +119,7 @@ def _lapsed_reservation_counted_twice() -> Patches:
 
 
 def _revocation_ignored() -> Patches:
-    yield patch.object(identity, "is_live", lambda _key, _height: True)
+    yield patch.object(identity, "is_good", lambda _key, _place: True)
 
 
 def _marks_dropped_early() -> Patches:

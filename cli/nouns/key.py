@@ -144,27 +144,27 @@ def report_stolen(
     passphrase_file: options.PassphraseFile = None,
     output: options.Output = Format.TXT,
 ) -> None:
-    """Revoke a key as of a past block, and undo what it signed since.
+    """Revoke a key as of a past block, with the keys that it enrolled from there on, once.
 
-    Promoted versions that descend from such a contribution are quarantined, and the last clean one is restored.
+    What they signed since and what still waits for others counts for nothing: contributions, ballots, approvals. A
+    promoted version stays; verifiers who find it unfit raise an alarm.
     """
     from client_sdk.client import AcceptedTx, LedgerClient
-    from contracts.lineage import VersionDecided
-    from contracts.models import ReportStolenKey
+    from contracts.identity import KeyRevoked, ReportStolenKey
+    from contracts.kernel import Place, crypto
 
     async def work(client: LedgerClient, ring: "Keyring") -> AcceptedTx:
-        return await access.submit(client, ReportStolenKey(_public(key, ring), since))
+        return await access.submit(client, ReportStolenKey(_public(key, ring), Place(since, 0)))
 
     accepted = Access(ledger, who, passphrase_file, output).act(access.HUMAN, work)
-    changed = [event for event in accepted.events if isinstance(event, VersionDecided)]
+    revoked = [event for event in accepted.events if isinstance(event, KeyRevoked)]
     emit(
         output,
-        {"height": accepted.height, "transaction": accepted.hash, "revoked_from": since, "versions": changed},
+        {"height": accepted.height, "transaction": accepted.hash, "revoked_from": since, "keys": revoked},
         Line(f"The key counts for nothing from block {since} on (decided in block {accepted.height})."),
         Rows(
-            ("model", "version", "is now", "why"),
-            [(event.model, event.version, event.status, event.reason) for event in changed],
-            empty="No promoted version rests on what it signed.",
+            ("key", "counts for nothing from block"),
+            [(crypto.did_key(event.public), event.height) for event in revoked],
         ),
     )
 

@@ -13,10 +13,9 @@ import fedledger as fl
 from client_sdk.rpc import RpcClient
 from client_sdk.training.task import load_version
 from contracts import identity
-from contracts.identity import RegisterDataset
-from contracts.kernel import Rejected
+from contracts.identity import RegisterDataset, ReportStolenKey
+from contracts.kernel import Place, Rejected
 from contracts.kernel.rules import text
-from contracts.models import ReportStolenKey
 from contracts.privacy_budget import BudgetExceeded
 from contracts.rounds import JoinTask
 from devnet import lifecycle
@@ -138,7 +137,7 @@ class Incidents:
         public = session.keyring.signing(WORKER).public
         since = self.watcher.opened_at[number]
         self.view.tell(f"{victim} reports that its worker key was stolen as of height {since}", "bad")
-        await self.consortium.act(victim, ReportStolenKey(public, since))
+        await self.consortium.act(victim, ReportStolenKey(public, Place(since, 0)))
         await self.consortium.new_worker(victim, "worker-2")
         await self.start_hospital(victim, "worker-2")
         self.view.tell(

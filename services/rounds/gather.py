@@ -20,7 +20,7 @@ from client_sdk.training.task import TaskView, load_canary, load_version
 from contracts import contributions, identity, lineage, models, rounds
 from contracts.contributions import Commitment
 from contracts.identity import Key
-from contracts.kernel import View, crypto
+from contracts.kernel import Place, View, crypto
 from contracts.reputation import Verdict
 from contracts.rounds import Progress, Round, RoundStatus
 
@@ -99,7 +99,7 @@ class Gatherer:
     async def _fetch(self, number: int, commitment: Commitment | None, signer: Key | None) -> Fetched:
         if commitment is None:
             return Fetched(None, Verdict.MISSING, "no commitment")
-        if signer is None or not identity.is_live(signer, commitment.height):
+        if signer is None or not identity.is_good(signer, Place(commitment.height, 0)):
             return Fetched(None, Verdict.WITHDRAWN, "signed with a stolen key")
         return await self._payload(number, commitment)
 

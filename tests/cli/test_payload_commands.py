@@ -14,6 +14,7 @@ from client_sdk.training import terms_file
 from contracts import lineage, privacy_budget, rounds
 from contracts.kernel import codec
 from contracts.lineage import VersionStatus
+from contracts.models import RaiseAlarm
 from contracts.rounds import CloseRound
 from tests import local_task
 from tests.cli import small_task
@@ -234,8 +235,8 @@ def test_a_promoted_version_is_fetched_and_a_quarantined_one_is_not(run, members
     assert again.status == 4
     assert "FILE_EXISTS" in again.err
     assert run(*fetch, "--force", "--version", "0").status == 0
-    stolen = run("key", "report-stolen", "worker", "--since", "1", *who.of(HOSPITAL_A, "human"))
-    assert stolen.status == 0, stolen.err
+    for verifier in (*HOSPITALS, LAB):
+        who.chain.submit(verifier, RaiseAlarm(MODEL, 1, bytes(32), "unfit"))
     refused = run(*fetch, "--force", "--version", "1")
     assert refused.status == 1
     assert "VERSION_UNFIT" in refused.err

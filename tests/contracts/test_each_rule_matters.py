@@ -37,11 +37,11 @@ from contracts import (
 )
 from contracts.contributions import Reserve
 from contracts.governance import Action, AdmitValidator, Propose, RemoveValidator
-from contracts.identity import AddKey, KeyIsRevoked, RevokeKey
-from contracts.kernel import Context, Outcome, Rejected, View, limits
+from contracts.identity import AddKey, KeyIsRevoked, ReportStolenKey, RevokeKey
+from contracts.kernel import Context, Outcome, Place, Rejected, View, limits
 from contracts.kernel.types import Purpose
 from contracts.lineage import VersionStatus
-from contracts.models import AlreadyProposed, RaiseAlarm, ReportStolenKey, VoteVersion
+from contracts.models import AlreadyProposed, RaiseAlarm, VoteVersion
 from contracts.privacy_budget import BudgetExceeded
 from contracts.reputation import Verdict
 from contracts.rounds import NotSelected
@@ -141,7 +141,7 @@ def training_comes_before_reserving(patch: pytest.MonkeyPatch) -> None:
 
 
 def revocation_is_only_announced(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(identity, "revoke", always(Outcome()))
+    patch.setattr(identity, "_revoked", always(Outcome()))
 
 
 def a_flag_is_proof(patch: pytest.MonkeyPatch) -> None:
@@ -180,7 +180,7 @@ def a_revoked_key_is_refused_from_its_height_on_and_not_before() -> None:
 
 def a_stolen_key_signs_nothing_any_more() -> None:
     chain = consortium.promoted()
-    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=chain.height))
+    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, Place(chain.height, 0)))
     chain.submit(LAB, rounds.OpenRound(consortium.TASK))
     chain.refused(KeyIsRevoked, HOSPITAL_A, reserve(2))
 
@@ -238,7 +238,7 @@ def a_second_key_does_not_refill_the_budget() -> None:
 
 def nobody_proposes_for_a_contribution_that_a_stolen_key_signed() -> None:
     chain = consortium.closed()
-    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=1))
+    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, Place(1, 0)))
     chain.refused(models.Tainted, LAB, propose(chain))
 
 
@@ -289,7 +289,7 @@ RULES = (
     # Budgets and revocation.
     Rule(
         "a revoked key counts for nothing",
-        instead(identity, "is_live", always(True)),
+        instead(identity, "is_good", always(True)),
         identity_claims.test_nothing_is_accepted_from_a_revoked_key_ever_again,
     ),
     Rule(
@@ -370,16 +370,6 @@ RULES = (
         a_worse_version_is_not_promoted_although_the_votes_confirm_it,
     ),
     # A stolen key, a backdoor.
-    Rule(
-        "a stolen key's versions are quarantined",
-        instead(lineage, "first_signed_since", always(None)),
-        lineage_claims.test_the_height_of_the_first_bad_signature_is_exact,
-    ),
-    Rule(
-        "what fell takes its descendants along",
-        instead(lineage, "first_signed_since", always(None)),
-        lineage_claims.test_versions_that_the_key_never_signed_for_fall_only_as_descendants,
-    ),
     Rule("a stolen key is revoked", revocation_is_only_announced, a_stolen_key_signs_nothing_any_more),
     Rule(
         "a round on a fallen base is void",
@@ -397,11 +387,6 @@ RULES = (
         lineage_claims.test_a_proposal_overtaken_by_a_stolen_key_falls_without_fault_and_may_be_made_again,
     ),
     Rule("it takes a quorum to quarantine", instead(models, "quorum", always(1)), one_alarm_quarantines_nothing),
-    Rule(
-        "a filtered update taints",
-        instead(lineage, "Verdict", type("Blind", (), {"ACCEPTED": 0, "FILTERED": 0})),
-        lineage_claims.test_a_filtered_update_taints_too_because_the_estimator_saw_it,
-    ),
     # What a participant states.
     Rule(
         "a commitment is charged",

@@ -34,11 +34,11 @@ from campaigns.harness.consortium import (
 from contracts import lineage, privacy_budget, rounds, transition
 from contracts.contributions import COMMITMENTS, Committed
 from contracts.governance import Propose, RollBackModel, Vote
-from contracts.identity import KEYS, AddKey, Key, RevokeKey
-from contracts.kernel import Message, renyi
+from contracts.identity import KEYS, AddKey, Key, ReportStolenKey, RevokeKey
+from contracts.kernel import Message, Place, renyi
 from contracts.kernel.types import Purpose
 from contracts.lineage import MODELS, VERSIONS, VersionDecided, VersionStatus
-from contracts.models import RaiseAlarm, ReportStolenKey
+from contracts.models import RaiseAlarm
 from contracts.privacy_budget import NOTHING, Account
 from contracts.reputation import LOWEST, SCORES, Verdict
 from contracts.rounds import CloseRound, OpenRound, Progress
@@ -156,7 +156,7 @@ class Consortium(RuleBasedStateMachine):
     @rule(hospital=hospitals, blocks_ago=st.integers(0, 60))
     def report_stolen(self, hospital: Member, blocks_ago: int) -> None:
         since = max(0, self.chain.height - blocks_ago)
-        self.attempt(hospital, ReportStolenKey(hospital.worker.public, since))
+        self.attempt(hospital, ReportStolenKey(hospital.worker.public, Place(since, 0)))
 
     @rule(milliseconds=waits)
     def let_time_pass(self, milliseconds: int) -> None:

@@ -30,24 +30,22 @@ from campaigns.harness.consortium import (
     status_of,
     vote,
 )
-from contracts import identity, rounds
+from contracts import rounds
 from contracts.governance import Propose, RollBackModel, Vote
-from contracts.identity import AddKey, KeyIsRevoked, LastHumanKey, NotYourKey, RevokeKey, UnknownKey
-from contracts.kernel.types import Purpose
+from contracts.identity import KeyIsRevoked, ReportStolenKey, RevokeKey
+from contracts.kernel import Place
 from contracts.lineage import NO_CANDIDATE, VersionDecided, VersionStatus
 from contracts.models import (
     ALARMS,
     AlreadyVoted,
     NotAVerifier,
     RaiseAlarm,
-    ReportStolenKey,
-    SinceInFuture,
     Tainted,
     UnknownVersion,
     VersionNotOpen,
 )
 from contracts.reputation import Verdict
-from contracts.rounds import OpenRound, RoundVoided
+from contracts.rounds import OpenRound
 from contracts.transition import MissingRole
 from tests.vectors_io import VectorWriter
 
@@ -86,94 +84,21 @@ def statuses(chain: Chain) -> list[VersionStatus]:
 # --- a stolen key ---
 
 
-@pytest.mark.vectors
-def test_a_stolen_key_takes_down_exactly_what_contains_its_signatures(vector: VectorWriter) -> None:
-    """Reported as of a height between two rounds: what was promoted before stays, all after is quarantined."""
-    clean = consortium.promoted().height
+def test_a_report_quarantines_nothing_that_was_promoted() -> None:
+    """A hospital that reports its old key takes nobody's version away: that takes a quorum of verifiers."""
     chain = consortium.thrice_promoted()
-    report = ReportStolenKey(HOSPITAL_A.worker.public, since=clean + 1)
-    events = vector.accepted(chain, HOSPITAL_A, report)
-    assert statuses(chain) == [SUPERSEDED, PROMOTED, QUARANTINED, QUARANTINED]
-    assert current_version(chain) == 1
-    assert [event for event in events if isinstance(event, VersionDecided)] == [
-        VersionDecided(MODEL, 3, QUARANTINED, STOLEN),
-        VersionDecided(MODEL, 2, QUARANTINED, STOLEN),
-        VersionDecided(MODEL, 1, PROMOTED, "restored"),
-    ]
+    events = chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, Place(0, 0)))
+    assert not [event for event in events if isinstance(event, VersionDecided)]
+    assert current_version(chain) == 3
     chain.refused(KeyIsRevoked, HOSPITAL_A, consortium.reserve(4))
-
-
-def test_the_height_of_the_first_bad_signature_is_exact() -> None:
-    chain = consortium.promoted()
-    chain.submit(LAB, OpenRound(TASK))
-    consortium.succeed(chain, *((hospital, consortium.reserve(2)) for hospital in HOSPITALS))
-    consortium.succeed(chain, *((hospital, consortium.commit(2, base=1)) for hospital in HOSPITALS))
-    signed_at = chain.height
-    consortium.succeed(chain, *((hospital, consortium.publish(2)) for hospital in HOSPITALS))
-    consortium.close(chain, 2)
-    chain.submit(LAB, propose(chain, 2))
-    consortium.vote_all(chain, 2)
-    later = chain.fork()
-    later.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=signed_at + 1))
-    assert statuses(later) == [SUPERSEDED, SUPERSEDED, PROMOTED]
-    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=signed_at))
-    assert statuses(chain) == [SUPERSEDED, PROMOTED, QUARANTINED]
-
-
-def test_a_version_proposed_in_the_block_of_the_bad_signature_falls_too() -> None:
-    """Everything from commitment to proposal in one block, which is the block that the report names."""
-    chain = consortium.reserved()
-    ahead = chain.fork()
-    contributions = [(hospital, step()) for hospital in HOSPITALS for step in (consortium.commit, consortium.publish)]
-    consortium.succeed(ahead, *contributions, (LAB, rounds.CloseRound(TASK, 1)))
-    consortium.succeed(chain, *contributions, (LAB, rounds.CloseRound(TASK, 1)), (LAB, propose(ahead)))
-    signed_at = chain.height
-    consortium.vote_all(chain, 1)
-    assert current_version(chain) == 1
-    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=signed_at))
-    assert current_version(chain) == 0
-
-
-def test_versions_that_the_key_never_signed_for_fall_only_as_descendants() -> None:
-    chain = consortium.joined()
-    run_round(chain, HOSPITALS[1:])
-    run_round(chain, HOSPITALS)
-    run_round(chain, HOSPITALS[1:])
-    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=0))
-    assert statuses(chain) == [SUPERSEDED, PROMOTED, QUARANTINED, QUARANTINED]
-
-
-def test_a_filtered_update_taints_too_because_the_estimator_saw_it() -> None:
-    chain = consortium.promoted()
-    clean = chain.height
-    run_round(chain, verdicts={HOSPITAL_A: Verdict.FILTERED})
-    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=clean))
-    assert current_version(chain) == 1
-
-
-@pytest.mark.parametrize("verdict", [Verdict.REFUSED, Verdict.MISSING])
-def test_an_update_that_never_reached_the_estimator_does_not_taint(verdict: Verdict) -> None:
-    chain = consortium.promoted()
-    run_round(chain, verdicts={HOSPITAL_A: verdict})
-    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=chain.height - 10))
-    assert current_version(chain) == 2
-
-
-def test_another_key_of_the_same_hospital_stays_clean() -> None:
-    chain = consortium.promoted()
-    second = HOSPITAL_A.key(Purpose.WORKLOAD, 1)
-    chain.submit(HOSPITAL_A, AddKey(second.enrolment()))
-    run_round(chain)
-    chain.submit(HOSPITAL_A, ReportStolenKey(second.public, since=0))
-    assert (current_version(chain), identity.KEYS.at(chain.view, second.public).revoked_from) == (2, 0)
 
 
 def test_a_round_on_a_quarantined_base_is_void_and_the_next_one_starts_from_the_restored_version() -> None:
     chain = consortium.twice_promoted()
     chain.submit(LAB, OpenRound(TASK))
     consortium.succeed(chain, *((hospital, consortium.reserve(3)) for hospital in HOSPITALS[1:]))
-    events = chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=1))
-    assert RoundVoided(TASK, 3, STOLEN) in events
+    raise_quorum(chain, 1)
+    assert round_of(chain, 3).status is rounds.RoundStatus.VOID
     chain.refused(rounds.RoundNotOpen, HOSPITAL_B, consortium.commit(3, base=2))
     (opened,) = chain.submit(LAB, OpenRound(TASK))
     assert (opened.round, opened.base) == (4, 0)
@@ -185,7 +110,7 @@ def test_a_closed_round_on_a_quarantined_base_takes_neither_proposal_nor_vote() 
     consortium.contribute(chain, 2, HOSPITALS[1:])
     consortium.close(chain, 2, waiting=True)
     chain.submit(LAB, propose(chain, 2))
-    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=1))
+    raise_quorum(chain, 1)
     assert round_of(chain, 2).status is rounds.RoundStatus.VOID
     chain.refused(VersionNotOpen, HOSPITAL_B, vote(chain, 2))
     assert current_version(chain) == 0
@@ -194,7 +119,7 @@ def test_a_closed_round_on_a_quarantined_base_takes_neither_proposal_nor_vote() 
 def test_a_round_in_which_the_stolen_key_took_part_goes_on_without_its_contribution() -> None:
     """The base is clean, so the round stands; the aggregator must judge the contribution as withdrawn."""
     chain = consortium.closed()
-    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=1))
+    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, Place(1, 0)))
     chain.refused(Tainted, LAB, propose(chain))
     chain.submit(LAB, propose(chain, verdicts={HOSPITAL_A: Verdict.WITHDRAWN}))
     consortium.vote_all(chain, 1, voters=(*HOSPITALS[1:], STAND_BY))
@@ -203,35 +128,13 @@ def test_a_round_in_which_the_stolen_key_took_part_goes_on_without_its_contribut
 
 def test_a_proposal_overtaken_by_a_stolen_key_falls_without_fault_and_may_be_made_again() -> None:
     chain = consortium.proposed()
-    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=1))
+    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, Place(1, 0)))
     events = chain.submit(HOSPITAL_B, vote(chain, 1))
     assert VersionDecided(MODEL, 1, QUARANTINED, STOLEN) in events
     assert deviation_of(chain, LAB) == 0
     chain.submit(LAB, propose(chain, verdicts={HOSPITAL_A: Verdict.WITHDRAWN}))
     consortium.vote_all(chain, 2, voters=(HOSPITAL_B, HOSPITAL_C, HOSPITAL_D, STAND_BY))
     assert current_version(chain) == 2
-
-
-@pytest.mark.vectors
-def test_a_key_reported_stolen_from_a_block_to_come(vector: VectorWriter) -> None:
-    """A report is about what was signed, not about what will be."""
-    chain = consortium.promoted()
-    height = chain.height + 1
-    report = ReportStolenKey(HOSPITAL_A.worker.public, since=height + 1)
-    assert vector.refused(chain, SinceInFuture, HOSPITAL_A, report) == {"since": height + 1, "height": height}
-
-
-def test_a_key_can_be_reported_stolen_as_of_this_very_block() -> None:
-    chain = consortium.promoted()
-    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=chain.height + 1))
-    assert current_version(chain) == 1
-
-
-def test_only_its_owner_reports_a_key_and_never_with_the_key_itself() -> None:
-    chain = consortium.promoted()
-    chain.refused(NotYourKey, HOSPITAL_B, ReportStolenKey(HOSPITAL_A.worker.public, since=1))
-    chain.refused(LastHumanKey, HOSPITAL_A, ReportStolenKey(HOSPITAL_A.human.public, since=1))
-    chain.refused(UnknownKey, HOSPITAL_A, ReportStolenKey(digest("nobody's key"), since=1))
 
 
 def test_an_ordinary_revocation_quarantines_nothing() -> None:

@@ -21,8 +21,8 @@ from client_sdk.light.headers import TxResult
 from client_sdk.rpc import ApplicationInfo, Block, Checked, TxInCache
 from contracts import identity
 from contracts.contributions import AlreadyPublished
-from contracts.kernel import crypto
-from contracts.models import ReportStolenKey
+from contracts.identity import ReportStolenKey
+from contracts.kernel import Place, crypto
 from contracts.transition import Expired
 from tests.abci_app.pool.test_door import Comet
 
@@ -89,7 +89,7 @@ def sent(node: Node, *raws: bytes) -> tuple[dict[bytes, Fate], Tally]:
 
 def theft(node: Node) -> tuple[bytes, bytes]:
     """A publication, and the report that the key which signed it is stolen."""
-    report = ReportStolenKey(HOSPITAL_A.worker.public, node.chain.height)
+    report = ReportStolenKey(HOSPITAL_A.worker.public, Place(node.chain.height, 0))
     return node.chain.seal(HOSPITAL_A, publish()), node.chain.seal(HOSPITAL_A, report)
 
 

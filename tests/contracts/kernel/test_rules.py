@@ -82,7 +82,7 @@ def test_lanes_put_safety_first() -> None:
     assert {message.tag for message in Message.by_tag.values() if message.lane is Lane.SAFETY} == {
         "identity/revoke-key",
         "models/raise-alarm",
-        "models/report-stolen-key",
+        "identity/report-stolen-key",
     }
 
 
@@ -94,7 +94,7 @@ def test_people_consent_govern_and_revoke_and_machines_do_the_rest() -> None:
         "identity/change-recipient",
         "identity/register-dataset",
         "rounds/join-task",
-        "models/report-stolen-key",
+        "identity/report-stolen-key",
         "governance/propose",
         "governance/vote",
     }

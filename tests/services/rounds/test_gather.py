@@ -20,8 +20,9 @@ from client_sdk.training import artefacts
 from client_sdk.training.task import VersionUnfit
 from contracts import lineage, rounds
 from contracts.contributions import Commit
-from contracts.kernel import crypto
-from contracts.models import ProposeVersion, ReportStolenKey, RoundNotClosed
+from contracts.identity import ReportStolenKey
+from contracts.kernel import Place, crypto
+from contracts.models import ProposeVersion, RoundNotClosed
 from contracts.reputation import Verdict
 from contracts.rounds import CloseRound, Round
 from learning.payload import encode_payload
@@ -273,7 +274,7 @@ def test_what_a_stolen_key_signed_is_withdrawn_without_being_fetched(scene: Scen
     cid = scene.publish(HOSPITAL_A, sealed(GOOD))
     scene.honest(*OTHERS)
     scene.close()
-    scene.world.chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=0))
+    scene.world.chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, Place(0, 0)))
     assert scene.verdict(HOSPITAL_A) == (Verdict.WITHDRAWN, "signed with a stolen key")
     assert cid not in scene.store.asked
 
@@ -283,7 +284,7 @@ def test_what_was_signed_before_a_key_was_stolen_still_counts(scene: Scene) -> N
     since = scene.world.chain.height + 1
     scene.honest(*OTHERS)
     scene.close()
-    scene.world.chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since))
+    scene.world.chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, Place(since, 0)))
     assert scene.verdict(HOSPITAL_A) == (Verdict.ACCEPTED, "aggregated")
 
 
