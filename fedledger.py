@@ -132,6 +132,7 @@ if TYPE_CHECKING:
         VotedAlready as VotedAlready,
     )
     from contracts.identity import (
+        BadRecipient as BadRecipient,
         DatasetExists as DatasetExists,
         EnrolmentCap as EnrolmentCap,
         FirstKeyNotHuman as FirstKeyNotHuman,
@@ -142,8 +143,12 @@ if TYPE_CHECKING:
         NotInPossession as NotInPossession,
         NotYourKey as NotYourKey,
         OrganisationExists as OrganisationExists,
+        RecipientTaken as RecipientTaken,
+        ReportedAlready as ReportedAlready,
         RevocationMovesLater as RevocationMovesLater,
         SameRecipient as SameRecipient,
+        SinceInFuture as SinceInFuture,
+        TooFarBack as TooFarBack,
         UnknownDataset as UnknownDataset,
         UnknownKey as UnknownKey,
         UnknownOrganisation as UnknownOrganisation,
@@ -276,9 +281,10 @@ _HOMES: Final = {
         "NotInElectorate", "ProposalClosed", "UnknownProposal", "VotedAlready",
     ),
     "contracts.identity": (
-        "DatasetExists", "EnrolmentCap", "FirstKeyNotHuman", "KeyExists", "KeyIsRevoked", "LastHumanKey",
-        "LimitOverCap", "NotInPossession", "NotYourKey", "OrganisationExists", "RevocationMovesLater", "SameRecipient",
-        "UnknownDataset", "UnknownKey", "UnknownOrganisation", "WeakKey",
+        "BadRecipient", "DatasetExists", "EnrolmentCap", "FirstKeyNotHuman", "KeyExists", "KeyIsRevoked",
+        "LastHumanKey", "LimitOverCap", "NotInPossession", "NotYourKey", "OrganisationExists", "RecipientTaken",
+        "ReportedAlready", "RevocationMovesLater", "SameRecipient", "SinceInFuture", "TooFarBack", "UnknownDataset",
+        "UnknownKey", "UnknownOrganisation", "WeakKey",
     ),
     "contracts.kernel.refusals": (
         "BadSignature", "Expired", "MalformedTransaction", "MissingRole", "Replayed", "UnknownMessage", "ValidTooLong",

@@ -129,7 +129,7 @@ def _seat_row(state: "RoundState", place: "Place") -> tuple[object, ...]:
         place.seat.number,
         f"{place.organisation}/{place.seat.dataset}",
         units.weight(place.seat.weight),
-        "reserved" if made is None else f"committed in block {made.height}",
+        "reserved" if made is None else f"committed in block {made.place.height}",
         None if made is None else f"{place.holders} of {_others(state, place)}",
         _found(state, place),
         place.bill,

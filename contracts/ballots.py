@@ -31,6 +31,7 @@ from .kernel import (
     Map,
     Message,
     Outcome,
+    Place,
     Record,
     Rejected,
     View,
@@ -43,7 +44,6 @@ from .kernel.types import (
     Cid,
     Count,
     Digest,
-    Height,
     Items,
     OrgId,
     Positive,
@@ -96,7 +96,7 @@ class Ballot(Record):
     organisation: OrgId
     seal: Digest
     signer: PublicKey
-    height: Height
+    place: Place
     opened: Digest | None  # Of the candidate.
     correct: Count  # The score; 0 until it is opened.
 
@@ -310,7 +310,7 @@ def seal(view: View, msg: Seal, ctx: Context) -> Outcome:
     box = _box(view, msg.task, msg.round)
     again = any(ballot.organisation == ctx.organisation for ballot in box)
     require(not again, lambda: AlreadySealed(organisation=ctx.organisation))
-    box = (*box, Ballot(ctx.organisation, msg.seal, ctx.sender, ctx.height, None, 0))
+    box = (*box, Ballot(ctx.organisation, msg.seal, ctx.sender, ctx.place, None, 0))
     recorded = Outcome((BOXES.put((msg.task, msg.round), Box(box)),), (Sealed(msg.task, msg.round, ctx.organisation),))
     everybody = len(box) == len(terms.verifiers)
     after = _after_sealing(terms, msg.round, now.round, box, ctx) if everybody else Moved(now.round)
@@ -458,7 +458,7 @@ def _quorum(view: View, terms: Terms, box: tuple[Ballot, ...]) -> tuple[Ballot, 
     good = tuple(
         ballot
         for ballot in box
-        if ballot.opened and identity.is_live(identity.KEYS.at(view, ballot.signer), ballot.height)
+        if ballot.opened and identity.is_good(identity.KEYS.at(view, ballot.signer), ballot.place)
     )
     for digest in dict.fromkeys(ballot.opened for ballot in good):
         agreeing = tuple(ballot for ballot in good if ballot.opened == digest)

@@ -26,6 +26,7 @@ from .kernel import (
     Map,
     Message,
     Outcome,
+    Place,
     Record,
     Rejected,
     View,
@@ -37,7 +38,6 @@ from .kernel.types import (
     Cid,
     DatasetId,
     Digest,
-    Height,
     OrgId,
     Positive,
     PublicKey,
@@ -65,7 +65,7 @@ class Commitment(Record):
     """What was committed, by which key, at which height."""
 
     signer: PublicKey
-    height: Height
+    place: Place
     cid: Cid
     digest: Digest
     size: Positive
@@ -218,7 +218,7 @@ def commit(view: View, msg: Commit, ctx: Context) -> Outcome:
     seat = require_seat(view, msg.task, msg.round, ctx.organisation)
     require(seat.commitment is None, lambda: AlreadyCommitted(organisation=ctx.organisation))
     _require_as_agreed(msg, terms, current)
-    commitment = Commitment(ctx.sender, ctx.height, msg.cid, msg.digest, msg.size, msg.code)
+    commitment = Commitment(ctx.sender, ctx.place, msg.cid, msg.digest, msg.size, msg.code)
     marked = replace(current, committed=bitmap.plus(current.committed, seat.number))
     everybody = marked.committed == marked.reserved
     after = rounds.after_committing(msg.task, msg.round, marked, terms, ctx) if everybody else Moved(marked)
@@ -236,7 +236,7 @@ def require_seat(view: View, task: TaskId, number: RoundNumber, organisation: Or
 def is_untainted(view: View, seat: Seat) -> bool:
     """Whether a seat has a commitment whose key, by all that is known now, was good when it signed."""
     made = seat.commitment
-    return made is not None and identity.is_live(identity.KEYS.at(view, made.signer), made.height)
+    return made is not None and identity.is_good(identity.KEYS.at(view, made.signer), made.place)
 
 
 def _require_as_agreed(msg: Commit, terms: Terms, current: Round) -> None:

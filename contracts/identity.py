@@ -4,8 +4,8 @@ Invariants: a key belongs to one organisation and one purpose for ever; revocati
 an organisation holds at most KEYS_PER_ORGANISATION keys and DATASETS_PER_ORGANISATION datasets, revoked ones
 included, so neither can be used to start afresh.
 
-Admission is decided by governance and a stolen key is reported to ``models`` (which knows what it signed); both act
-through the effect builders here. A dataset's budget is kept by ``privacy_budget``.
+Admission is decided by governance, through the effect builders here. What a revoked key had signed and what is pending
+is judged where it is counted, by ``is_good``. A dataset's budget is kept by ``privacy_budget``.
 """
 
 from dataclasses import replace
@@ -20,6 +20,7 @@ from .kernel import (
     Map,
     Message,
     Outcome,
+    Place,
     Record,
     Rejected,
     View,
@@ -28,6 +29,7 @@ from .kernel import (
     limits,
     require,
 )
+from .kernel.recipient import fault_of
 from .kernel.types import (
     AgeRecipient,
     Count,
@@ -56,18 +58,20 @@ class Organisation(Record):
     recipient: AgeRecipient
     epsilon_cap: NanoEpsilon
     enrolled_at: Height
-    keys: Count
+    keys: Annotated[tuple[PublicKey, ...], Items(1, limits.KEYS_PER_ORGANISATION)]  # In the order of their enrolment.
     datasets: Count
 
 
 class Key(Record):
-    """A public key's owner and purpose. Signatures at or above ``revoked_from`` count for nothing."""
+    """A public key's owner and purpose. What it signs from ``revoked_from`` on counts for nothing: see ``is_good``."""
 
     organisation: OrgId
     purpose: Purpose
     label: Label
-    added_at: Height
-    revoked_from: Height | None
+    enrolled_at: Place
+    enrolled_by: PublicKey | None  # None for a member's first key, which the members enrolled.
+    revoked_from: Place | None
+    reported: bool  # As stolen, which can be done once.
 
 
 class Dataset(Record):
@@ -85,6 +89,12 @@ class Membership(Record):
     organisations: Count
 
 
+class RecipientOwner(Record):
+    """Who reads what is encrypted to a recipient."""
+
+    organisation: OrgId
+
+
 class NewKey(Record):
     """A key to enrol, with its holder's proof of possession."""
 
@@ -97,6 +107,7 @@ class NewKey(Record):
 ORGANISATIONS = Map("identity/organisations", Organisation, "organisation")
 KEYS = Map("identity/keys", Key, "public key")
 DATASETS = Map("identity/datasets", Dataset, "organisation", "dataset")
+RECIPIENTS = Map("identity/recipients", RecipientOwner, "recipient")
 MEMBERSHIP = Item("identity/membership", Membership)
 
 
@@ -110,6 +121,13 @@ class RevokeKey(Message, purpose=Purpose.HUMAN, lane=Lane.SAFETY):
     """Revoke a key of the sender's organisation from this block on."""
 
     public: PublicKey
+
+
+class ReportStolenKey(Message, purpose=Purpose.HUMAN, lane=Lane.SAFETY):
+    """Revoke a key of one's own organisation as of a past place, with the keys that it enrolled from there on."""
+
+    public: PublicKey
+    since: Place
 
 
 class ChangeRecipient(Message, purpose=Purpose.HUMAN, lane=Lane.GOVERNANCE):
@@ -143,11 +161,12 @@ class KeyAdded(Event):
 
 
 class KeyRevoked(Event):
-    """A key counts for nothing from a height on."""
+    """A key counts for nothing from a place on."""
 
     organisation: OrgId
     public: PublicKey
-    revoked_from: Height
+    height: Height
+    index: Count
 
 
 class RecipientChanged(Event):
@@ -172,7 +191,7 @@ class UnknownKey(
 
 
 class KeyIsRevoked(Rejected, code=102, hint="Enrol a new key with a human key of the organisation."):
-    """The signing key was revoked; nothing it signs from that height on is accepted."""
+    """The signing key was revoked; nothing it signs from that place on is accepted."""
 
 
 class UnknownOrganisation(Rejected, code=103, hint="Check the name: `fedledger org show` lists the members."):
@@ -203,8 +222,8 @@ class NotYourKey(Rejected, code=109, hint="Only the organisation that owns a key
     """The key belongs to another organisation."""
 
 
-class LastHumanKey(Rejected, code=110, hint="Add another human key first."):
-    """Revoking the key that signs this would leave nobody to act for the organisation."""
+class LastHumanKey(Rejected, code=110, hint="Sign with another human key, one that would stay; add it first."):
+    """Revoking the key that signs this could leave nobody to act for the organisation."""
 
 
 class DatasetExists(Rejected, code=111, hint="Use the registered dataset; its limit cannot be changed."):
@@ -219,8 +238,8 @@ class UnknownDataset(Rejected, code=113, hint="Register it: `fedledger dataset r
     """The organisation has registered no dataset of this name."""
 
 
-class RevocationMovesLater(Rejected, code=114, hint="A revocation height can only move to an earlier block."):
-    """The key is revoked from an earlier height already."""
+class RevocationMovesLater(Rejected, code=114, hint="A revocation can only move to an earlier place."):
+    """The key is revoked from this place or an earlier one already."""
 
 
 class SameRecipient(Rejected, code=116, hint="Nothing to do, or name the new recipient."):
@@ -231,34 +250,87 @@ class FirstKeyNotHuman(Rejected, code=115, hint="Enrol a human key first; it the
     """An organisation's first key must be a human one, or nobody could ever act for it."""
 
 
+class BadRecipient(Rejected, code=117, hint="Take the recipient that `fedledger key show` prints, unchanged."):
+    """The text is no age X25519 recipient that somebody could decrypt with."""
+
+
+class RecipientTaken(Rejected, code=118, hint="Create an encryption key of your own: `fedledger key create`."):
+    """Another organisation's payloads are encrypted to this recipient."""
+
+
+class SinceInFuture(Rejected, code=119, hint="Name the first place at which the key was no longer yours alone."):
+    """A key can only be reported stolen as of this transaction or an earlier one."""
+
+
+class TooFarBack(Rejected, code=120, hint="Report it as of the earliest block that is allowed."):
+    """A report looks back only so far: older work rests on more than one key."""
+
+
+class ReportedAlready(Rejected, code=121, hint="Nothing to do: a key is reported once, and stays revoked."):
+    """The key was reported stolen before."""
+
+
 def add_key(view: View, msg: AddKey, ctx: Context) -> Outcome:
     """Enrol a key. Rejects: KeyExists, WeakKey, NotInPossession, EnrolmentCap."""
     organisation = ORGANISATIONS.at(view, ctx.organisation)
     require(
-        organisation.keys < limits.KEYS_PER_ORGANISATION,
+        len(organisation.keys) < limits.KEYS_PER_ORGANISATION,
         lambda: EnrolmentCap(what="keys", limit=limits.KEYS_PER_ORGANISATION),
     )
-    enrolled = enrol_key(view, ctx.organisation, msg.key, ctx)
-    counted = ORGANISATIONS.put(ctx.organisation, replace(organisation, keys=organisation.keys + 1))
-    return enrolled + Outcome((counted,))
+    enrolled = enrol_key(view, ctx.organisation, msg.key, ctx, by=ctx.sender)
+    listed = replace(organisation, keys=(*organisation.keys, msg.key.public))
+    return enrolled + Outcome((ORGANISATIONS.put(ctx.organisation, listed),))
 
 
 def revoke_key(view: View, msg: RevokeKey, ctx: Context) -> Outcome:
-    """Revoke a key from this block on. Rejects: UnknownKey, NotYourKey, RevocationMovesLater, LastHumanKey."""
+    """Revoke a key from here on. Rejects: UnknownKey, NotYourKey, RevocationMovesLater, LastHumanKey."""
     require(msg.public != ctx.sender, lambda: LastHumanKey(key=msg.public))
-    return revoke(view, msg.public, since=ctx.height, ctx=ctx)
+    key = _require_own(view, msg.public, ctx)
+    _require_earlier(key, ctx.place)
+    return _revoked(msg.public, key, ctx.place)
+
+
+def report_stolen_key(view: View, msg: ReportStolenKey, ctx: Context) -> Outcome:
+    """Revoke a key as of a place, and the keys that it enrolled from there on, and those that these enrolled.
+
+    What they signed meanwhile is judged by ``is_good`` wherever it is pending. The key that signs the report must stay.
+
+    Rejects: SinceInFuture, TooFarBack, UnknownKey, NotYourKey, ReportedAlready, RevocationMovesLater, LastHumanKey.
+    """
+    furthest = max(0, ctx.height - limits.LOOK_BACK_BLOCKS)
+    require(not ctx.place.precedes(msg.since), lambda: SinceInFuture(since=msg.since.height, height=ctx.height))
+    require(msg.since.height >= furthest, lambda: TooFarBack(since=msg.since.height, furthest=furthest))
+    stolen = _require_own(view, msg.public, ctx)
+    require(not stolen.reported, lambda: ReportedAlready(key=msg.public))
+    _require_earlier(stolen, msg.since)
+    outcome = _revoked(msg.public, replace(stolen, reported=True), msg.since)
+    fallen = {msg.public: msg.since}
+    for public in ORGANISATIONS.at(view, ctx.organisation).keys:  # Whoever enrolled a key stands before it.
+        key = KEYS.at(view, public)
+        if key.enrolled_by in fallen and not key.enrolled_at.precedes(fallen[key.enrolled_by]):
+            fallen[public] = key.enrolled_at
+            if is_good(key, key.enrolled_at):  # Else it was revoked as of before it was enrolled.
+                outcome += _revoked(public, key, key.enrolled_at)
+    require(ctx.sender not in fallen, lambda: LastHumanKey(key=ctx.sender))
+    return outcome
 
 
 def change_recipient(view: View, msg: ChangeRecipient, ctx: Context) -> Outcome:
     """Replace the recipient that payloads are encrypted to. What was encrypted before stays as it is.
 
-    Rejects: SameRecipient.
+    Rejects: SameRecipient, BadRecipient, RecipientTaken.
     """
     organisation = ORGANISATIONS.at(view, ctx.organisation)
-    require(msg.recipient != organisation.recipient, lambda: SameRecipient(organisation=ctx.organisation))
-    changed = replace(organisation, recipient=msg.recipient)
+    before = organisation.recipient
+    require(msg.recipient != before, lambda: SameRecipient(organisation=ctx.organisation))
+    _require_recipient(view, msg.recipient)
     return Outcome(
-        (ORGANISATIONS.put(ctx.organisation, changed),), (RecipientChanged(ctx.organisation, msg.recipient),)
+        (
+            ORGANISATIONS.put(ctx.organisation, replace(organisation, recipient=msg.recipient)),
+            RECIPIENTS.remove(before),
+            RECIPIENTS.put(msg.recipient, RecipientOwner(ctx.organisation)),
+        ),
+        (RecipientChanged(ctx.organisation, msg.recipient),),
     )
 
 
@@ -288,42 +360,34 @@ def enrol(
 ) -> Outcome:
     """Make an organisation a member with its first human key. For governance and genesis.
 
-    Rejects: OrganisationExists, EnrolmentCap, FirstKeyNotHuman, KeyExists, WeakKey, NotInPossession.
+    Rejects: OrganisationExists, EnrolmentCap, FirstKeyNotHuman, BadRecipient, RecipientTaken, KeyExists, WeakKey,
+    NotInPossession.
     """
     members = (MEMBERSHIP.get(view) or Membership(0)).organisations
     require(ORGANISATIONS.get(view, name) is None, lambda: OrganisationExists(organisation=name))
     require(members < limits.ORGANISATIONS, lambda: EnrolmentCap(what="organisations", limit=limits.ORGANISATIONS))
     require(first.purpose is Purpose.HUMAN, lambda: FirstKeyNotHuman(organisation=name, purpose=first.purpose))
-    member = Organisation(tuple(role for role in Role if role in roles), recipient, cap, ctx.height, keys=1, datasets=0)
-    return enrol_key(view, name, first, ctx) + Outcome(
-        (ORGANISATIONS.put(name, member), MEMBERSHIP.set(Membership(members + 1))),
+    _require_recipient(view, recipient)
+    kept = tuple(role for role in Role if role in roles)
+    member = Organisation(kept, recipient, cap, ctx.height, keys=(first.public,), datasets=0)
+    return enrol_key(view, name, first, ctx, by=None) + Outcome(
+        (
+            ORGANISATIONS.put(name, member),
+            RECIPIENTS.put(recipient, RecipientOwner(name)),
+            MEMBERSHIP.set(Membership(members + 1)),
+        ),
         (OrganisationEnrolled(name, member.roles),),
     )
 
 
-def enrol_key(view: View, organisation: OrgId, key: NewKey, ctx: Context) -> Outcome:
-    """Describe enrolling one key. Rejects: KeyExists, WeakKey, NotInPossession."""
+def enrol_key(view: View, organisation: OrgId, key: NewKey, ctx: Context, *, by: PublicKey | None) -> Outcome:
+    """Describe enrolling one key, by another or by the members. Rejects: KeyExists, WeakKey, NotInPossession."""
     require(KEYS.get(view, key.public) is None, lambda: KeyExists(key=key.public))
     require(crypto.is_enrollable(key.public), lambda: WeakKey(key=key.public))
     statement = possession_statement(ctx.chain_id, organisation, key.public, key.purpose)
     require(crypto.verify(key.public, statement, key.possession), lambda: NotInPossession(key=key.public))
-    record = Key(organisation, key.purpose, key.label, ctx.height, None)
+    record = Key(organisation, key.purpose, key.label, ctx.place, by, revoked_from=None, reported=False)
     return Outcome((KEYS.put(key.public, record),), (KeyAdded(organisation, key.public, key.purpose),))
-
-
-def revoke(view: View, public: PublicKey, since: Height, ctx: Context) -> Outcome:
-    """Describe revoking a key of the sender's organisation as of a height, which may lie in the past.
-
-    Rejects: UnknownKey, NotYourKey, RevocationMovesLater.
-    """
-    key = found(KEYS, view, public, lambda: UnknownKey(key=public))
-    require(key.organisation == ctx.organisation, lambda: NotYourKey(key=public, owner=key.organisation))
-    before = key.revoked_from
-    require(before is None or since < before, lambda: RevocationMovesLater(revoked_from=before or 0, wanted=since))
-    return Outcome(
-        (KEYS.put(public, replace(key, revoked_from=since)),),
-        (KeyRevoked(key.organisation, public, since),),
-    )
 
 
 def require_member(view: View, name: OrgId) -> Organisation:
@@ -338,16 +402,53 @@ def require_dataset(view: View, organisation: OrgId, dataset: DatasetId) -> Data
     )
 
 
-def require_live_key(view: View, public: PublicKey, height: Height) -> Key:
-    """The key that signed at this height. Rejects: UnknownKey, KeyIsRevoked."""
+def require_good_key(view: View, public: PublicKey, place: Place) -> Key:
+    """The key that signs at this place. Rejects: UnknownKey, KeyIsRevoked."""
     key = found(KEYS, view, public, lambda: UnknownKey(key=public))
-    require(is_live(key, height), lambda: KeyIsRevoked(key=public, revoked_from=key.revoked_from or 0))
+    if key.revoked_from is not None and not is_good(key, place):
+        raise KeyIsRevoked(key=public, revoked_from=key.revoked_from.height, index=key.revoked_from.index)
     return key
 
 
-def is_live(key: Key, height: Height) -> bool:
-    """Whether what the key signed at this height counts."""
-    return key.revoked_from is None or height < key.revoked_from
+def is_good(key: Key, place: Place) -> bool:
+    """Whether what the key signed at this place counts, by all that is known now.
+
+    Whatever waits for others (a contribution, a ballot, an approval, a proposal) records its signer and its place, and
+    asks this where it is counted, not where it is made: a revocation that came later may reach back before it. What
+    was decided stays decided. Two transactions of one block are told apart, so what came before a revocation counts
+    and what came after does not, whichever block they share.
+    """
+    return key.revoked_from is None or place.precedes(key.revoked_from)
+
+
+def _require_own(view: View, public: PublicKey, ctx: Context) -> Key:
+    """The key, which is the sender's organisation's. Rejects: UnknownKey, NotYourKey."""
+    key = found(KEYS, view, public, lambda: UnknownKey(key=public))
+    require(key.organisation == ctx.organisation, lambda: NotYourKey(key=public, owner=key.organisation))
+    return key
+
+
+def _require_earlier(key: Key, since: Place) -> None:
+    """Rejects: RevocationMovesLater."""
+    before = key.revoked_from
+    if before is not None and not since.precedes(before):
+        raise RevocationMovesLater(revoked_from=before.height, wanted=since.height)
+
+
+def _revoked(public: PublicKey, key: Key, since: Place) -> Outcome:
+    """Describe a key that counts for nothing from a place on."""
+    return Outcome(
+        (KEYS.put(public, replace(key, revoked_from=since)),),
+        (KeyRevoked(key.organisation, public, since.height, since.index),),
+    )
+
+
+def _require_recipient(view: View, text: AgeRecipient) -> None:
+    """Rejects: BadRecipient, RecipientTaken."""
+    fault = fault_of(text)
+    require(fault is None, lambda: BadRecipient(recipient=text, fault=str(fault)))
+    taken = RECIPIENTS.get(view, text)
+    require(taken is None, lambda: RecipientTaken(recipient=text))
 
 
 def possession_statement(chain_id: str, organisation: OrgId, public: PublicKey, purpose: Purpose) -> bytes:
@@ -358,10 +459,11 @@ def possession_statement(chain_id: str, organisation: OrgId, public: PublicKey, 
 CONTRACT = Contract(
     name="identity",
     number=1,
-    state=(ORGANISATIONS, KEYS, DATASETS, MEMBERSHIP),
+    state=(ORGANISATIONS, KEYS, DATASETS, MEMBERSHIP, RECIPIENTS),
     handlers={
         AddKey: add_key,
         RevokeKey: revoke_key,
+        ReportStolenKey: report_stolen_key,
         ChangeRecipient: change_recipient,
         RegisterDataset: register_dataset,
     },

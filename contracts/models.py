@@ -17,6 +17,7 @@ from .kernel import (
     Map,
     Message,
     Outcome,
+    Place,
     Record,
     Rejected,
     View,
@@ -28,7 +29,6 @@ from .kernel import (
 from .kernel.types import (
     Count,
     Digest,
-    Height,
     Items,
     ModelId,
     OrgId,
@@ -58,7 +58,7 @@ class Complaint(Record):
     organisation: OrgId
     evidence: Digest
     signer: PublicKey
-    height: Height
+    place: Place
 
 
 class Alarm(Record):
@@ -120,7 +120,7 @@ def raise_alarm(view: View, msg: RaiseAlarm, ctx: Context) -> Outcome:
     good = tuple(one for one in alarm.complaints if _is_good(view, one)) if alarm else ()
     again = any(one.organisation == ctx.organisation for one in good)
     require(not again, lambda: AlreadyRaised(organisation=ctx.organisation))
-    raised = Alarm((*good, Complaint(ctx.organisation, msg.evidence, ctx.sender, ctx.height)))
+    raised = Alarm((*good, Complaint(ctx.organisation, msg.evidence, ctx.sender, ctx.place)))
     recorded = Outcome((ALARMS.put((msg.model, msg.version), raised),))
     if len(raised.complaints) < quorum(len(terms.verifiers)):
         return recorded
@@ -256,7 +256,7 @@ def _require_version(view: View, name: ModelId, number: VersionNumber) -> tuple[
 
 
 def _is_good(view: View, complaint: Complaint) -> bool:
-    return identity.is_live(identity.KEYS.at(view, complaint.signer), complaint.height)
+    return identity.is_good(identity.KEYS.at(view, complaint.signer), complaint.place)
 
 
 CONTRACT = Contract(

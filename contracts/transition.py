@@ -20,6 +20,7 @@ from .kernel import (
     Event,
     Message,
     Outcome,
+    Place,
     Record,
     Rejected,
     View,
@@ -163,7 +164,7 @@ def genesis(rules: Rules, raw: bytes, chain_id: str) -> Outcome:
     overlay = Overlay(_Nothing())
     outcome = Outcome()
     for founder in stated.founders:
-        ctx = Context(chain_id, 0, 0, founder.key.public, founder.organisation, founder.roles)
+        ctx = Context(chain_id, 0, 0, 0, founder.key.public, founder.organisation, founder.roles)
         enrolled = identity.enrol(
             overlay, founder.organisation, founder.roles, founder.recipient, founder.epsilon_cap, founder.key, ctx
         )
@@ -176,14 +177,14 @@ def genesis(rules: Rules, raw: bytes, chain_id: str) -> Outcome:
     return Outcome(tuple(Write(path, body) for path, body in overlay.writes.items()), outcome.events)
 
 
-def apply_tx(rules: Rules, view: View, transaction: Transaction, block: BlockContext) -> Result:
-    """Decide one transaction on a view that already holds the block's earlier writes."""
+def apply_tx(rules: Rules, view: View, transaction: Transaction, block: BlockContext, index: int = 0) -> Result:
+    """Decide one transaction, by its index in the block, on a view that already holds the block's earlier writes."""
     mark: tuple[Write, ...] = ()
     try:
-        key = authenticate(rules, view, transaction, block)
+        key = authenticate(rules, view, transaction, block, index)
         signed = transaction.envelope
         mark = (replay.mark(signed.valid_until, signed.identity, block.height),)
-        outcome = _disjoint(_dispatch(rules, view, transaction, key, block))
+        outcome = _disjoint(_dispatch(rules, view, transaction, key, block, index))
         data = _announced(outcome.events)
     except Rejected as refusal:
         return _refused(refusal.code, refusal.facts, str(refusal), mark)
@@ -213,8 +214,8 @@ def apply_block(
     """Decide a block's transactions in order: their results and the block's writes. An empty block writes nothing."""
     overlay = Overlay(committed)
     results = []
-    for transaction in transactions:
-        result = apply_tx(rules, overlay, transaction, block)
+    for index, transaction in enumerate(transactions):
+        result = apply_tx(rules, overlay, transaction, block, index)
         overlay.apply(result.writes)
         results.append(result)
     if results:
@@ -250,7 +251,9 @@ def turn(
     return Turn(book.of(coming.version), tuple(Write(path, body) for path, body in led.writes.items()))
 
 
-def authenticate(rules: Rules, view: View, transaction: Transaction, block: BlockContext) -> identity.Key:
+def authenticate(
+    rules: Rules, view: View, transaction: Transaction, block: BlockContext, index: int = 0
+) -> identity.Key:
     """Establish who signed a transaction, now, for this chain, for the first time.
 
     Rejects: MalformedTransaction, WrongChain, Expired, ValidTooLong, UnknownKey, KeyIsRevoked, Replayed, BadSignature.
@@ -261,7 +264,7 @@ def authenticate(rules: Rules, view: View, transaction: Transaction, block: Bloc
     require(block.height <= signed.valid_until, lambda: Expired(valid_until=signed.valid_until, height=block.height))
     furthest = block.height + rules.limits.tx_validity_blocks
     require(signed.valid_until <= furthest, lambda: ValidTooLong(valid_until=signed.valid_until, furthest=furthest))
-    key = identity.require_live_key(view, signed.key, block.height)
+    key = identity.require_good_key(view, signed.key, Place(block.height, index))
     seen = replay.is_seen(view, signed.valid_until, signed.identity)
     require(not seen, lambda: Replayed(transaction=signed.identity))
     require(transaction.is_authentic, lambda: BadSignature(key=signed.key))
@@ -311,11 +314,14 @@ def _stated(raw: bytes) -> Genesis:
     return codec.decode(Genesis, raw, most=limits.VALUE_BYTES * limits.ORGANISATIONS)
 
 
-def _dispatch(rules: Rules, view: View, transaction: Transaction, key: identity.Key, block: BlockContext) -> Outcome:
+def _dispatch(
+    rules: Rules, view: View, transaction: Transaction, key: identity.Key, block: BlockContext, index: int
+) -> Outcome:
     message = transaction.message(rules)
     roles = identity.ORGANISATIONS.at(view, key.organisation).roles
     require_entitled(type(message), key, roles)
-    context = Context(block.chain_id, block.height, block.time_ms, transaction.envelope.key, key.organisation, roles)
+    sender = transaction.envelope.key
+    context = Context(block.chain_id, block.height, index, block.time_ms, sender, key.organisation, roles)
     return rules.handlers[type(message)](view, message, context)
 
 

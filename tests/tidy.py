@@ -61,6 +61,7 @@ CORE_STANDARD_LIBRARY = (
     "functools",
     "hashlib",
     "inspect",
+    "operator",
     "re",
     "types",
     "typing",

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from contracts import identity, transition
 from contracts.identity import Roles
-from contracts.kernel import Lane, Rejected, View
+from contracts.kernel import Lane, Place, Rejected, View
 from contracts.rulebook import Rules
 from contracts.transition import BlockContext, Transaction
 
@@ -55,7 +55,7 @@ class Standings:
         key = identity.KEYS.get(self._view, public)
         if key is None:
             return _Signer(public, None, ())
-        if not identity.is_live(key, self._height):
+        if not identity.is_good(key, Place(self._height, 0)):
             return _Signer(key.organisation, None, ())
         return _Signer(key.organisation, key, identity.ORGANISATIONS.at(self._view, key.organisation).roles)
 

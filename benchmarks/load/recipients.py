@@ -5,22 +5,22 @@ hundred bytes. What is as cheap (adding a key, registering a dataset) is capped 
 eight such transactions of one organisation wait, so almost as many sign as the ledger admits.
 """
 
-import random
+import secrets
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from benchmarks.load.network import Member
 from benchmarks.load.steps import Step
+from campaigns.harness.recipients import recipient_of
 from contracts.identity import ChangeRecipient
 from contracts.kernel import limits
 
 MEMBERS: Final = limits.ORGANISATIONS - 8
-_ALPHABET: Final = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"  # Bech32's. The ledger checks the form; nobody encrypts to these.
-_CHARS: Final = 58
+_RUN: Final = secrets.token_hex(8)  # No recipient is taken twice, also by a second run on one chain.
 
 
 def changes(members: Sequence[Member], count: int) -> Iterator[Step]:
     """So many changes, every member as often as the others, each to a recipient of its own."""
     for number in range(count):
-        recipient = "age1" + "".join(random.choices(_ALPHABET, k=_CHARS))
+        recipient = recipient_of(f"{_RUN} {number}")
         yield members[number % len(members)].step(ChangeRecipient(recipient))

@@ -39,6 +39,7 @@ from contracts.terms import (
 from contracts.transition import Founder, Genesis
 
 from .chain import CHAIN_ID, Chain, Member, Step
+from .recipients import recipient_of
 
 HOSPITAL_A, HOSPITAL_B = Member("hospital-a"), Member("hospital-b")
 HOSPITAL_C, HOSPITAL_D = Member("hospital-c"), Member("hospital-d")
@@ -59,7 +60,6 @@ PHASE_BLOCKS = 2
 CANARY_RECORDS = 100
 LIMIT = 4_500_000_000  # Of a dataset, and the cap of an organisation: three rounds of MECHANISM fit, a fourth does not.
 DELTA_INVERSE = 100_000
-RECIPIENT = "age1" + "q" * 58
 MECHANISM = Mechanism(
     kind=MechanismKind.GAUSSIAN,
     relation=Relation.ADD_REMOVE,
@@ -147,7 +147,7 @@ def stage(build: Callable[[], Chain]) -> Callable[[], Chain]:
 
 def founder(member: Member, roles: tuple[Role, ...], epsilon_cap: int = LIMIT) -> Founder:
     """A member from the first block on."""
-    return Founder(member.name, roles, RECIPIENT, epsilon_cap, member.human.enrolment())
+    return Founder(member.name, roles, recipient_of(member.name), epsilon_cap, member.human.enrolment())
 
 
 def genesis(*founders: Founder, operators: Iterable[Member] | None = None, chain_id: str = CHAIN_ID) -> Genesis:

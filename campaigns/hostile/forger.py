@@ -10,7 +10,7 @@ from random import Random
 from typing import Any, Final
 
 from contracts import identity
-from contracts.kernel import Message, View, codec, crypto, envelope, limits
+from contracts.kernel import Message, Place, View, codec, crypto, envelope, limits
 from contracts.kernel.types import Purpose
 
 from ..fuzz import dialects
@@ -65,7 +65,7 @@ class Forger:
 
     def _is_live(self, signer: Signer) -> bool:
         key = identity.KEYS.get(self.view, signer.public)
-        return key is not None and identity.is_live(key, self.height + 1)
+        return key is not None and identity.is_good(key, Place(self.height + 1, 0))
 
     def _live(self, purpose: Purpose, members: Iterable[Member] = EVERYBODY) -> Signer | None:
         """A live key of a purpose."""
@@ -78,7 +78,7 @@ class Forger:
         found = []
         for signer in _SIGNERS.values():
             key = identity.KEYS.get(self.view, signer.public)
-            if key is not None and not identity.is_live(key, self.height + 1):
+            if key is not None and not identity.is_good(key, Place(self.height + 1, 0)):
                 found.append(signer)
         return self.rng.choice(found) if found else None
 

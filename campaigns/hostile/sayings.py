@@ -8,8 +8,8 @@ from typing import Final
 from contracts.ballots import AdvanceRound, Attest, OpenBallot, Seal, Share
 from contracts.contributions import Reserve, Withdraw
 from contracts.governance import AdmitOrganisation, Propose, RollBackModel, Vote
-from contracts.identity import AddKey, ChangeRecipient, RegisterDataset, RevokeKey
-from contracts.kernel import Message, bitmap, limits
+from contracts.identity import AddKey, ChangeRecipient, RegisterDataset, ReportStolenKey, RevokeKey
+from contracts.kernel import Message, Place, bitmap, limits
 from contracts.kernel.types import Purpose, Role
 from contracts.lineage import Candidate
 from contracts.models import RaiseAlarm
@@ -24,12 +24,12 @@ from ..harness.consortium import (
     LAB,
     LIMIT,
     MODEL,
-    RECIPIENT,
     TASK,
     artefact,
     cid,
     digest,
 )
+from ..harness.recipients import recipient_of
 from ..simulation.hostile import STRANGER
 from ..simulation.members import CHAIN_ID, CONTRIBUTORS, EVERYBODY, LABS, VERIFIERS
 
@@ -50,12 +50,13 @@ def messages(rng: Random, human: Signer, worker: Signer | None) -> list[Message]
     spoken: list[Message] = [
         AddKey(Signer(human.organisation, Purpose.WORKLOAD, 50 + rng.randrange(50)).enrolment(CHAIN_ID)),
         RevokeKey(human.public),
-        ChangeRecipient(RECIPIENT),
+        ChangeRecipient(recipient_of(f"{human.organisation} {rng.randrange(9)}")),
         RegisterDataset(f"extra-{rng.randrange(1_000)}", DATA_CLASS, LIMIT, DELTA_INVERSE),
         Propose(RollBackModel(MODEL, rng.randrange(9), "because")),
         Vote(rng.randint(1, 9), approve=True),
         JoinTask(TASK, DATASET, digest("terms")),
         LeaveTask(TASK),
+        ReportStolenKey(human.public, Place(1, 0)),
     ]
     if worker is not None:
         number = rng.randint(1, 9)
@@ -102,14 +103,20 @@ def _never_of_members() -> Iterator[Wrong]:
     yield Wrong(RevokeKey(stranger.public))
     yield Wrong(RevokeKey(LAB.human.public), others)
     yield Wrong(RevokeKey(lab.public[:31] + b"\x00"))
+    yield Wrong(ReportStolenKey(stranger.public, Place(1, 0)))
+    yield Wrong(ReportStolenKey(LAB.human.public, Place(1, 0)), others)
     yield Wrong(AddKey(stranger.enrolment(CHAIN_ID)))
     yield Wrong(AddKey(stranger.enrolment("another-chain", owner=LAB.name)), (LAB,))
     yield Wrong(AddKey(LAB.human.enrolment(CHAIN_ID)))
-    yield Wrong(ChangeRecipient(RECIPIENT))  # It is everybody's already.
+    yield Wrong(ChangeRecipient(recipient_of(LAB.name)))  # It is the lab's already.
     yield Wrong(RegisterDataset("too-much", DATA_CLASS, limits.EPSILON_NANO_MAX, DELTA_INVERSE), CONTRIBUTORS)
     yield Wrong(Vote(10**9, approve=True))
     yield Wrong(Propose(RollBackModel(_NO_MODEL, 1, "because")))
-    yield Wrong(Propose(AdmitOrganisation(LAB.name, (Role.AUDITOR,), RECIPIENT, 0, STRANGER.human.enrolment(CHAIN_ID))))
+    yield Wrong(
+        Propose(
+            AdmitOrganisation(LAB.name, (Role.AUDITOR,), recipient_of("nobody"), 0, STRANGER.human.enrolment(CHAIN_ID))
+        )
+    )
 
 
 def _never_in_a_round(task: str, number: int) -> Iterator[Wrong]:

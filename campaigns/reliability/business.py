@@ -19,7 +19,8 @@ from contracts.lineage import Candidate, candidate_digest
 from contracts.models import quorum
 from contracts.rounds import OpenRound, RoundOpened
 
-from ..harness.consortium import RECIPIENT, artefact, cid, digest
+from ..harness.consortium import artefact, cid, digest
+from ..harness.recipients import recipient_of
 from .load import Desk, NotDecided, Refused
 from .members import DATASET, TASK
 
@@ -122,7 +123,7 @@ def _sealed(verifier: str, salt: bytes, named: Candidate) -> Seal:
 def _admission(chain_id: str) -> AdmitOrganisation:
     """A guest of whom nobody has heard."""
     name, key = f"guest-{secrets.token_hex(6)}", new_signing_key("spare", Purpose.HUMAN)
-    return AdmitOrganisation(name, (Role.AUDITOR,), RECIPIENT, 0, key.enrolment(chain_id, name))
+    return AdmitOrganisation(name, (Role.AUDITOR,), recipient_of(name), 0, key.enrolment(chain_id, name))
 
 
 def _only(kind: type[E], events: tuple[Event, ...]) -> E:

@@ -25,7 +25,7 @@ from contracts import (
     validators,
 )
 from contracts.governance import AdmitOrganisation, AdmitValidator, OpenTask, ProposalDecided, RemoveValidator
-from contracts.kernel import Event, Message, Rejected, codec, replay
+from contracts.kernel import Event, Message, Place, Rejected, codec, replay
 from contracts.kernel.envelope import Envelope
 from contracts.lineage import VersionDecided, VersionStatus
 from contracts.registry import RULES
@@ -33,7 +33,7 @@ from contracts.reputation import ReputationChanged
 from contracts.transition import Genesis
 
 from .agreement import Block, Violation
-from .course import Course, RoundMessage
+from .course import Course, RoundMessage, Signed
 from .courses import Courses, Enterprise
 from .esteem import Esteem
 from .lines import Line
@@ -46,10 +46,12 @@ _BEFORE_AUTHENTICATION = (3, 4, 5, 6, 7, identity.KeyIsRevoked.code)
 
 @dataclass
 class Enrolled:
-    """A key: whose it is, and from which height it counts for nothing."""
+    """A key: whose it is, where it was enrolled and by which key, and from which place it counts for nothing."""
 
     organisation: str
-    revoked_from: int | None = None
+    enrolled_at: Place
+    enrolled_by: bytes | None = None
+    revoked_from: Place | None = None
 
 
 class Books:
@@ -68,13 +70,13 @@ class Books:
         self.validators = {one.public: one.operator for one in genesis.validators}
         self._exist(identity.MEMBERSHIP.path(), validators.SET.path())
         for founder in genesis.founders:
-            self._enrol(founder.organisation, founder.key.public, founder.epsilon_cap)
+            self._enrol(founder.organisation, founder.recipient, founder.key.public, founder.epsilon_cap, Place(0, 0))
 
     def record(self, block: Block, results: Iterable[m.ExecTxResult]) -> None:
         """Enter one block. Raises Violation where a result contradicts the books."""
         if block.txs:
             self.marks = {path: last for path, last in self.marks.items() if last >= block.height}
-        for raw, result in zip(block.txs, results, strict=True):
+        for index, (raw, result) in enumerate(zip(block.txs, results, strict=True)):
             if result.code == transition.INTERNAL_ERROR:
                 raise Violation("no internal errors", f"height {block.height}: {result.log}")
             try:
@@ -87,14 +89,14 @@ class Books:
             if result.code not in _BEFORE_AUTHENTICATION and not stranger:
                 self._mark(signed, block)
             if result.code == 0:
-                self._accept(signed, block, _events(result.data))
+                self._accept(signed, block, Place(block.height, index), _events(result.data))
             elif signed.key in self.keys:
                 self._refuse(result.code, signed, block)
 
-    def is_live(self, public: bytes, height: int) -> bool:
-        """Whether what a key signed at a height counts, by all that is known now."""
+    def is_live(self, public: bytes, place: Place) -> bool:
+        """Whether what a key signed at a place counts, by all that is known now."""
         revoked_from = self.keys[public].revoked_from
-        return revoked_from is None or height < revoked_from
+        return revoked_from is None or place.precedes(revoked_from)
 
     def objects(self) -> dict[bytes, None]:
         """The paths of everything that must be in state, replay marks aside."""
@@ -111,7 +113,7 @@ class Books:
             raise Violation("replay", f"height {block.height}: a transaction was decided twice")
         self.marks[path] = signed.valid_until
 
-    def _accept(self, signed: Envelope, block: Block, events: list[Event]) -> None:
+    def _accept(self, signed: Envelope, block: Block, place: Place, events: list[Event]) -> None:
         key = self.keys.get(signed.key)
         if key is None:
             raise Violation("keys", f"height {block.height}: accepted from a key that was never enrolled")
@@ -121,9 +123,9 @@ class Books:
             raise Violation("replay", f"height {block.height}: accepted twice, or after its last height")
         self.accepted[signed.identity] = None
         message = transition.message_of(RULES.newest, signed)
-        self._enter(message, signed.key, key.organisation, block)
+        self._enter(message, signed.key, key.organisation, block, place)
         for event in events:
-            self._announce(event, block)
+            self._announce(event, block, place)
         if isinstance(message, RoundMessage):
             self._compare(self.courses.of(message.task, message.round), events)
 
@@ -144,14 +146,16 @@ class Books:
             if self.courses.would_accept(message, block):
                 raise Violation("phases", f"height {block.height}: {message.tag} is refused with {code} in its phase")
 
-    def _enter(self, message: Message, signer: bytes, organisation: str, block: Block) -> None:
+    def _enter(self, message: Message, signer: bytes, organisation: str, block: Block, place: Place) -> None:
         """The effect of an accepted message that does not depend on anybody's vote."""
         match message:
             case identity.AddKey():
-                self.keys[message.key.public] = Enrolled(organisation)
+                self.keys[message.key.public] = Enrolled(organisation, place, signer)
                 self._exist(identity.KEYS.path(message.key.public))
             case identity.RevokeKey():
-                self.keys[message.public].revoked_from = block.height
+                self.keys[message.public].revoked_from = place
+            case identity.ReportStolenKey():
+                self._stolen(message.public, message.since)
             case identity.RegisterDataset():
                 self.purse.limit(organisation, message.dataset, message.epsilon_limit, message.delta_inverse)
                 self._exist(identity.DATASETS.path((organisation, message.dataset)))
@@ -168,17 +172,25 @@ class Books:
                 base = self.lines[TERMS_OF[message.task].model].current
                 self._exist(rounds.ROUNDS.path((message.task, self.courses.open(message, base, block).number)))
             case models.RaiseAlarm():
-                self.lines[message.model].alarm(message, organisation, signer, block.height)
+                self.lines[message.model].alarm(message, organisation, (signer, place))
                 self._exist(models.ALARMS.path((message.model, message.version)))
             case _ if isinstance(message, RoundMessage):
-                self._advance(message, signer, organisation, block)
+                self._advance(message, (signer, place), organisation, block)
 
-    def _advance(self, message: RoundMessage, signer: bytes, organisation: str, block: Block) -> None:
+    def _stolen(self, public: bytes, since: Place) -> None:
+        """The key counts for nothing from there on, nor ever what it enrolled from there on, and what that enrolled."""
+        self.keys[public].revoked_from = since
+        for other, key in self.keys.items():
+            since_then = key.enrolled_by == public and not key.enrolled_at.precedes(since)
+            if since_then and (key.revoked_from is None or key.enrolled_at.precedes(key.revoked_from)):
+                self._stolen(other, key.enrolled_at)
+
+    def _advance(self, message: RoundMessage, signed: Signed, organisation: str, block: Block) -> None:
         """An accepted message about a round."""
         place = (message.task, message.round)
         seat = contributions.SEATS.path((*place, organisation))
         paid = self.courses.of(*place).seats.get(organisation)
-        course = self.courses.enter(message, organisation, signer, block)
+        course = self.courses.enter(message, organisation, signed, block)
         match message:
             case contributions.Reserve():
                 self.esteem.require_trusted(organisation, course.terms.minimum_reputation, block)
@@ -215,11 +227,11 @@ class Books:
         if made != [expected]:
             raise Violation("the gate", f"{course.name}: {made} at {course.decision.correct}, should be {expected}")
 
-    def _announce(self, event: Event, block: Block) -> None:
+    def _announce(self, event: Event, block: Block, place: Place) -> None:
         """The effect of what members decided together, outside of rounds."""
         match event:
             case ProposalDecided() if event.status is governance.ProposalStatus.PASSED:
-                self._apply(self.proposals[event.proposal - 1])
+                self._apply(self.proposals[event.proposal - 1], place)
             case VersionDecided() if event.status in (VersionStatus.QUARANTINED, VersionStatus.ROLLED_BACK):
                 line = self.lines[event.model]
                 line.fall(event, self.is_live)
@@ -230,10 +242,10 @@ class Books:
                 self.esteem.judge(event.organisation, event.verdict, event.deviation, block)
                 self._exist(reputation.SCORES.path(event.organisation))
 
-    def _apply(self, action: Any) -> None:
+    def _apply(self, action: Any, place: Place) -> None:
         match action:
             case AdmitOrganisation():
-                self._enrol(action.organisation, action.key.public, action.epsilon_cap)
+                self._enrol(action.organisation, action.recipient, action.key.public, action.epsilon_cap, place)
             case AdmitValidator():
                 if action.replaces is not None:
                     del self.validators[action.replaces]
@@ -248,9 +260,10 @@ class Books:
                 self._exist(rounds.ROSTERS.path(terms.task), lineage.REGISTER.path())
                 self._exist(lineage.MODELS.path(terms.model), lineage.VERSIONS.path((terms.model, 0)))
 
-    def _enrol(self, organisation: str, public: bytes, cap: int) -> None:
+    def _enrol(self, organisation: str, recipient: str, public: bytes, cap: int, place: Place) -> None:
         self.purse.cap(organisation, cap)
-        self.keys[public] = Enrolled(organisation)
+        self.keys[public] = Enrolled(organisation, place)
+        self._exist(identity.RECIPIENTS.path(recipient))
         self._exist(identity.ORGANISATIONS.path(organisation), identity.KEYS.path(public))
 
     def _exist(self, *paths: bytes) -> None:

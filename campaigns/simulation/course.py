@@ -10,18 +10,20 @@ The ledger's own reading of time, bills, sets and ballots is not used: only its 
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 from contracts.ballots import AdvanceRound, Attest, OpenBallot, Seal, Share, Statement
 from contracts.contributions import Commit, Reserve, Withdraw
-from contracts.kernel import crypto
+from contracts.kernel import Place, crypto
 from contracts.lineage import NO_CANDIDATE, Candidate, Finding, candidate_digest
 from contracts.reputation import Verdict
 from contracts.terms import Phase, Terms
 
 from .agreement import Block, Violation
 
-Live = Callable[[bytes, int], bool]
-"""Whether a key was good at a height, by all that is known now."""
+Signed: TypeAlias = tuple[bytes, Place]  # Which key, and where.
+Live = Callable[[bytes, Place], bool]
+"""Whether a key was good at a place, by all that is known now."""
 RoundMessage = Reserve | Withdraw | Commit | Attest | Share | Seal | OpenBallot | AdvanceRound
 LASTS = {
     Phase.RESERVING: "reserve_ms",
@@ -58,7 +60,7 @@ class Sealed:
 
     seal: bytes
     signer: bytes
-    height: int
+    place: Place
     digest: bytes | None = None
     correct: int = 0
 
@@ -86,7 +88,7 @@ class Course:
     until: int = 0
     until_height: int = 0
     seats: dict[str, str] = field(default_factory=dict)  # Organisation → the dataset that pays.
-    commits: dict[str, tuple[bytes, int]] = field(default_factory=dict)  # Organisation → signer, height.
+    commits: dict[str, Signed] = field(default_factory=dict)  # By organisation.
     held: dict[str, tuple[str, ...]] = field(default_factory=dict)  # Verifier → the organisations whose bytes it has.
     agreed: tuple[str, ...] = ()
     box: dict[str, Sealed] = field(default_factory=dict)
@@ -145,7 +147,7 @@ class Course:
 
     # --- messages ---
 
-    def enter(self, message: RoundMessage, organisation: str, signer: bytes, block: Block) -> None:
+    def enter(self, message: RoundMessage, organisation: str, signed: Signed, block: Block) -> None:
         """An accepted message. Raises Violation naming the promise that its acceptance breaks."""
         self.verdicts, self.decision, self.fixed = [], None, None
         late = self.lapsed(block)
@@ -162,14 +164,14 @@ class Course:
                 self._require(organisation in self.seats, "one voice", f"{organisation} gave back what it had not")
                 del self.seats[organisation]
             case Commit():
-                self._commit(organisation, signer, block)
+                self._commit(organisation, signed, block)
             case Attest():
                 self._attest(message, organisation, block)
             case Share():
                 known = message.organisation in self.held.get(organisation, ())
                 self._require(known, "agreed set", f"{organisation} shares what it has not attested")
             case Seal():
-                self._seal(message, organisation, signer, block)
+                self._seal(message, organisation, signed, block)
             case OpenBallot():
                 self._open(message, organisation, block)
 
@@ -220,10 +222,10 @@ class Course:
         if len(self.seats) >= self.invited:
             self._train(block)
 
-    def _commit(self, organisation: str, signer: bytes, block: Block) -> None:
+    def _commit(self, organisation: str, signed: Signed, block: Block) -> None:
         alone = organisation in self.seats and organisation not in self.commits
         self._require(alone, "one voice", f"{organisation} committed without a seat, or twice")
-        self.commits[organisation] = (signer, block.height)
+        self.commits[organisation] = signed
         if len(self.commits) == len(self.seats):
             self._reach_the_barrier(block)
 
@@ -237,12 +239,12 @@ class Course:
         if len(self.held) == len(self.terms.verifiers):
             self._fix_the_set(block)
 
-    def _seal(self, message: Seal, organisation: str, signer: bytes, block: Block) -> None:
+    def _seal(self, message: Seal, organisation: str, signed: Signed, block: Block) -> None:
         mine = organisation in self.terms.verifiers and organisation not in self.box
         self._require(mine, "sealed ballots", f"{organisation} sealed a second ballot, or has none")
         opened = any(ballot.digest is not None for ballot in self.box.values())
         self._require(not opened, "sealed ballots", f"{organisation} sealed a ballot when others were open")
-        self.box[organisation] = Sealed(message.seal, signer, block.height)
+        self.box[organisation] = Sealed(message.seal, *signed)
         if len(self.box) == len(self.terms.verifiers):
             self._unseal(block)
 
@@ -306,7 +308,7 @@ class Course:
         """Who agrees, who pays, what is decided."""
         counted: dict[bytes, list[str]] = {}
         for name, ballot in self.box.items():
-            if ballot.digest is not None and self.live(ballot.signer, ballot.height):
+            if ballot.digest is not None and self.live(ballot.signer, ballot.place):
                 counted.setdefault(ballot.digest, []).append(name)
         winner = next((digest for digest, names in counted.items() if len(names) >= self.majority), None)
         for name, ballot in self.box.items():

@@ -12,7 +12,7 @@ from contracts.rounds import JoinTask, LeaveTask, OpenRound
 from contracts.terms import Phase, Terms
 
 from .agreement import Block, Violation
-from .course import Course, Live, RoundMessage
+from .course import Course, Live, RoundMessage, Signed
 
 
 @dataclass
@@ -60,12 +60,12 @@ class Courses:
         """What a round means for the price of an organisation's seat: ``held``, ``spent`` or ``free``."""
         return self.of(*place).bill(organisation, block)
 
-    def enter(self, message: RoundMessage, organisation: str, signer: bytes, block: Block) -> Course:
+    def enter(self, message: RoundMessage, organisation: str, signed: Signed, block: Block) -> Course:
         """An accepted message about a round, which is returned. Raises Violation."""
         course = self.of(message.task, message.round)
         if isinstance(message, Reserve):
             self._require_part(course, organisation, message.dataset)
-        course.enter(message, organisation, signer, block)
+        course.enter(message, organisation, signed, block)
         return course
 
     def would_accept(self, message: RoundMessage, block: Block) -> bool:

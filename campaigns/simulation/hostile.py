@@ -15,8 +15,8 @@ from contracts import rounds
 from contracts.ballots import AdvanceRound, Attest, OpenBallot, Seal, Share
 from contracts.contributions import NoiseSource, Reserve, Withdraw
 from contracts.governance import Propose, RollBackModel, Vote
-from contracts.identity import AddKey, RegisterDataset, RevokeKey
-from contracts.kernel import Lane, Message, Rejected, View, bitmap, limits
+from contracts.identity import AddKey, RegisterDataset, ReportStolenKey, RevokeKey
+from contracts.kernel import Lane, Message, Place, Rejected, View, bitmap, limits
 from contracts.kernel.types import Purpose
 from contracts.models import RaiseAlarm
 from contracts.registry import RULES
@@ -140,6 +140,7 @@ class Attacker:
             (hospital, Reserve(terms.task, number, self.rng.choice((DATASET, "other")))),
             (hospital, Withdraw(terms.task, number)),
             (anybody, LeaveTask(terms.task)),
+            (anybody, ReportStolenKey(self.rng.choice(EVERYBODY).worker.public, Place(self.clerk.height + 5, 0))),
             (anybody, RevokeKey(self.rng.choice(EVERYBODY).worker.public)),
             (anybody, AddKey(stranger.enrolment(CHAIN_ID, owner="somebody-else"))),
             (hospital, RegisterDataset(self.rng.choice((DATASET, "more")), DATA_CLASS, LIMIT * 2, DELTA_INVERSE)),

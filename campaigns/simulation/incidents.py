@@ -9,8 +9,8 @@ from typing import TypeAlias
 
 from contracts import identity, lineage
 from contracts.governance import Propose, RollBackModel
-from contracts.identity import AddKey, RevokeKey
-from contracts.kernel import Message, View
+from contracts.identity import AddKey, ReportStolenKey, RevokeKey
+from contracts.kernel import Message, Place, View
 from contracts.kernel.types import Purpose
 from contracts.models import RaiseAlarm
 from contracts.rounds import LeaveTask
@@ -38,6 +38,13 @@ def revoked(rng: Random, life: Lifecycle, _view: View, _height: int) -> Signed:
     """A member retires its workload key; what that key signs in the same block comes too late."""
     member = rng.choice(EVERYBODY)
     return [(member, RevokeKey(life.worker(member).public))]
+
+
+def stolen(rng: Random, life: Lifecycle, _view: View, height: int) -> Signed:
+    """A member finds that its key was not its own for some blocks, a current one or one it has retired."""
+    member = rng.choice(CONTRIBUTORS)
+    key = member.key(Purpose.WORKLOAD, rng.randint(0, life.workers[member]))
+    return [(member, ReportStolenKey(key.public, Place(max(0, height - rng.randint(0, 25)), 0)))]
 
 
 def human_key_replaced(rng: Random, _life: Lifecycle, view: View, _height: int) -> Signed:
@@ -74,7 +81,7 @@ def departure(rng: Random, life: Lifecycle, _view: View, _height: int) -> Signed
     return [(rng.choice(CONTRIBUTORS), LeaveTask(rng.choice(life.tasks).task))]
 
 
-INCIDENTS: tuple[Incident, ...] = (revoked, human_key_replaced, alarm, alarm, roll_back, roll_back, departure)
+INCIDENTS: tuple[Incident, ...] = (revoked, stolen, human_key_replaced, alarm, alarm, roll_back, roll_back, departure)
 
 
 def _promoted(rng: Random, life: Lifecycle, view: View) -> tuple[Terms, int] | None:

@@ -17,7 +17,8 @@ from contracts.rounds import JoinTask
 from contracts.terms import Terms
 
 from ..harness.chain import Member, Signer
-from ..harness.consortium import DATA_CLASS, DATASET, DELTA_INVERSE, RECIPIENT
+from ..harness.consortium import DATA_CLASS, DATASET, DELTA_INVERSE
+from ..harness.recipients import recipient_of
 from .acts import ANOTHER, Acts, Due
 from .members import CHAIN_ID, CONTRIBUTORS, EVERYBODY, GENESIS_CAP, LATECOMERS, ROLES_OF, VERIFIERS
 
@@ -122,7 +123,9 @@ class Lifecycle:
 
 def admission(member: Member) -> AdmitOrganisation:
     """The motion to admit a member."""
-    return AdmitOrganisation(member.name, ROLES_OF[member], RECIPIENT, GENESIS_CAP, member.human.enrolment(CHAIN_ID))
+    return AdmitOrganisation(
+        member.name, ROLES_OF[member], recipient_of(member.name), GENESIS_CAP, member.human.enrolment(CHAIN_ID)
+    )
 
 
 def open_proposals(view: View) -> Iterator[tuple[int, governance.Proposal]]:

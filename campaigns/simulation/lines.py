@@ -11,7 +11,7 @@ from contracts.models import RaiseAlarm
 from contracts.terms import Terms
 
 from .agreement import Violation
-from .course import Course, Decision, Live
+from .course import Course, Decision, Live, Signed
 
 STANDING = VersionStatus.PROMOTED  # Of the current version and its ancestors, while none of them has fallen.
 
@@ -28,12 +28,12 @@ class Entry:
 
 @dataclass
 class Line:
-    """A model. ``alarms`` has who raised one on which version, with the key and the height of each."""
+    """A model. ``alarms`` has who raised one on which version, with the key and the place of each."""
 
     terms: Terms
     versions: list[Entry] = field(default_factory=list)
     current: int = 0
-    alarms: dict[int, dict[str, tuple[bytes, int]]] = field(default_factory=dict)
+    alarms: dict[int, dict[str, Signed]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.versions.append(Entry(0, 0, self.terms.initial.digest, STANDING))
@@ -58,9 +58,9 @@ class Line:
             self.current = number
         return number, status
 
-    def alarm(self, message: RaiseAlarm, organisation: str, signer: bytes, height: int) -> None:
+    def alarm(self, message: RaiseAlarm, organisation: str, signed: Signed) -> None:
         """An accepted alarm. An organisation's newest one counts."""
-        self.alarms.setdefault(message.version, {})[organisation] = (signer, height)
+        self.alarms.setdefault(message.version, {})[organisation] = signed
 
     def fall(self, event: VersionDecided, live: Live) -> None:
         """A version of the line falls, with all that descends from it. Raises Violation when it may not."""

@@ -72,7 +72,7 @@ def _proof_of_the_wrong_height() -> Patches:
 
 
 def _revocation_ignored() -> Patches:
-    yield patch.object(identity, "is_live", lambda _key, _height: True)
+    yield patch.object(identity, "is_good", lambda _key, _place: True)
 
 
 def _marks_dropped_early() -> Patches:

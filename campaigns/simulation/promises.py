@@ -82,7 +82,7 @@ def an_organisation_has_one_voice(now: Moment) -> None:
             hold(seat.dataset == dataset, f"{course.name}: {seat.dataset} of {organisation} pays, not {dataset}")
             hold(seat.number == course.roster[organisation], f"{course.name}: {organisation} has seat {seat.number}")
             made = seat.commitment
-            signed = None if made is None else (made.signer, made.height)
+            signed = None if made is None else (made.signer, made.place)
             hold(signed == course.commits.get(organisation), f"{course.name}: {organisation} committed otherwise")
 
 
@@ -124,9 +124,9 @@ def ballots_are_sealed_until_none_can_come(now: Moment) -> None:
             continue  # The last opening is in the version.
         for name, mine in course.box.items():
             one = found[name]
-            as_entered = (one.seal, one.signer, one.height, one.opened, one.correct)
+            as_entered = (one.seal, one.signer, one.place, one.opened, one.correct)
             hold(
-                as_entered == (mine.seal, mine.signer, mine.height, mine.digest, mine.correct), f"{name} said otherwise"
+                as_entered == (mine.seal, mine.signer, mine.place, mine.digest, mine.correct), f"{name} said otherwise"
             )
 
 

@@ -144,22 +144,28 @@ def report_stolen(
     passphrase_file: options.PassphraseFile = None,
     output: options.Output = Format.TXT,
 ) -> None:
-    """Revoke a key as of a past block, and take back what it signed since and is not decided yet.
+    """Revoke a key as of a past block, with the keys that it enrolled from there on, once.
 
-    Contributions, ballots, alarms and votes that are pending count for nothing then. A promoted version that rests on
-    one falls only by the alarm of a quorum of verifiers.
+    What they signed since and what still waits for others counts for nothing: contributions, ballots, approvals. A
+    promoted version stays; verifiers who find it unfit raise an alarm.
     """
     from client_sdk.client import AcceptedTx, LedgerClient
-    from contracts.identity import ReportStolenKey  # type: ignore[attr-defined]
+    from contracts.identity import KeyRevoked, ReportStolenKey
+    from contracts.kernel import Place, crypto
 
     async def work(client: LedgerClient, ring: "Keyring") -> AcceptedTx:
-        return await access.submit(client, ReportStolenKey(_public(key, ring), since))
+        return await access.submit(client, ReportStolenKey(_public(key, ring), Place(since, 0)))
 
     accepted = Access(ledger, who, passphrase_file, output).act(access.HUMAN, work)
+    revoked = [event for event in accepted.events if isinstance(event, KeyRevoked)]
     emit(
         output,
-        {"height": accepted.height, "transaction": accepted.hash, "revoked_from": since},
+        {"height": accepted.height, "transaction": accepted.hash, "revoked_from": since, "keys": revoked},
         Line(f"The key counts for nothing from block {since} on (decided in block {accepted.height})."),
+        Rows(
+            ("key", "counts for nothing from block"),
+            [(crypto.did_key(event.public), event.height) for event in revoked],
+        ),
     )
 
 

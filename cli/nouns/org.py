@@ -152,24 +152,24 @@ async def _members(client: "LedgerClient") -> Listing[dict[str, Any]]:
 async def _member(client: "LedgerClient", name: str) -> dict[str, Any]:
     from contracts import identity
 
-    keys = [key for key, record in await client.scan(identity.KEYS) if record.organisation == name]
     datasets = [dataset for dataset, _ in await client.scan(identity.DATASETS, f"{name}/")]
     async with client.at() as view:
-        return await view.run(lambda state: _whole(state, name, keys, datasets, view.now))
+        return await view.run(lambda state: _whole(state, name, datasets, view.now))
 
 
-def _whole(view: "View", name: str, keys: Sequence[Name], datasets: Sequence[Name], now: "Moment") -> dict[str, Any]:
+def _whole(view: "View", name: str, datasets: Sequence[Name], now: "Moment") -> dict[str, Any]:
+    from client_sdk.reads.view import every
     from contracts import identity
     from contracts.kernel import crypto
 
     described = _described(view, name, now)
-    # By what is proved: a node could show another organisation's key where it hides one.
-    enrolled = [(key, record) for key, record in present(identity.KEYS, view, keys) if record.organisation == name]
+    listed = identity.require_member(view, name).keys  # So no node can hide one.
+    enrolled = zip(listed, every(identity.KEYS, view, listed), strict=True)
     registered = present(identity.DATASETS, view, datasets)
     return {
         "organisation": name,
         **described,
-        "enrolled_keys": [{"did": crypto.did_key(bytes.fromhex(key)), **plain(record)} for (key,), record in enrolled],
+        "enrolled_keys": [{"did": crypto.did_key(key), **plain(record)} for key, record in enrolled],
         "registered_datasets": [{"dataset": each, **plain(record)} for (_, each), record in registered],
     }
 
@@ -183,7 +183,7 @@ def _described(view: "View", name: str, now: "Moment") -> dict[str, Any]:
 
 def _show_all(output: Format, members: Listing[dict[str, Any]]) -> None:
     rows = [
-        (m["organisation"], m["roles"], units.epsilon(m["epsilon_cap"]), m["keys"], m["datasets"],
+        (m["organisation"], m["roles"], units.epsilon(m["epsilon_cap"]), len(m["keys"]), m["datasets"],
          units.millionths(m["reputation"]))
         for m in members.entries
     ]  # fmt: skip
@@ -193,7 +193,7 @@ def _show_all(output: Format, members: Listing[dict[str, Any]]) -> None:
 
 def _show_one(output: Format, name: str, member: dict[str, Any]) -> None:
     keys = [
-        (key["did"], key["purpose"], key["label"], key["added_at"], _validity(key["revoked_from"]))
+        (key["did"], key["purpose"], key["label"], key["enrolled_at"]["height"], _validity(key["revoked_from"]))
         for key in member["enrolled_keys"]
     ]
     datasets = [
@@ -214,11 +214,10 @@ def _show_one(output: Format, name: str, member: dict[str, Any]) -> None:
             }
         ),
         Rows(("key", "purpose", "label", "since block", "state"), keys),
-        *Listing(tuple(keys), member["keys"]).lines(),
         Rows(("dataset", "class", "ε limit", "δ"), datasets, empty="No datasets are registered."),
         *Listing(tuple(datasets), member["datasets"]).lines(),
     )
 
 
-def _validity(revoked_from: int | None) -> str:
-    return "good" if revoked_from is None else f"revoked from block {revoked_from}"
+def _validity(revoked_from: dict[str, int] | None) -> str:
+    return "good" if revoked_from is None else f"revoked from block {revoked_from['height']}"

@@ -157,7 +157,7 @@ def _fetch_signers(view: View, seats: dict[OrgId, Seat], cast: tuple[Ballot, ...
 
 def _as_found(view: View, task: str, number: int, stored: Round, now: Moment) -> tuple[Round, tuple[Event, ...]]:
     """The round as an act in this block would find it, and what that would announce of it."""
-    nobody = Context("", now.height, now.time_ms, b"", "", ())
+    nobody = Context("", now.height, 0, now.time_ms, b"", "", ())
     try:
         outcome = ballots.advance_round(view, AdvanceRound(task, number), nobody)
     except PhaseNotOver:
@@ -177,7 +177,7 @@ def _voter(name: OrgId, held: dict[OrgId, bytes], cast: tuple[Ballot, ...]) -> V
     return Voter(
         organisation=name,
         attested=bitmap.numbers(held[name]) if name in held else None,
-        sealed_at=ballot.height if ballot is not None else None,
+        sealed_at=ballot.place.height if ballot is not None else None,
         opened=opened,
         correct=ballot.correct if ballot is not None and opened is not None else None,
     )

@@ -61,12 +61,12 @@ async def contribution(client: LedgerClient, task: str, number: int, organisatio
     commitment = None if seat is None else seat.commitment
     if commitment is None:
         raise NoReceipt(f"{organisation} has no contribution in round {number} of {task}")
-    block = await client.rpc.block(commitment.height)
-    results = await client.reader.results(commitment.height)
+    block = await client.rpc.block(commitment.place.height)
+    results = await client.reader.results(commitment.place.height)
     for raw, result in zip(block.txs, results, strict=False):
         if result.code == 0 and any(_commits(event, key) for event in events_of(result.data, client.book)):
             return await transaction(client, crypto.sha256(raw))
-    raise NoReceipt(f"the node does not show the transaction that made it in block {commitment.height}")
+    raise NoReceipt(f"the node does not show the transaction that made it in block {commitment.place.height}")
 
 
 async def budget(client: LedgerClient, organisation: str, dataset: str = "") -> Receipt:

@@ -299,7 +299,7 @@ class Participant:
         height = (await self.client.rpc.status()).height
         async with self.client.at(height) as view:
             charged, spent = await view.run(lambda state: self._accounted(state, view.now))
-        return Contribution(number, made.height, made.cid, charged, spent, made.size)
+        return Contribution(number, made.place.height, made.cid, charged, spent, made.size)
 
     def _accounted(self, view: View, now: Moment) -> tuple[int, int]:
         task = rounds.require_task(view, self.task.name)

@@ -25,12 +25,13 @@ NAME_CHARS: Final = 40  # Slugs of organisations, datasets, tasks and models.
 LABEL_CHARS: Final = 40
 REASON_CHARS: Final = 40
 CID_CHARS: Final = 80  # A base32 CIDv1 of a SHA-256 digest has 59.
-RECIPIENT_CHARS: Final = 64  # An age X25519 recipient has 62.
+RECIPIENT_CHARS: Final = 62  # Of an age X25519 recipient, exactly.
 
 # Identity ---------------------------------------------------------------------------------------
 ORGANISATIONS: Final = 256
 KEYS_PER_ORGANISATION: Final = 16  # Live and revoked together: the enrolment cap of paper section 4.3.
 DATASETS_PER_ORGANISATION: Final = 16
+LOOK_BACK_BLOCKS: Final = 302_400  # How far back a key can be reported stolen: 7 days of empty blocks, 2 s apart.
 
 # Privacy ----------------------------------------------------------------------------------------
 DELTA_INVERSE_MIN: Final = 100_000  # δ ≤ 10⁻⁵.

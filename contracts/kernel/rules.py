@@ -13,7 +13,7 @@ from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 from . import codec
 from .state import Item, Key, Map, View, Write
-from .types import Purpose, Role
+from .types import Count, Height, Purpose, Role
 
 R = TypeVar("R")
 Fact = int | str | bytes
@@ -36,6 +36,17 @@ class Record:
     def encode(self) -> bytes:
         """Canonical DAG-CBOR. Raises Malformed when a field breaks its declared bounds."""
         return codec.encode(self)
+
+
+class Place(Record):
+    """Where a transaction stands in the ledger: the height of its block, and its index in it, from 0."""
+
+    height: Height
+    index: Count
+
+    def precedes(self, other: "Place") -> bool:
+        """Whether this comes first. Nothing comes before itself."""
+        return (self.height, self.index) < (other.height, other.index)
 
 
 class Lane(IntEnum):
@@ -121,10 +132,16 @@ class Context:
 
     chain_id: str
     height: int
+    index: int
     time_ms: int
     sender: bytes
     organisation: str
     roles: tuple[Role, ...]
+
+    @property
+    def place(self) -> Place:
+        """Where the transaction stands that is being decided."""
+        return Place(self.height, self.index)
 
 
 @dataclass(frozen=True)
@@ -209,6 +226,6 @@ def _own_tag(cls: type, taken: dict[str, Any]) -> str:
 
 
 __all__ = [
-    "Context", "Contract", "Event", "Fact", "Handler", "Item", "Lane", "Map", "Message", "Outcome", "Record",
-    "Rejected", "found", "name_of", "refusals_of", "require", "text",
+    "Context", "Contract", "Event", "Fact", "Handler", "Item", "Lane", "Map", "Message", "Outcome", "Place",
+    "Record", "Rejected", "found", "name_of", "refusals_of", "require", "text",
 ]  # fmt: skip

@@ -60,7 +60,7 @@ ModelId: TypeAlias = Slug
 Label: TypeAlias = Annotated[str, Text(limits.LABEL_CHARS, _PRINTABLE)]
 Reason: TypeAlias = Annotated[str, Text(limits.REASON_CHARS, _PRINTABLE)]
 Cid: TypeAlias = Annotated[str, Text(limits.CID_CHARS, _CID)]  # CIDv1, base32, lower case.
-AgeRecipient: TypeAlias = Annotated[str, Text(limits.RECIPIENT_CHARS, _RECIPIENT)]
+AgeRecipient: TypeAlias = Annotated[str, Text(limits.RECIPIENT_CHARS, _RECIPIENT)]  # kernel.recipient judges it.
 ChainId: TypeAlias = Annotated[str, Text(limits.CHAIN_ID_CHARS, _CHAIN)]
 
 Digest: TypeAlias = Annotated[bytes, Length(32, 32)]  # SHA-256.

@@ -14,7 +14,7 @@ from client_sdk.rpc import RpcClient
 from client_sdk.training.task import load_version
 from contracts import identity, rounds
 from contracts.identity import ChangeRecipient, RegisterDataset, ReportStolenKey
-from contracts.kernel import Rejected
+from contracts.kernel import Place, Rejected
 from contracts.kernel.rules import text
 from contracts.lineage import Finding
 from contracts.privacy_budget import BudgetExceeded
@@ -174,7 +174,7 @@ class Incidents:
     async def _replace_reported_key(self, name: str, since: int) -> None:
         session = self.consortium.members[name]
         assert session.keyring is not None
-        await self.consortium.act(name, ReportStolenKey(session.keyring.signing(WORKER).public, since))
+        await self.consortium.act(name, ReportStolenKey(session.keyring.signing(WORKER).public, Place(since, 0)))
         await self.consortium.new_worker(name, "worker-2")
         await self.start_hospital(name, "worker-2")
 

@@ -105,7 +105,7 @@ class Watcher:
         elif isinstance(event, ReputationChanged):
             self._judged(event)
         elif isinstance(event, KeyRevoked):
-            self.view.tell(f"a key of {event.organisation} is revoked as of height {event.revoked_from}", "odd")
+            self.view.tell(f"a key of {event.organisation} is revoked as of height {event.height}", "odd")
         if self.rows:
             self.view.row(self.rows[max(self.rows)])
 

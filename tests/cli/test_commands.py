@@ -5,8 +5,6 @@ Everything above the RPC is real: rules, client, keyrings. Real nodes are in ``t
 
 import json
 
-import pytest
-
 from campaigns.harness import consortium
 from campaigns.harness.consortium import (
     AUDITOR,
@@ -23,9 +21,8 @@ from campaigns.harness.consortium import (
 )
 from cli import units
 from cli.access import Access
-from contracts import identity
-from contracts.governance import RollBackModel
 from contracts.identity import AddKey, RevokeKey
+from contracts.kernel import crypto
 from contracts.kernel.types import Purpose
 from contracts.rounds import terms_digest
 
@@ -162,7 +159,7 @@ def test_a_key_is_made_enrolled_and_revoked(run, members):
     assert run("key", "revoke", enrolled["key"], *options).status == 0
     shown = run("org", "show", "hospital-a", *options, "--format", "json").data
     (mine,) = [key for key in shown["enrolled_keys"] if key["did"] == enrolled["key"]]
-    assert mine["revoked_from"] == who.chain.height
+    assert mine["revoked_from"] == {"height": who.chain.height, "index": 0}
     again = run("key", "revoke", "worker-2", *options)
     assert "REVOCATION_MOVES_LATER" in again.err
 
@@ -319,25 +316,19 @@ def test_the_history_marks_the_promoted_version(run, members):
     assert "UNKNOWN_MODEL" in run("model", "show", "other", *options).err
 
 
-@pytest.mark.skipif(not hasattr(identity, "ReportStolenKey"), reason="the message is not in the rules yet")
-def test_a_stolen_key_counts_for_nothing_from_a_block_on(run, members):
-    chain = consortium.reserved()
-    since = chain.height
+def test_a_stolen_key_is_revoked_as_of_the_block_and_the_command_says_what_fell_with_it(run, members):
+    chain = consortium.equipped()
+    second = HOSPITAL_A.key(Purpose.HUMAN, 1)
+    chain.submit(HOSPITAL_A, AddKey(second.enrolment()))
+    chain.submit(second, AddKey(HOSPITAL_A.key(Purpose.WORKLOAD, 1).enrolment()))
     who = members(chain)
-    command = ("key", "report-stolen", "worker", "--since", since, *who.of(HOSPITAL_A, "human"))
-    told = run(*command, "--format", "json").data
-    assert (told["revoked_from"], told["height"]) == (since, chain.height)
-    assert identity.KEYS.at(chain.view, HOSPITAL_A.worker.public).revoked_from == since
-
-
-def test_what_fell_with_another_version_is_shown_as_fallen(run, members):
-    chain = consortium.thrice_promoted()
-    consortium.pass_proposal(chain, RollBackModel(MODEL, 1, "drift"))
-    options = members(chain).of(LAB)
-    data = run("model", "history", MODEL, *options, "--format", "json").data
-    assert [each["status"] for each in data["versions"]] == ["superseded", "promoted", "rolled-back", "rolled-back"]
-    assert "rolled-back" in run("model", "show", MODEL, "--version", 3, *options).out
-    assert "→ 1*" in run("model", "history", MODEL, *options).out
+    since, options = chain.height, who.of(HOSPITAL_A, "human")
+    fallen = run("key", "report-stolen", crypto.did_key(second.public), "--since", since, *options, "--format", "json")
+    assert [key["public"] for key in fallen.data["keys"]] == [
+        second.public.hex(), HOSPITAL_A.key(Purpose.WORKLOAD, 1).public.hex()
+    ]  # fmt: skip
+    future = run("key", "report-stolen", "worker", "--since", 10**6, *who.of(HOSPITAL_B, "human"))
+    assert "SINCE_IN_FUTURE" in future.err
 
 
 def test_a_rollback_is_put_to_the_vote(run, members):

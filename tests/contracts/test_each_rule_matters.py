@@ -95,7 +95,7 @@ def faults(count: int) -> Removal:
 
 
 def revocation_is_only_announced(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(identity, "revoke", always(Outcome()))
+    patch.setattr(identity, "_revoked", always(Outcome()))
 
 
 def a_flag_is_proof(patch: pytest.MonkeyPatch) -> None:
@@ -396,7 +396,7 @@ RULES = (
     # Budgets and revocation.
     Rule(
         "a revoked key counts for nothing",
-        instead(identity, "is_live", always(True)),
+        instead(identity, "is_good", always(True)),
         identity_claims.test_nothing_is_accepted_from_a_revoked_key_ever_again,
     ),
     Rule(

@@ -13,12 +13,12 @@ from campaigns.harness.consortium import (
     LIMIT,
     MEMBERS,
     NEWCOMER,
-    RECIPIENT,
     TASK,
     TERMS,
     founder,
     pass_proposal,
 )
+from campaigns.harness.recipients import recipient_of
 from contracts import governance, identity
 from contracts.governance import (
     PROPOSALS,
@@ -45,7 +45,9 @@ OPENING = OpenTask(TERMS)
 
 
 def admission(member: Member = NEWCOMER) -> AdmitOrganisation:
-    return AdmitOrganisation(member.name, (Role.DATA_OWNER,), RECIPIENT, LIMIT, member.human.enrolment())
+    return AdmitOrganisation(
+        member.name, (Role.DATA_OWNER,), recipient_of(member.name), LIMIT, member.human.enrolment()
+    )
 
 
 def proposal() -> Chain:

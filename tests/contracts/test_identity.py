@@ -14,19 +14,21 @@ from campaigns.harness.consortium import (
     LIMIT,
     MEMBERS,
     NEWCOMER,
-    RECIPIENT,
     TERMS,
     founder,
     join,
     pass_proposal,
     register_dataset,
 )
+from campaigns.harness.recipients import encoded, recipient_of
+from contracts import identity
 from contracts.governance import AdmitOrganisation, OpenTask, ProposalDecided, ProposalStatus, Propose, Vote
 from contracts.identity import (
     DATASETS,
     KEYS,
     ORGANISATIONS,
     AddKey,
+    BadRecipient,
     ChangeRecipient,
     Dataset,
     DatasetExists,
@@ -44,15 +46,21 @@ from contracts.identity import (
     OrganisationEnrolled,
     OrganisationExists,
     RecipientChanged,
+    RecipientTaken,
+    ReportedAlready,
+    ReportStolenKey,
     RevocationMovesLater,
     RevokeKey,
     SameRecipient,
+    SinceInFuture,
+    TooFarBack,
     UnknownDataset,
     UnknownKey,
     UnknownOrganisation,
     WeakKey,
 )
-from contracts.kernel import limits
+from contracts.kernel import Place, limits
+from contracts.kernel.recipient import SMALL_ORDER
 from contracts.kernel.speccheck import CASES
 from contracts.kernel.types import Purpose, Role
 from contracts.transition import MissingRole
@@ -60,7 +68,9 @@ from tests.vectors_io import VectorWriter
 
 SECOND_WORKER = HOSPITAL_A.key(Purpose.WORKLOAD, 1)
 SECOND_HUMAN = HOSPITAL_A.key(Purpose.HUMAN, 1)
-ADMISSION = AdmitOrganisation("newcomer", (Role.DATA_OWNER,), RECIPIENT, LIMIT, NEWCOMER.human.enrolment())
+ADMISSION = AdmitOrganisation(
+    "newcomer", (Role.DATA_OWNER,), recipient_of("newcomer"), LIMIT, NEWCOMER.human.enrolment()
+)
 
 
 # --- organisations ---
@@ -75,7 +85,7 @@ def test_a_quorum_admits_an_organisation_with_its_human_key(vector: VectorWriter
     assert OrganisationEnrolled("newcomer", (Role.DATA_OWNER,)) in events
     chain.submit(NEWCOMER, AddKey(NEWCOMER.worker.enrolment()))
     member = ORGANISATIONS.at(chain.view, "newcomer")
-    assert (member.roles, member.keys, member.epsilon_cap) == ((Role.DATA_OWNER,), 2, LIMIT)
+    assert (member.roles, len(member.keys), member.epsilon_cap) == ((Role.DATA_OWNER,), 2, LIMIT)
 
 
 @pytest.mark.vectors
@@ -124,8 +134,8 @@ def test_a_human_key_enrols_a_workload_key(vector: VectorWriter) -> None:
     chain = consortium.founded()
     events = vector.accepted(chain, HOSPITAL_A, AddKey(HOSPITAL_A.worker.enrolment()))
     assert events == (KeyAdded("hospital-a", HOSPITAL_A.worker.public, Purpose.WORKLOAD),)
-    assert KEYS.at(chain.view, HOSPITAL_A.worker.public).added_at == chain.height
-    assert ORGANISATIONS.at(chain.view, "hospital-a").keys == 2
+    assert KEYS.at(chain.view, HOSPITAL_A.worker.public).enrolled_at == Place(chain.height, 0)
+    assert ORGANISATIONS.at(chain.view, "hospital-a").keys == (HOSPITAL_A.human.public, HOSPITAL_A.worker.public)
 
 
 @pytest.mark.vectors
@@ -190,7 +200,7 @@ def test_a_human_key_revokes_a_workload_key(vector: VectorWriter) -> None:
     """Revocation counts from the block that holds it."""
     chain = consortium.equipped()
     events = vector.accepted(chain, HOSPITAL_A, RevokeKey(HOSPITAL_A.worker.public))
-    assert events == (KeyRevoked("hospital-a", HOSPITAL_A.worker.public, chain.height),)
+    assert events == (KeyRevoked("hospital-a", HOSPITAL_A.worker.public, chain.height, 0),)
 
 
 def test_nothing_is_accepted_from_a_revoked_key_ever_again() -> None:
@@ -235,6 +245,131 @@ def test_a_revocation_that_would_move_later(vector: VectorWriter) -> None:
     assert facts == {"revoked_from": chain.height - 1, "wanted": chain.height}
 
 
+def test_a_revoked_key_can_be_reported_stolen_as_of_an_earlier_place_and_no_other() -> None:
+    chain = consortium.equipped()
+    chain.submit(HOSPITAL_A, RevokeKey(HOSPITAL_A.worker.public))
+    revoked = Place(chain.height, 0)
+    chain.refused(RevocationMovesLater, HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, revoked))
+    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, Place(1, 0)))
+    assert KEYS.at(chain.view, HOSPITAL_A.worker.public).revoked_from == Place(1, 0)
+
+
+@pytest.mark.vectors
+def test_a_human_key_reports_another_key_stolen(vector: VectorWriter) -> None:
+    """The key counts for nothing from the place that is named, which may lie in the past."""
+    chain = consortium.reserved()
+    since = Place(chain.height, 0)
+    events = vector.accepted(chain, HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since))
+    assert events == (KeyRevoked(HOSPITAL_A.name, HOSPITAL_A.worker.public, since.height, 0),)
+    chain.refused(KeyIsRevoked, HOSPITAL_A, consortium.commit())
+
+
+def test_what_came_before_a_revocation_in_its_block_counts_and_what_came_after_is_refused() -> None:
+    for order, codes in ((slice(None), [0, 0]), (slice(None, None, -1), [0, KeyIsRevoked.code])):
+        chain = consortium.reserved()
+        pair = [(HOSPITAL_A, consortium.commit()), (HOSPITAL_A, RevokeKey(HOSPITAL_A.worker.public))]
+        assert [result.code for result in chain.block(*pair[order])] == codes
+        key, revoked = KEYS.at(chain.view, HOSPITAL_A.worker.public), 1 if codes[1] == 0 else 0
+        good = [identity.is_good(key, Place(chain.height, index)) for index in range(3)]
+        assert good == [index < revoked for index in range(3)]
+
+
+def test_a_report_falls_on_the_keys_that_the_stolen_key_enrolled_since_and_theirs_and_on_no_others() -> None:
+    chain = consortium.equipped()
+    before, stolen = HOSPITAL_A.key(Purpose.WORKLOAD, 1), SECOND_HUMAN
+    chain.submit(HOSPITAL_A, AddKey(stolen.enrolment()))
+    chain.submit(stolen, AddKey(before.enrolment()))
+    first, third = HOSPITAL_A.key(Purpose.HUMAN, 2), HOSPITAL_A.key(Purpose.WORKLOAD, 3)
+    honest = HOSPITAL_A.key(Purpose.WORKLOAD, 4)
+    consortium.succeed(
+        chain, (stolen, AddKey(first.enrolment())), (first, AddKey(third.enrolment())),
+        (HOSPITAL_A, AddKey(honest.enrolment())),
+    )  # fmt: skip
+    events = chain.submit(HOSPITAL_A, ReportStolenKey(stolen.public, Place(chain.height, 0)))
+    assert [(event.public, event.height, event.index) for event in events if isinstance(event, KeyRevoked)] == [
+        (stolen.public, chain.height - 1, 0), (first.public, chain.height - 1, 0), (third.public, chain.height - 1, 1)
+    ]  # fmt: skip
+    for key in (before, honest, HOSPITAL_A.human, HOSPITAL_A.worker):
+        assert KEYS.at(chain.view, key.public).revoked_from is None
+
+
+def test_a_report_as_of_the_next_place_spares_what_was_enrolled_before_it() -> None:
+    chain = consortium.equipped()
+    chain.submit(HOSPITAL_A, AddKey(SECOND_HUMAN.enrolment()))
+    enrolled = AddKey(SECOND_WORKER.enrolment())
+    chain.submit(SECOND_HUMAN, enrolled)
+    later = chain.fork()
+    later.submit(HOSPITAL_A, ReportStolenKey(SECOND_HUMAN.public, Place(chain.height, 1)))
+    assert KEYS.at(later.view, SECOND_WORKER.public).revoked_from is None
+    chain.submit(HOSPITAL_A, ReportStolenKey(SECOND_HUMAN.public, Place(chain.height, 0)))
+    assert KEYS.at(chain.view, SECOND_WORKER.public).revoked_from == Place(chain.height - 1, 0)
+
+
+def test_a_fallen_key_that_was_revoked_from_an_earlier_place_stays_so() -> None:
+    chain = consortium.equipped()
+    chain.submit(HOSPITAL_A, AddKey(SECOND_HUMAN.enrolment()))
+    chain.submit(SECOND_HUMAN, AddKey(SECOND_WORKER.enrolment()))
+    chain.submit(HOSPITAL_A, ReportStolenKey(SECOND_WORKER.public, Place(1, 0)))
+    chain.submit(HOSPITAL_A, ReportStolenKey(SECOND_HUMAN.public, Place(1, 0)))
+    assert KEYS.at(chain.view, SECOND_WORKER.public).revoked_from == Place(1, 0)
+
+
+@pytest.mark.vectors
+def test_a_key_is_reported_once(vector: VectorWriter) -> None:
+    """Or a member could move the line again and again, each time where it suits."""
+    chain = consortium.equipped()
+    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, Place(2, 0)))
+    again = ReportStolenKey(HOSPITAL_A.worker.public, Place(1, 0))
+    facts = vector.refused(chain, ReportedAlready, HOSPITAL_A, again)
+    assert facts == {"key": HOSPITAL_A.worker.public}
+
+
+@pytest.mark.vectors
+def test_a_key_reported_stolen_from_a_block_to_come(vector: VectorWriter) -> None:
+    """A report is about what was signed, not about what will be."""
+    chain = consortium.equipped()
+    height = chain.height + 1
+    report = ReportStolenKey(HOSPITAL_A.worker.public, Place(height + 1, 0))
+    assert vector.refused(chain, SinceInFuture, HOSPITAL_A, report) == {"since": height + 1, "height": height}
+
+
+def test_a_key_can_be_reported_stolen_as_of_this_very_transaction_and_not_of_the_next() -> None:
+    chain = consortium.equipped()
+    chain.refused(SinceInFuture, HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, Place(chain.height + 1, 1)))
+    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, Place(chain.height + 1, 0)))
+
+
+@pytest.mark.vectors
+def test_a_report_that_looks_back_too_far(vector: VectorWriter) -> None:
+    """What others built on for a week is not undone by one member's word."""
+    chain = consortium.equipped()
+    chain.height += limits.LOOK_BACK_BLOCKS
+    furthest = chain.height + 1 - limits.LOOK_BACK_BLOCKS
+    report = ReportStolenKey(HOSPITAL_A.worker.public, Place(furthest - 1, 0))
+    facts = vector.refused(chain, TooFarBack, HOSPITAL_A, report)
+    assert facts == {"since": furthest - 1, "furthest": furthest}
+    chain.submit(
+        HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, Place(chain.height + 1 - limits.LOOK_BACK_BLOCKS, 0))
+    )
+
+
+def test_only_its_owner_reports_a_key_and_never_with_the_key_itself() -> None:
+    chain = consortium.equipped()
+    chain.refused(NotYourKey, HOSPITAL_B, ReportStolenKey(HOSPITAL_A.worker.public, Place(1, 0)))
+    chain.refused(LastHumanKey, HOSPITAL_A, ReportStolenKey(HOSPITAL_A.human.public, Place(1, 0)))
+    chain.refused(UnknownKey, HOSPITAL_A, ReportStolenKey(NEWCOMER.worker.public, Place(1, 0)))
+
+
+def test_a_key_that_would_fall_with_the_one_it_reports_cannot_report_it() -> None:
+    """Or a thief's own report, as of before it had enrolled its key, would leave nobody to act for the member."""
+    chain = consortium.equipped()
+    chain.submit(HOSPITAL_A, AddKey(SECOND_HUMAN.enrolment()))
+    report = ReportStolenKey(HOSPITAL_A.human.public, Place(chain.height, 0))
+    facts = chain.refused(LastHumanKey, SECOND_HUMAN, report)
+    assert facts == {"key": SECOND_HUMAN.public}
+    chain.submit(SECOND_HUMAN, ReportStolenKey(HOSPITAL_A.human.public, Place(chain.height, 0)))
+
+
 def test_a_key_nobody_enrolled_cannot_be_revoked() -> None:
     consortium.equipped().refused(UnknownKey, HOSPITAL_A, RevokeKey(NEWCOMER.worker.public))
 
@@ -246,7 +381,7 @@ def test_a_key_nobody_enrolled_cannot_be_revoked() -> None:
 def test_a_human_key_changes_what_others_encrypt_to(vector: VectorWriter) -> None:
     """The identity that read payloads leaked: from here on they are encrypted to another."""
     chain = consortium.equipped()
-    before, recipient = ORGANISATIONS.at(chain.view, HOSPITAL_A.name), "age1" + "z" * 58
+    before, recipient = ORGANISATIONS.at(chain.view, HOSPITAL_A.name), recipient_of("another")
     events = vector.accepted(chain, HOSPITAL_A, ChangeRecipient(recipient))
     assert events == (RecipientChanged(HOSPITAL_A.name, recipient),)
     assert ORGANISATIONS.at(chain.view, HOSPITAL_A.name) == replace(before, recipient=recipient)
@@ -255,8 +390,51 @@ def test_a_human_key_changes_what_others_encrypt_to(vector: VectorWriter) -> Non
 @pytest.mark.vectors
 def test_a_recipient_that_is_the_organisation_s_already(vector: VectorWriter) -> None:
     """Whoever says so twice is told: the second time it was not a change."""
-    facts = vector.refused(consortium.equipped(), SameRecipient, HOSPITAL_A, ChangeRecipient(RECIPIENT))
+    facts = vector.refused(
+        consortium.equipped(), SameRecipient, HOSPITAL_A, ChangeRecipient(recipient_of(HOSPITAL_A.name))
+    )
     assert facts == {"organisation": HOSPITAL_A.name}
+
+
+@pytest.mark.vectors
+def test_a_recipient_whose_checksum_is_wrong(vector: VectorWriter) -> None:
+    """A recipient that the library of a participant cannot read would be a veto on every round that names it."""
+    wrong = recipient_of("another")[:-1] + "q"
+    facts = vector.refused(consortium.equipped(), BadRecipient, HOSPITAL_A, ChangeRecipient(wrong))
+    assert facts == {"recipient": wrong, "fault": "checksum"}
+
+
+def test_a_recipient_of_small_order_is_refused_to_members_newcomers_and_founders() -> None:
+    weak = encoded(SMALL_ORDER[2].to_bytes(32, "little"))
+    chain = consortium.founded()
+    for message in (ChangeRecipient(weak), Propose(replace(ADMISSION, recipient=weak))):
+        facts = chain.refused(BadRecipient, HOSPITAL_A, message)
+        assert facts == {"recipient": weak, "fault": "small-order"}
+    with pytest.raises(BadRecipient):
+        Chain(consortium.genesis(replace(founder(HOSPITAL_A, (Role.AUDITOR,)), recipient=weak)))
+
+
+@pytest.mark.vectors
+def test_a_recipient_that_another_member_reads_with(vector: VectorWriter) -> None:
+    """Who encrypts to all members must not name one recipient twice: each is one organisation's."""
+    taken = recipient_of(HOSPITAL_B.name)
+    facts = vector.refused(consortium.equipped(), RecipientTaken, HOSPITAL_A, ChangeRecipient(taken))
+    assert facts == {"recipient": taken}
+
+
+def test_a_recipient_is_free_again_once_its_organisation_reads_with_another() -> None:
+    chain = consortium.founded()
+    taken = recipient_of(HOSPITAL_B.name)
+    chain.refused(RecipientTaken, HOSPITAL_A, Propose(replace(ADMISSION, recipient=taken)))
+    chain.submit(HOSPITAL_B, ChangeRecipient(recipient_of("another")))
+    chain.submit(HOSPITAL_A, ChangeRecipient(taken))
+    chain.refused(RecipientTaken, HOSPITAL_B, ChangeRecipient(taken))
+
+
+def test_two_founders_never_share_a_recipient() -> None:
+    twin = replace(founder(HOSPITAL_B, (Role.AUDITOR,)), recipient=recipient_of(HOSPITAL_A.name))
+    with pytest.raises(RecipientTaken):
+        Chain(consortium.genesis(founder(HOSPITAL_A, (Role.AUDITOR,)), twin))
 
 
 @pytest.mark.vectors

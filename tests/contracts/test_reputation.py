@@ -49,7 +49,7 @@ def after(*judged: Verdict, score: Score | None = None) -> Score:
     view = Committed()
     if score is not None:
         view.apply(dict([SCORES.put("hospital-a", score)]))
-    context = Context(CHAIN_ID, 1, 0, b"", "", ())
+    context = Context(CHAIN_ID, 1, 0, 0, b"", "", ())
     outcome = reputation.settle(view, tuple(("hospital-a", verdict) for verdict in judged), context)
     view.apply(dict(outcome.writes))
     return reputation.at(view, "hospital-a", 0)

@@ -25,7 +25,7 @@ from contracts import identity, transition
 from contracts.contributions import Reserve
 from contracts.governance import OpenTask, Propose
 from contracts.identity import KEYS, AddKey, KeyIsRevoked, RevokeKey, UnknownKey
-from contracts.kernel import Context, Outcome, Write, codec, crypto, envelope, limits, replay
+from contracts.kernel import Context, Outcome, Place, Write, codec, crypto, envelope, limits, replay
 from contracts.kernel.codec import Malformed
 from contracts.kernel.state import InvariantBroken, ReadFailed
 from contracts.registry import RULES
@@ -172,11 +172,11 @@ def test_a_key_nobody_enrolled(vector: VectorWriter) -> None:
 
 @pytest.mark.vectors
 def test_a_key_after_its_revocation(vector: VectorWriter) -> None:
-    """From its revocation height on, a key's signature is refused before anything else is looked at."""
+    """From its revocation on, a key's signature is refused before anything else is looked at."""
     chain = consortium.round_open()
     chain.submit(HOSPITAL_A, RevokeKey(HOSPITAL_A.worker.public))
     facts = vector.refused(chain, KeyIsRevoked, HOSPITAL_A, reserve())
-    assert facts == {"key": HOSPITAL_A.worker.public, "revoked_from": chain.height - 1}
+    assert facts == {"key": HOSPITAL_A.worker.public, "revoked_from": chain.height - 1, "index": 0}
 
 
 def test_a_revocation_counts_from_its_own_place_in_the_block() -> None:
@@ -423,7 +423,8 @@ def test_genesis_makes_every_founder_a_member_with_its_human_key() -> None:
     chain = consortium.founded()
     assert identity.MEMBERSHIP.at(chain.view).organisations == 7
     key = KEYS.at(chain.view, HOSPITAL_A.human.public)
-    assert (key.organisation, key.purpose, key.added_at, key.revoked_from) == ("hospital-a", "human", 0, None)
+    assert (key.organisation, key.purpose, key.revoked_from) == ("hospital-a", "human", None)
+    assert (key.enrolled_at, key.enrolled_by) == (Place(0, 0), None)
 
 
 def test_a_genesis_for_another_chain_does_not_begin() -> None:
@@ -454,7 +455,9 @@ def test_a_handler_knows_nothing_but_view_message_and_context(monkeypatch: pytes
     chain = consortium.round_open()
     block: BlockContext = chain.next_block()
     buggy(chain, monkeypatch, handler)
-    assert seen == [Context(CHAIN_ID, block.height, block.time_ms, HOSPITAL_A.worker.public, "hospital-a", TERMS_ROLES)]
+    assert seen == [
+        Context(CHAIN_ID, block.height, 0, block.time_ms, HOSPITAL_A.worker.public, "hospital-a", TERMS_ROLES)
+    ]
 
 
 def test_pruning_is_bounded_per_block() -> None:

@@ -294,7 +294,7 @@ def test_cometbft_has_the_ledgers_set_whatever_the_members_decide(
     told = cometbft_blocks.ordered(cometbft_blocks.Validator(one.public, one.power) for one in SET.at(state).validators)
     for height, steps in enumerate(blocks, start=1):
         overlay = Overlay(state)
-        ctx = Context(CHAIN_ID, height, 0, b"", "", ())
+        ctx = Context(CHAIN_ID, height, 0, 0, b"", "", ())
         for subject, other, removing in steps:
             try:
                 if removing:
@@ -328,7 +328,7 @@ def _admission(one: Validator) -> NewValidator:
 def test_what_comes_and_goes_in_one_block_is_not_told() -> None:
     state = consortium.founded().view.entries
     overlay = Overlay(state)
-    ctx = Context(CHAIN_ID, 1, 0, b"", "", ())
+    ctx = Context(CHAIN_ID, 1, 0, 0, b"", "", ())
     overlay.apply(validators.admit(overlay, ADMISSION.validator, None, ctx).writes)
     assert validators.updates(state, overlay.writes) == ((HOSPITAL_C.validator.public, POWER),)
     overlay.apply(validators.remove(overlay, HOSPITAL_C.validator.public).writes)
@@ -341,7 +341,7 @@ def test_a_validator_that_leaves_and_returns_in_one_block_is_not_told() -> None:
     overlay = Overlay(state)
     overlay.apply(validators.remove(overlay, HOSPITAL_C.validator.public).writes)
     assert validators.updates(state, overlay.writes) == ((HOSPITAL_C.validator.public, 0),)
-    ctx = Context(CHAIN_ID, 99, 0, b"", "", ())
+    ctx = Context(CHAIN_ID, 99, 0, 0, b"", "", ())
     overlay.apply(validators.admit(overlay, ADMISSION.validator, None, ctx).writes)
     assert SET.at(overlay) != SET.at(state)  # It is there since another block.
     assert validators.updates(state, overlay.writes) == ()

@@ -73,7 +73,7 @@ def test_a_stolen_key_s_contribution_would_count_if_nobody_looked_at_the_key(
     scene = scene_in(tmp_path, monkeypatch)
     falls(
         monkeypatch,
-        lambda patch: patch.setattr(identity, "is_live", lambda *_: True),
+        lambda patch: patch.setattr(identity, "is_good", lambda *_: True),
         lambda: gather_claims.test_what_a_stolen_key_signed_is_withdrawn_without_being_fetched(scene),
     )
 

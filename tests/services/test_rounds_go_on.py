@@ -11,9 +11,10 @@ from campaigns.harness import consortium
 from campaigns.harness.chain import BLOCK_MS, BlockStep, Chain, Member
 from campaigns.harness.consortium import HOSPITALS, LAB, MODEL, STAND_BY, TASK, TERMS
 from contracts import lineage, rounds, transition
-from contracts.kernel import Message
+from contracts.identity import ReportStolenKey
+from contracts.kernel import Message, Place
 from contracts.lineage import VersionStatus
-from contracts.models import NotYourTurn, ReportStolenKey
+from contracts.models import NotYourTurn
 from contracts.reputation import Verdict
 from contracts.rounds import CloseRound, OpenRound, Progress
 from services.rounds.round import Command, Observation, Phase, next_command, phase_of
@@ -98,7 +99,7 @@ class Aggregators(RuleBasedStateMachine):
     def report_stolen(self, blocks_ago: int) -> None:
         self.stolen = True
         since = max(0, self.chain.height - blocks_ago)
-        self.attempt(HOSPITALS[0], ReportStolenKey(HOSPITALS[0].worker.public, since))
+        self.attempt(HOSPITALS[0], ReportStolenKey(HOSPITALS[0].worker.public, Place(since, 0)))
 
     @rule(milliseconds=st.sampled_from([300, 9_000, 10_000, 35_000]))
     def let_time_pass(self, milliseconds: int) -> None:

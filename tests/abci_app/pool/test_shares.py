@@ -14,9 +14,9 @@ from campaigns.harness.chain import CHAIN_ID
 from campaigns.harness.consortium import HOSPITAL_A, HOSPITAL_B, HOSPITALS, digest, reserve
 from client_sdk.reads.refusals import PoolShareFull, refusal_of
 from contracts.governance import Vote
-from contracts.identity import RevokeKey
-from contracts.kernel import codec, limits
-from contracts.models import RaiseAlarm, ReportStolenKey
+from contracts.identity import ReportStolenKey, RevokeKey
+from contracts.kernel import Place, codec, limits
+from contracts.models import RaiseAlarm
 from contracts.registry import RULES
 from contracts.transition import Transaction
 from devnet import cometbft_config, cometbft_home
@@ -222,7 +222,7 @@ def test_the_largest_safety_message_fits_its_share_as_often_as_may_wait():
     name = "a" * limits.NAME_CHARS
     largest = [
         RaiseAlarm(name, limits.VERSIONS_PER_MODEL, bytes(32), "r" * limits.REASON_CHARS),
-        ReportStolenKey(bytes(32), 2**31),
+        ReportStolenKey(bytes(32), Place(2**31, 0)),
         REVOKE,
     ]
     chain, most = consortium.founded(), ALLOWANCES[Share.SAFETY]

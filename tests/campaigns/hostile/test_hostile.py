@@ -92,7 +92,7 @@ def _forgetful(handlers: Any) -> Any:
 @pytest.mark.parametrize(
     ("place", "name", "planted", "found"),
     [
-        (transition.identity, "require_live_key", _accepts_everybody, "a revoked key"),
+        (transition.identity, "require_good_key", _accepts_everybody, "a revoked key"),
         (transition.replay, "is_seen", _no_replay, "a replay"),
         (RULES.newest, "handlers", _forgetful(RULES.newest.handlers), "against the rules"),
         (Transaction, "is_authentic", True, "a signature that does not hold"),

@@ -115,7 +115,9 @@ def test_a_whole_handler_predicts_what_the_ledger_decides():
     node = LocalNode(consortium.round_open())
     chain = node.chain
     roles = identity.ORGANISATIONS.at(chain.view, HOSPITAL_A.name).roles
-    context = Context(chain.chain_id, chain.height + 1, chain.time_ms, HOSPITAL_A.worker.public, HOSPITAL_A.name, roles)
+    context = Context(
+        chain.chain_id, chain.height + 1, 0, chain.time_ms, HOSPITAL_A.worker.public, HOSPITAL_A.name, roles
+    )
     predicted = viewed(node, lambda view: contributions.reserve(view, consortium.reserve(), context))
     (result,) = chain.block((HOSPITAL_A, consortium.reserve()))
     assert predicted.events == result.events

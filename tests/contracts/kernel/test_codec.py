@@ -15,15 +15,27 @@ from hypothesis import strategies as st
 from campaigns.harness.consortium import TERMS
 from contracts.contributions import Seat
 from contracts.governance import OpenTask, Propose, Vote
-from contracts.identity import AddKey, Key, NewKey
+from contracts.identity import AddKey, NewKey
 from contracts.kernel import Event, Message, Record, codec, limits
 from contracts.kernel import types as bounds
 from contracts.kernel.codec import Malformed, decode, encode, kebab, shape_of
-from contracts.kernel.types import Purpose, Role
+from contracts.kernel.types import Height, Label, OrgId, Purpose, Role
 from contracts.terms import Terms
 
 MOST = 10**6
 TEXT, RANGE = bounds.Text(3, re.compile("a*", re.ASCII)), bounds.Range(0, 3)
+
+
+class Key(Record):
+    """A record of every plain kind of field."""
+
+    organisation: OrgId
+    purpose: Purpose
+    label: Label
+    added_at: Height
+    revoked_from: Height | None
+
+
 KEY = Key("hospital-a", Purpose.HUMAN, "label", 3, None)
 
 

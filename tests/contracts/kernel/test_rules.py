@@ -84,6 +84,7 @@ def test_lanes_put_safety_first() -> None:
         "identity/revoke-key",
         "rounds/leave-task",
         "models/raise-alarm",
+        "identity/report-stolen-key",
     }
 
 
@@ -95,7 +96,7 @@ def test_people_consent_govern_and_revoke_and_machines_do_the_rest() -> None:
         "identity/change-recipient",
         "identity/register-dataset",
         "rounds/join-task",
-        "rounds/leave-task",
+        "identity/report-stolen-key",
         "governance/propose",
         "governance/vote",
     }
