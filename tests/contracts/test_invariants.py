@@ -28,7 +28,6 @@ from campaigns.harness.consortium import (
     HOSPITAL_D,
     HOSPITALS,
     LAB,
-    MECHANISM,
     MEMBERS,
     MODEL,
     STAND_BY,
@@ -38,22 +37,22 @@ from campaigns.harness.consortium import (
 )
 from contracts import lineage, privacy_budget, rounds, transition
 from contracts.ballots import ATTESTATIONS, BOXES, CANDIDATES, AdvanceRound
-from contracts.contributions import SEATS, Committed, Reserved, Withdraw, Withdrawn
+from contracts.contributions import SEATS, Withdraw
 from contracts.governance import Propose, RollBackModel, Vote
 from contracts.identity import DATASETS, KEYS, ORGANISATIONS, AddKey, Key, RevokeKey
-from contracts.kernel import Event, Message, bitmap, renyi
+from contracts.kernel import Message, bitmap
 from contracts.kernel.types import Purpose
 from contracts.lineage import MODELS, VERSIONS, Candidate, Finding, VersionDecided, VersionStatus
 from contracts.models import RaiseAlarm
-from contracts.privacy_budget import NOTHING
 from contracts.reputation import LOWEST, SCORES, ReputationChanged, Verdict
-from contracts.rounds import Charged, LeaveTask, OpenRound, PhaseBegan, RoundVoided
-from contracts.terms import Phase, price_of
+from contracts.rounds import Charged, LeaveTask, OpenRound
+from contracts.terms import Phase
 from contracts.transition import BlockContext, Transaction
 from tests import effort
+from tests.contracts.accounts import PRICE
+from tests.contracts.costs import Costs
 
 ROOT = Path(__file__).parents[2]
-PRICE = price_of(MECHANISM)
 CONTRIBUTORS = (*HOSPITALS, LAB)
 LIAR = STAND_BY  # The one verifier of six that may be Byzantine: it always is.
 PHASES = list(Phase)
@@ -69,41 +68,6 @@ waits = st.sampled_from([0, 0, 0, 4_000, 9_000, 10_000])
 
 def named(members: set[Member]) -> list[Member]:
     return sorted(members, key=lambda one: one.name)
-
-
-class Costs:
-    """Who has paid for which round, by what the ledger announced and nothing else of it."""
-
-    def __init__(self) -> None:
-        self.reserved: dict[int, set[str]] = {}
-        self.committed: dict[int, set[str]] = {}
-        self.paid: dict[int, set[str]] = {}
-
-    def copy(self) -> "Costs":
-        twin = Costs()
-        for name in ("reserved", "committed", "paid"):
-            setattr(twin, name, {number: {*names} for number, names in getattr(self, name).items()})
-        return twin
-
-    def note(self, events: tuple[Event, ...]) -> None:
-        for event in events:
-            match event:
-                case Reserved(_, number, name):
-                    self.reserved.setdefault(number, set()).add(name)
-                case Withdrawn(_, number, name):
-                    self.reserved[number].remove(name)
-                case Committed(_, number, name):
-                    self.committed.setdefault(number, set()).add(name)
-                case PhaseBegan(_, number, Phase.ATTESTING) | RoundVoided(_, number, _, Charged.ALL):
-                    self.paid[number] = {*self.reserved[number]}
-                case RoundVoided(_, number, _, Charged.ABSENT):
-                    self.paid[number] = self.reserved[number] - self.committed.get(number, set())
-
-    def spent(self, name: str, before: int) -> tuple[int, ...]:
-        curve = NOTHING
-        for _ in range(before + sum(name in names for names in self.paid.values())):
-            curve = renyi.compose(curve, PRICE)
-        return curve
 
 
 class Consortium(RuleBasedStateMachine):

@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 
 from campaigns.harness import consortium
-from campaigns.harness.consortium import DATASET, MODEL, TASK
+from campaigns.harness.chain import Member
+from campaigns.harness.consortium import TASK
 from client_sdk import light
 from client_sdk.client import LedgerClient
 from client_sdk.light import Flag
@@ -28,16 +29,13 @@ from client_sdk.rpc import RpcClient
 from client_sdk.secrets.validator_keys import read_validator_key
 from client_sdk.session import open_client, unlock
 from client_sdk.session.profile import load_profile
-from contracts import rounds, validators
-from contracts.contributions import Publish, Reserve
+from contracts import validators
 from contracts.governance import OpenTask, ProposalDecided, ProposalStatus, Propose, Proposed, Vote
 from contracts.identity import AddKey
-from contracts.kernel import Message, crypto
-from contracts.lineage import Candidate, Judgement, candidate_digest
-from contracts.models import ProposeVersion, VoteVersion
-from contracts.reputation import Verdict
-from contracts.rounds import CloseRound, OpenRound
-from contracts.terms import Deadlines
+from contracts.kernel import Message, bitmap, crypto
+from contracts.lineage import Candidate, Finding
+from contracts.rounds import OpenRound
+from contracts.terms import CommitTiming, Estimator, EstimatorKind, Phases
 from devnet import binaries
 from devnet.manifest import Manifest, parse_manifest
 from devnet.supervisor import Devnet
@@ -75,7 +73,8 @@ MECHANISM = replace(consortium.MECHANISM, noise_milli=100_000)  # So cheap that 
 PHASE_MS = 600_000  # Everybody takes part, so no phase lasts until its end, on however slow a machine.
 TERMS = replace(
     consortium.TERMS,
-    deadlines=Deadlines(PHASE_MS, PHASE_MS, PHASE_MS, PHASE_MS),
+    phases=Phases(PHASE_MS, PHASE_MS, PHASE_MS, PHASE_MS, PHASE_MS, blocks=1, commits=CommitTiming.WHEN_READY),
+    estimator=Estimator(EstimatorKind.MEDIAN, byzantine=0, minimum=len(OWNERS)),
     mechanism=MECHANISM,
     aggregators=LABS,
     verifiers=MEMBERS,
@@ -97,7 +96,7 @@ class Consortium:
     human: dict[str, LedgerClient] = field(default_factory=dict)
     worker: dict[str, LedgerClient] = field(default_factory=dict)
     rounds: int = 0
-    """How many were opened, contributed to, closed and decided."""
+    """How many were opened, contributed to and decided."""
 
     async def prepare(self) -> None:
         """Workers are enrolled, datasets registered, and the task is open and joined."""
@@ -130,19 +129,16 @@ class Consortium:
             self.rounds += 1
 
     async def _round(self, number: int) -> None:
-        lab = self.worker["lab-1"]
-        await lab.submit(OpenRound(TASK))
-        base = number - 1  # Every version before this one was promoted.
-        commitment = consortium.commit(number, base=base, mechanism=MECHANISM)
-        for step in (Reserve(TASK, number, DATASET), commitment, Publish(TASK, number, DATASET)):
+        base, seats = number - 1, range(len(OWNERS))  # Every version before this one was promoted.
+        findings, version = bytes([Finding.AGGREGATED] * len(OWNERS)), consortium.artefact(f"version {number}")
+        candidate = Candidate(TASK, number, base, bitmap.of(seats), findings, version)
+        voters = {name: Member(name) for name in MEMBERS}
+        await self.worker["lab-1"].submit(OpenRound(TASK))
+        for step in (consortium.reserve(number), consortium.commit(number, base=base, mechanism=MECHANISM)):
             await self.all(self.worker, dict.fromkeys(OWNERS, step))
-        closed = await lab.submit(CloseRound(TASK, number))
-        current = await lab.get(rounds.ROUNDS, (TASK, number), at_least=closed.height)
-        judgements = tuple(Judgement(seat.organisation, seat.dataset, Verdict.ACCEPTED, "") for seat in current.seats)
-        candidate = Candidate(TASK, number, base, consortium.artefact(f"version {number}"), 90, 100, judgements)
-        await lab.submit(ProposeVersion(candidate))
-        vote = VoteVersion(MODEL, number, candidate_digest(candidate))
-        await self.all(self.worker, dict.fromkeys(OWNERS, vote))  # Three of the four who may vote decide.
+        await self.all(self.worker, dict.fromkeys(MEMBERS, consortium.attest(number, seats)))
+        for ballot in (consortium.seal, consortium.open_ballot):
+            await self.all(self.worker, {name: ballot(voter, candidate, number) for name, voter in voters.items()})
 
     async def more_rounds(self, count: int) -> None:
         """Wait until so many rounds more are over."""
