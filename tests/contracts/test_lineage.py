@@ -42,7 +42,7 @@ from contracts.rounds import TASKS, Charged, OpenRound, RoundVoided, Task
 from contracts.terms import Phase
 from tests.vectors_io import VectorWriter
 
-CTX = Context("test", 1, 1, bytes(32), "lab", (Role.AGGREGATOR,))
+CTX = Context("test", 1, 0, 1, bytes(32), "lab", (Role.AGGREGATOR,))
 
 
 def rollback(to: int) -> RollBackModel:
