@@ -108,11 +108,12 @@ if TYPE_CHECKING:
     from contracts.governance import (
         NotInElectorate as NotInElectorate,
         ProposalClosed as ProposalClosed,
+        ProposalDisowned as ProposalDisowned,
+        TooManyOpen as TooManyOpen,
         UnknownProposal as UnknownProposal,
         VotedAlready as VotedAlready,
     )
     from contracts.identity import (
-        BadRecipient as BadRecipient,
         DatasetExists as DatasetExists,
         EnrolmentCap as EnrolmentCap,
         FirstKeyNotHuman as FirstKeyNotHuman,
@@ -120,10 +121,10 @@ if TYPE_CHECKING:
         KeyIsRevoked as KeyIsRevoked,
         LastHumanKey as LastHumanKey,
         LimitOverCap as LimitOverCap,
+        MemberInactive as MemberInactive,
         NotInPossession as NotInPossession,
         NotYourKey as NotYourKey,
         OrganisationExists as OrganisationExists,
-        RecipientTaken as RecipientTaken,
         ReportedAlready as ReportedAlready,
         RevocationMovesLater as RevocationMovesLater,
         SameRecipient as SameRecipient,
@@ -136,6 +137,14 @@ if TYPE_CHECKING:
     )
     from contracts.kernel.codec import Malformed as Malformed
     from contracts.kernel.rules import Rejected as Rejected
+    from contracts.membership import (
+        LastMember as LastMember,
+        NoRecovery as NoRecovery,
+        NotAHumanKey as NotAHumanKey,
+        NotSuspended as NotSuspended,
+        RecoveryNotDue as RecoveryNotDue,
+        RecoveryUnderWay as RecoveryUnderWay,
+    )
     from contracts.models import (
         AlreadyProposed as AlreadyProposed,
         AlreadyVoted as AlreadyVoted,
@@ -153,6 +162,8 @@ if TYPE_CHECKING:
         VersionNotOpen as VersionNotOpen,
     )
     from contracts.privacy_budget import BudgetExceeded as BudgetExceeded, TooManyHolds as TooManyHolds
+    from contracts.recipients import BadRecipient as BadRecipient
+    from contracts.recipients import RecipientTaken as RecipientTaken
     from contracts.rounds import (
         AlreadyJoined as AlreadyJoined,
         DeadlinePassed as DeadlinePassed,
@@ -242,21 +253,27 @@ _HOMES: Final = {
         "AlreadyCommitted", "AlreadyPublished", "AlreadyReserved", "NotCommitted", "NotPrivate", "NotReserved",
         "PayloadTooLarge", "WrongBase", "WrongMechanism",
     ),
-    "contracts.governance": ("NotInElectorate", "ProposalClosed", "UnknownProposal", "VotedAlready"),
+    "contracts.governance": (
+        "NotInElectorate", "ProposalClosed", "ProposalDisowned", "TooManyOpen", "UnknownProposal", "VotedAlready",
+    ),
     "contracts.identity": (
-        "BadRecipient", "DatasetExists", "EnrolmentCap", "FirstKeyNotHuman", "KeyExists", "KeyIsRevoked",
-        "LastHumanKey", "LimitOverCap", "NotInPossession", "NotYourKey", "OrganisationExists", "RecipientTaken",
-        "ReportedAlready", "RevocationMovesLater", "SameRecipient", "SinceInFuture", "TooFarBack", "UnknownDataset",
-        "UnknownKey", "UnknownOrganisation", "WeakKey",
+        "DatasetExists", "EnrolmentCap", "FirstKeyNotHuman", "KeyExists", "KeyIsRevoked", "LastHumanKey",
+        "LimitOverCap", "MemberInactive", "NotInPossession", "NotYourKey", "OrganisationExists", "ReportedAlready",
+        "RevocationMovesLater", "SameRecipient", "SinceInFuture", "TooFarBack", "UnknownDataset", "UnknownKey",
+        "UnknownOrganisation", "WeakKey",
     ),
     "contracts.kernel.codec": ("Malformed",),
     "contracts.kernel.rules": ("Rejected",),
+    "contracts.membership": (
+        "LastMember", "NoRecovery", "NotAHumanKey", "NotSuspended", "RecoveryNotDue", "RecoveryUnderWay",
+    ),
     "contracts.models": (
         "AlreadyProposed", "AlreadyVoted", "JudgementsIncomplete", "ModelExists", "NoMoreVersions", "NotAVerifier",
         "NotYourTurn", "NothingAccepted", "OwnProposal", "RoundNotClosed", "Tainted", "UnknownModel", "UnknownVersion",
         "VersionNotOpen",
     ),
     "contracts.privacy_budget": ("BudgetExceeded", "TooManyHolds"),
+    "contracts.recipients": ("BadRecipient", "RecipientTaken"),
     "contracts.rounds": (
         "AlreadyJoined", "DeadlinePassed", "MissingMandate", "NoMoreRounds", "NotSelected", "NotYourTask",
         "RoundNotOpen", "RoundStillMoving", "RoundUnderway", "TaskExists", "TaskFull", "TermsDiffer", "TooFewEligible",

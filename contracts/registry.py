@@ -5,7 +5,7 @@ The order is the order of imports: a contract may use those above it. Adding a c
 
 from typing import ClassVar
 
-from . import contributions, governance, identity, models, privacy_budget, reputation, rounds, validators
+from . import contributions, governance, identity, membership, models, privacy_budget, reputation, rounds, validators
 from .kernel import Contract, Message, replay
 from .kernel.rules import Handler, refusals_of
 
@@ -17,6 +17,7 @@ CONTRACTS: tuple[Contract, ...] = (
     contributions.CONTRACT,
     models.CONTRACT,
     validators.CONTRACT,
+    membership.CONTRACT,
     governance.CONTRACT,
 )
 
@@ -32,6 +33,7 @@ STORES: tuple[str, ...] = (
     "models",
     "governance",
     "validators",
+    "membership",
 )
 
 HANDLERS: dict[type[Message], Handler] = {

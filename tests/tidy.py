@@ -47,6 +47,8 @@ RELATIVE = ("contracts", "learning", "abci_app", "client_sdk", "devnet", "servic
 
 # Within the core: each module may import those before it, and the kernel. The kernel imports no contract.
 CONTRACT_ORDER = (
+    "electorate",
+    "recipients",
     "identity",
     "attestation",
     "policy",
@@ -58,6 +60,7 @@ CONTRACT_ORDER = (
     "lineage",
     "models",
     "validators",
+    "membership",
     "governance",
     "anchors",
     "registry",

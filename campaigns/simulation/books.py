@@ -12,11 +12,13 @@ from typing import Any
 from abci_app.protocol import messages as m
 from contracts import (
     contributions,
+    electorate,
     governance,
     identity,
     lineage,
     models,
     privacy_budget,
+    recipients,
     reputation,
     rounds,
     transition,
@@ -72,7 +74,7 @@ class Books:
         self.proposals: list[Any] = []
         self.accepted: dict[bytes, None] = {}  # Identities of transactions with a code-0 result.
         self.validators = {one.public: one.operator for one in genesis.validators}
-        self._exist(identity.MEMBERSHIP.path(), validators.SET.path())
+        self._exist(electorate.MEMBERSHIP.path(), validators.SET.path())
         for founder in genesis.founders:
             self._enrol(founder.organisation, founder.recipient, founder.key.public, founder.epsilon_cap, Place(0, 0))
 
@@ -139,7 +141,9 @@ class Books:
                 self._exist(identity.DATASETS.path((organisation, message.dataset)))
             case governance.Propose():
                 self.proposals.append(message.action)
-                self._exist(governance.COUNTER.path(), governance.PROPOSALS.path(len(self.proposals)))
+                number = len(self.proposals)
+                self._exist(governance.COUNTER.path(), governance.OPEN.path(organisation))
+                self._exist(governance.PROPOSALS.path(number))
             case rounds.OpenRound():
                 self.rounds[message.task] += 1
                 self.opened[(message.task, self.rounds[message.task])] = block.time_ms
@@ -226,7 +230,7 @@ class Books:
     def _enrol(self, organisation: str, recipient: str, public: bytes, cap: int, place: Place) -> None:
         self.purse.cap(organisation, cap)
         self.keys[public] = Enrolled(organisation, place)
-        self._exist(identity.RECIPIENTS.path(recipient))
+        self._exist(recipients.RECIPIENTS.path(recipient))
         self._exist(identity.ORGANISATIONS.path(organisation), identity.KEYS.path(public))
 
     def _exist(self, *paths: bytes) -> None:

@@ -73,15 +73,15 @@ def instead(owner: Any, name: str, with_: Any) -> Removal:
     return lambda patch: patch.setattr(owner, name, with_)
 
 
-def without(refusal: type[Rejected]) -> Removal:
-    """No validator is refused for this."""
-    require = validators.require
+def without(refusal: type[Rejected], of: Any = validators) -> Removal:
+    """Nothing is refused for this in a module; validators, unless another is named."""
+    require = of.require
 
     def lenient(condition: bool, refused: Callable[[], Rejected]) -> None:
         if condition or not isinstance(refused(), refusal):
             require(condition, refused)
 
-    return instead(validators, "require", lenient)
+    return instead(of, "require", lenient)
 
 
 def refusing(refusal: type[Rejected], action: Action) -> Claim:
@@ -141,7 +141,7 @@ def training_comes_before_reserving(patch: pytest.MonkeyPatch) -> None:
 
 
 def revocation_is_only_announced(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(identity, "_revoked", always(Outcome()))
+    patch.setattr(identity, "revoked", always(Outcome()))
 
 
 def a_flag_is_proof(patch: pytest.MonkeyPatch) -> None:
@@ -469,6 +469,11 @@ def stages() -> None:
 
 @pytest.mark.parametrize("rule", RULES, ids=[rule.name for rule in RULES])
 def test_without_the_rule_its_claim_falls(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
+    falls_without(rule, monkeypatch)
+
+
+def falls_without(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The claim holds, and without the rule it does not."""
     rule.claim()
     with monkeypatch.context() as patch:
         rule.remove(patch)
