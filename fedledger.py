@@ -128,11 +128,12 @@ if TYPE_CHECKING:
     from contracts.governance import (
         NotInElectorate as NotInElectorate,
         ProposalClosed as ProposalClosed,
+        ProposalDisowned as ProposalDisowned,
+        TooManyOpen as TooManyOpen,
         UnknownProposal as UnknownProposal,
         VotedAlready as VotedAlready,
     )
     from contracts.identity import (
-        BadRecipient as BadRecipient,
         DatasetExists as DatasetExists,
         EnrolmentCap as EnrolmentCap,
         FirstKeyNotHuman as FirstKeyNotHuman,
@@ -140,10 +141,10 @@ if TYPE_CHECKING:
         KeyIsRevoked as KeyIsRevoked,
         LastHumanKey as LastHumanKey,
         LimitOverCap as LimitOverCap,
+        MemberInactive as MemberInactive,
         NotInPossession as NotInPossession,
         NotYourKey as NotYourKey,
         OrganisationExists as OrganisationExists,
-        RecipientTaken as RecipientTaken,
         ReportedAlready as ReportedAlready,
         RevocationMovesLater as RevocationMovesLater,
         SameRecipient as SameRecipient,
@@ -281,10 +282,10 @@ _HOMES: Final = {
         "NotInElectorate", "ProposalClosed", "UnknownProposal", "VotedAlready",
     ),
     "contracts.identity": (
-        "BadRecipient", "DatasetExists", "EnrolmentCap", "FirstKeyNotHuman", "KeyExists", "KeyIsRevoked",
-        "LastHumanKey", "LimitOverCap", "NotInPossession", "NotYourKey", "OrganisationExists", "RecipientTaken",
-        "ReportedAlready", "RevocationMovesLater", "SameRecipient", "SinceInFuture", "TooFarBack", "UnknownDataset",
-        "UnknownKey", "UnknownOrganisation", "WeakKey",
+        "DatasetExists", "EnrolmentCap", "FirstKeyNotHuman", "KeyExists", "KeyIsRevoked", "LastHumanKey",
+        "LimitOverCap", "MemberInactive", "NotInPossession", "NotYourKey", "OrganisationExists", "ReportedAlready",
+        "RevocationMovesLater", "SameRecipient", "SinceInFuture", "TooFarBack", "UnknownDataset", "UnknownKey",
+        "UnknownOrganisation", "WeakKey",
     ),
     "contracts.kernel.refusals": (
         "BadSignature", "Expired", "MalformedTransaction", "MissingRole", "Replayed", "UnknownMessage", "ValidTooLong",

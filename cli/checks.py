@@ -215,12 +215,12 @@ def _clock(block_ns: int) -> Check:
 async def _proofs(profile: "Profile") -> Check:
     """A proved read goes through everything: signatures of the validators, header, proof, our own decoder."""
     from client_sdk.session import open_client
-    from contracts import identity, upgrades
+    from contracts import electorate, upgrades
     from contracts.registry import RULES
 
     try:
         async with open_client(profile) as client:
-            members = await client.get(identity.MEMBERSHIP)
+            members = await client.get(electorate.MEMBERSHIP)
             now = await client.get(upgrades.IN_FORCE)
     except Exception as error:  # noqa: BLE001 - as above.
         return _failed("proofs", error)

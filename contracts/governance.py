@@ -1,9 +1,11 @@
 """Governance: what the members decide together, one organisation one vote, by human keys.
 
-An action is one of a closed table of (validate, apply): admission of an organisation, the opening of a task, a
-rollback, admission and removal of a validator, an upgrade of the rules. More than two thirds of the members, counted
-when the proposal is made, pass it; it is applied in the block of the vote that settles it. Nothing here is generic
-dispatch: an action that is not in the table does not exist.
+An action is one of a closed table of (validate, apply): admission of an organisation, its suspension, reinstatement,
+removal and a lost key's replacement, the opening of a task, a rollback, admission and removal of a validator, and an
+upgrade of the rules. It passes with the votes of more than two thirds of the members that are active when it is settled; a
+newcomer is one of them from the block after its admission on. A vote counts while its member is active and its key was
+good where it signed, by all that is known when the votes are counted. What passed is applied in the block of the vote
+that settles it. Nothing here is generic dispatch: an action that is not in the table does not exist.
 """
 
 from collections.abc import Callable
@@ -11,7 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated, Any
 
-from . import identity, models, rounds, upgrades, validators
+from . import electorate, identity, membership, models, rounds, upgrades, validators
 from .identity import NewKey, Roles
 from .kernel import (
     Context,
@@ -22,6 +24,7 @@ from .kernel import (
     Map,
     Message,
     Outcome,
+    Place,
     Record,
     Rejected,
     View,
@@ -100,8 +103,45 @@ class CancelUpgrade(Record):
     version: AppVersion
 
 
+class SuspendMember(Record):
+    """Let an organisation's keys do nothing for now, but revoke keys and report stolen ones."""
+
+    organisation: OrgId
+    reason: Reason
+
+
+class ReinstateMember(Record):
+    """Let a suspended organisation act again."""
+
+    organisation: OrgId
+
+
+class RemoveMember(Record):
+    """End an organisation's membership, and its validators, for ever."""
+
+    organisation: OrgId
+    reason: Reason
+
+
+class RecoverKey(Record):
+    """Give an organisation without a human key another one, after a delay in which it may say that it has one."""
+
+    organisation: OrgId
+    key: NewKey
+
+
 Action = (
-    AdmitOrganisation | OpenTask | RollBackModel | AdmitValidator | RemoveValidator | ScheduleUpgrade | CancelUpgrade
+    AdmitOrganisation
+    | OpenTask
+    | RollBackModel
+    | AdmitValidator
+    | RemoveValidator
+    | ScheduleUpgrade
+    | CancelUpgrade
+    | SuspendMember
+    | ReinstateMember
+    | RemoveMember
+    | RecoverKey
 )
 
 
@@ -114,17 +154,31 @@ class ProposalStatus(StrEnum):
     FAILED = "failed"  # It passed, but could no longer be applied.
 
 
+class Ballot(Record):
+    """A member's vote: the key that signed it, and where."""
+
+    organisation: OrgId
+    signer: PublicKey
+    place: Place
+
+
 class Proposal(Record):
-    """A proposed action, its electorate and its votes."""
+    """A proposed action and its votes; the first approval is the proposer's own."""
 
     action: Action
     proposer: OrgId
-    opened_at: Height
+    signer: PublicKey
+    opened_at: Place
     expires_at: TimeMs
-    electorate: Positive  # Members when it was proposed; later ones have no vote on it.
-    approvals: Annotated[tuple[OrgId, ...], Items(0, limits.ORGANISATIONS)]
-    rejections: Annotated[tuple[OrgId, ...], Items(0, limits.ORGANISATIONS)]
+    approvals: Annotated[tuple[Ballot, ...], Items(0, limits.ORGANISATIONS)]
+    rejections: Annotated[tuple[Ballot, ...], Items(0, limits.ORGANISATIONS)]
     status: ProposalStatus
+
+
+class OpenProposals(Record):
+    """The proposals of a member that may still be open; those that are not make room when the next one is made."""
+
+    numbers: Annotated[tuple[Positive, ...], Items(0, limits.OPEN_PROPOSALS_PER_MEMBER)]
 
 
 class Counter(Record):
@@ -134,6 +188,7 @@ class Counter(Record):
 
 
 PROPOSALS = Map("governance/proposals", Proposal, "number")
+OPEN = Map("governance/open", OpenProposals, "organisation")
 COUNTER = Item("governance/counter", Counter)
 
 
@@ -185,8 +240,16 @@ class VotedAlready(Rejected, code=903, hint="Nothing to do: the first vote stand
     """The organisation has voted on this proposal."""
 
 
-class NotInElectorate(Rejected, code=904, hint="Vote on proposals made after the organisation was admitted."):
-    """The organisation was admitted after the proposal was made."""
+class NotInElectorate(Rejected, code=904, hint="Send it again: the vote counts from the next block on."):
+    """The organisation was admitted or reinstated in this very block."""
+
+
+class ProposalDisowned(Rejected, code=905, hint="Propose the action again with a key that is good."):
+    """The key that made the proposal was stolen when it did, as its organisation reported later."""
+
+
+class TooManyOpen(Rejected, code=906, hint="Wait until one of them is decided or expires."):
+    """The organisation has as many open proposals as it may."""
 
 
 def require_proposal(view: View, number: Positive) -> Proposal:
@@ -195,51 +258,101 @@ def require_proposal(view: View, number: Positive) -> Proposal:
 
 
 def propose(view: View, msg: Propose, ctx: Context) -> Outcome:
-    """Put an action to the vote. Rejects: whatever applying the action now would reject."""
+    """Put an action to the vote. Rejects: NotInElectorate, TooManyOpen, and whatever applying it now would reject."""
+    _require_vote(view, ctx)
+    still = tuple(number for number in _open(view, ctx.organisation) if _may_pass(view, number, ctx))
+    most = limits.OPEN_PROPOSALS_PER_MEMBER
+    require(len(still) < most, lambda: TooManyOpen(organisation=ctx.organisation, limit=most))
     _effect(msg.action).validate(view, msg.action, ctx)  # What cannot be applied is not voted on.
     number = (COUNTER.get(view) or Counter(0)).proposals + 1
     proposal = Proposal(
         action=msg.action,
         proposer=ctx.organisation,
-        opened_at=ctx.height,
+        signer=ctx.sender,
+        opened_at=ctx.place,
         expires_at=ctx.time_ms + limits.PROPOSAL_MS,
-        electorate=identity.MEMBERSHIP.at(view).organisations,
-        approvals=(ctx.organisation,),
+        approvals=(_ballot(ctx),),
         rejections=(),
         status=ProposalStatus.OPEN,
     )
-    counted = Outcome((COUNTER.set(Counter(number)),), (Proposed(number, ctx.organisation),))
+    counted = Outcome(
+        (COUNTER.set(Counter(number)), OPEN.put(ctx.organisation, OpenProposals((*still, number)))),
+        (Proposed(number, ctx.organisation),),
+    )
     return counted + _tally(view, number, proposal, ctx)
 
 
 def vote(view: View, msg: Vote, ctx: Context) -> Outcome:
     """Count a vote and apply the action when it settles it.
 
-    Rejects: UnknownProposal, ProposalClosed, NotInElectorate, VotedAlready.
+    Rejects: UnknownProposal, ProposalClosed, ProposalDisowned, NotInElectorate, VotedAlready.
     """
     proposal = require_proposal(view, msg.proposal)
     live = proposal.status is ProposalStatus.OPEN and ctx.time_ms < proposal.expires_at
     require(live, lambda: ProposalClosed(proposal=msg.proposal, status=proposal.status))
-    voter = identity.ORGANISATIONS.at(view, ctx.organisation)
-    eligible = voter.enrolled_at < proposal.opened_at or voter.enrolled_at == 0
-    require(eligible, lambda: NotInElectorate(organisation=ctx.organisation))
-    again = ctx.organisation in (*proposal.approvals, *proposal.rejections)
-    require(not again, lambda: VotedAlready(organisation=ctx.organisation))
+    require(_is_owned(view, proposal), lambda: ProposalDisowned(proposal=msg.proposal, key=proposal.signer))
+    _require_vote(view, ctx)
+    for ballot in (*proposal.approvals, *proposal.rejections):
+        again = ballot.organisation == ctx.organisation and _counts(view, ballot)
+        require(not again, lambda: VotedAlready(organisation=ctx.organisation))
+    others = replace(
+        proposal,
+        approvals=tuple(ballot for ballot in proposal.approvals if ballot.organisation != ctx.organisation),
+        rejections=tuple(ballot for ballot in proposal.rejections if ballot.organisation != ctx.organisation),
+    )
     if msg.approve:
-        counted = replace(proposal, approvals=(*proposal.approvals, ctx.organisation))
+        counted = replace(others, approvals=(*others.approvals, _ballot(ctx)))
     else:
-        counted = replace(proposal, rejections=(*proposal.rejections, ctx.organisation))
+        counted = replace(others, rejections=(*others.rejections, _ballot(ctx)))
     announced = Outcome((), (Voted(msg.proposal, ctx.organisation, msg.approve),))
     return announced + _tally(view, msg.proposal, counted, ctx)
 
 
 def _tally(view: View, number: int, proposal: Proposal, ctx: Context) -> Outcome:
-    needed = quorum(proposal.electorate)
-    if len(proposal.approvals) >= needed:
+    voters = electorate.voters(view, ctx.height)
+    needed = quorum(voters)
+    if _are(needed, proposal.approvals, view):
         return _apply(view, number, proposal, ctx)
-    if len(proposal.rejections) > proposal.electorate - needed:
+    if _are(voters - needed + 1, proposal.rejections, view):
         return _decided(number, proposal, ProposalStatus.DEFEATED, 0)
     return Outcome((PROPOSALS.put(number, proposal),))
+
+
+def _are(needed: int, ballots: tuple[Ballot, ...], view: View) -> bool:
+    """Whether so many of the ballots count. They are only looked at one by one when there are enough of them."""
+    return len(ballots) >= needed and len([ballot for ballot in ballots if _counts(view, ballot)]) >= needed
+
+
+def _counts(view: View, ballot: Ballot) -> bool:
+    """Whether its member is active, and its key was good where it signed, by all that is known now."""
+    good = identity.is_good(identity.KEYS.at(view, ballot.signer), ballot.place)
+    return good and identity.is_active(view, ballot.organisation)
+
+
+def _is_owned(view: View, proposal: Proposal) -> bool:
+    """Whether the key that made the proposal was good when it did, by all that is known now."""
+    return identity.is_good(identity.KEYS.at(view, proposal.signer), proposal.opened_at)
+
+
+def _open(view: View, organisation: OrgId) -> tuple[int, ...]:
+    noted = OPEN.get(view, organisation)
+    return () if noted is None else noted.numbers
+
+
+def _may_pass(view: View, number: int, ctx: Context) -> bool:
+    proposal = PROPOSALS.at(view, number)
+    live = proposal.status is ProposalStatus.OPEN and ctx.time_ms < proposal.expires_at
+    return live and _is_owned(view, proposal)
+
+
+def _require_vote(view: View, ctx: Context) -> None:
+    """Rejects: NotInElectorate."""
+    member = identity.ORGANISATIONS.at(view, ctx.organisation)
+    require(identity.has_vote(member, ctx.height), lambda: NotInElectorate(organisation=ctx.organisation))
+
+
+def _ballot(ctx: Context) -> Ballot:
+    return Ballot(ctx.organisation, ctx.sender, ctx.place)
 
 
 def _apply(view: View, number: int, proposal: Proposal, ctx: Context) -> Outcome:
@@ -290,6 +403,22 @@ def _cancel_upgrade(view: View, action: CancelUpgrade, ctx: Context) -> Outcome:
     return upgrades.cancel(view, action.version, ctx)
 
 
+def _suspend(view: View, action: SuspendMember, _ctx: Context) -> Outcome:
+    return membership.suspend(view, action.organisation)
+
+
+def _reinstate(view: View, action: ReinstateMember, ctx: Context) -> Outcome:
+    return membership.reinstate(view, action.organisation, ctx)
+
+
+def _remove(view: View, action: RemoveMember, _ctx: Context) -> Outcome:
+    return membership.remove(view, action.organisation)
+
+
+def _recover(view: View, action: RecoverKey, ctx: Context) -> Outcome:
+    return membership.recover(view, action.organisation, action.key, ctx)
+
+
 @dataclass(frozen=True)
 class Effect:
     """One row of the table of actions. Where validating is as cheap as applying, it is applying."""
@@ -307,6 +436,10 @@ ACTIONS = (
     Effect(RemoveValidator, _remove_validator, _remove_validator),
     Effect(ScheduleUpgrade, _schedule_upgrade, _schedule_upgrade),
     Effect(CancelUpgrade, _cancel_upgrade, _cancel_upgrade),
+    Effect(SuspendMember, _suspend, _suspend),
+    Effect(ReinstateMember, _reinstate, _reinstate),
+    Effect(RemoveMember, _remove, _remove),
+    Effect(RecoverKey, _recover, _recover),
 )
 
 
@@ -317,7 +450,7 @@ def _effect(action: Action) -> Effect:
 CONTRACT = Contract(
     name="governance",
     number=9,
-    state=(PROPOSALS, COUNTER),
+    state=(PROPOSALS, OPEN, COUNTER),
     handlers={Propose: propose, Vote: vote},
     modules=(__name__,),
 )

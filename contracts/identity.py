@@ -11,11 +11,12 @@ is judged where it is counted, by ``is_good``. A dataset's budget is kept by ``p
 from dataclasses import replace
 from typing import Annotated
 
+from . import electorate, recipients
+from .electorate import MEMBERSHIP, Standing
 from .kernel import (
     Context,
     Contract,
     Event,
-    Item,
     Lane,
     Map,
     Message,
@@ -29,7 +30,6 @@ from .kernel import (
     limits,
     require,
 )
-from .kernel.recipient import fault_of
 from .kernel.types import (
     AgeRecipient,
     Count,
@@ -58,8 +58,10 @@ class Organisation(Record):
     recipient: AgeRecipient
     epsilon_cap: NanoEpsilon
     enrolled_at: Height
-    keys: Annotated[tuple[PublicKey, ...], Items(1, limits.KEYS_PER_ORGANISATION)]  # In the order of their enrolment.
+    keys: Annotated[tuple[PublicKey, ...], Items(1, limits.KEYS_WITH_RECOVERIES)]  # In the order of their enrolment.
     datasets: Count
+    standing: Standing
+    votes_after: Height  # Of its admission or reinstatement: its vote counts from the next block on.
 
 
 class Key(Record):
@@ -83,18 +85,6 @@ class Dataset(Record):
     registered_at: Height
 
 
-class Membership(Record):
-    """How many organisations are members."""
-
-    organisations: Count
-
-
-class RecipientOwner(Record):
-    """Who reads what is encrypted to a recipient."""
-
-    organisation: OrgId
-
-
 class NewKey(Record):
     """A key to enrol, with its holder's proof of possession."""
 
@@ -107,8 +97,6 @@ class NewKey(Record):
 ORGANISATIONS = Map("identity/organisations", Organisation, "organisation")
 KEYS = Map("identity/keys", Key, "public key")
 DATASETS = Map("identity/datasets", Dataset, "organisation", "dataset")
-RECIPIENTS = Map("identity/recipients", RecipientOwner, "recipient")
-MEMBERSHIP = Item("identity/membership", Membership)
 
 
 class AddKey(Message, purpose=Purpose.HUMAN, lane=Lane.GOVERNANCE):
@@ -250,20 +238,16 @@ class FirstKeyNotHuman(Rejected, code=115, hint="Enrol a human key first; it the
     """An organisation's first key must be a human one, or nobody could ever act for it."""
 
 
-class BadRecipient(Rejected, code=117, hint="Take the recipient that `fedledger key show` prints, unchanged."):
-    """The text is no age X25519 recipient that somebody could decrypt with."""
-
-
-class RecipientTaken(Rejected, code=118, hint="Create an encryption key of your own: `fedledger key create`."):
-    """Another organisation's payloads are encrypted to this recipient."""
-
-
 class SinceInFuture(Rejected, code=119, hint="Name the first place at which the key was no longer yours alone."):
     """A key can only be reported stolen as of this transaction or an earlier one."""
 
 
 class TooFarBack(Rejected, code=120, hint="Report it as of the earliest block that is allowed."):
     """A report looks back only so far: older work rests on more than one key."""
+
+
+class MemberInactive(Rejected, code=122, hint="The members decide on it by vote: `fedledger org show`."):
+    """The organisation is suspended or removed: its keys may not act, but to revoke and report keys while suspended."""
 
 
 class ReportedAlready(Rejected, code=121, hint="Nothing to do: a key is reported once, and stays revoked."):
@@ -287,7 +271,7 @@ def revoke_key(view: View, msg: RevokeKey, ctx: Context) -> Outcome:
     require(msg.public != ctx.sender, lambda: LastHumanKey(key=msg.public))
     key = _require_own(view, msg.public, ctx)
     _require_earlier(key, ctx.place)
-    return _revoked(msg.public, key, ctx.place)
+    return revoked(msg.public, key, ctx.place)
 
 
 def report_stolen_key(view: View, msg: ReportStolenKey, ctx: Context) -> Outcome:
@@ -303,14 +287,14 @@ def report_stolen_key(view: View, msg: ReportStolenKey, ctx: Context) -> Outcome
     stolen = _require_own(view, msg.public, ctx)
     require(not stolen.reported, lambda: ReportedAlready(key=msg.public))
     _require_earlier(stolen, msg.since)
-    outcome = _revoked(msg.public, replace(stolen, reported=True), msg.since)
+    outcome = revoked(msg.public, replace(stolen, reported=True), msg.since)
     fallen = {msg.public: msg.since}
     for public in ORGANISATIONS.at(view, ctx.organisation).keys:  # Whoever enrolled a key stands before it.
         key = KEYS.at(view, public)
         if key.enrolled_by in fallen and not key.enrolled_at.precedes(fallen[key.enrolled_by]):
             fallen[public] = key.enrolled_at
             if is_good(key, key.enrolled_at):  # Else it was revoked as of before it was enrolled.
-                outcome += _revoked(public, key, key.enrolled_at)
+                outcome += revoked(public, key, key.enrolled_at)
     require(ctx.sender not in fallen, lambda: LastHumanKey(key=ctx.sender))
     return outcome
 
@@ -323,12 +307,11 @@ def change_recipient(view: View, msg: ChangeRecipient, ctx: Context) -> Outcome:
     organisation = ORGANISATIONS.at(view, ctx.organisation)
     before = organisation.recipient
     require(msg.recipient != before, lambda: SameRecipient(organisation=ctx.organisation))
-    _require_recipient(view, msg.recipient)
     return Outcome(
         (
             ORGANISATIONS.put(ctx.organisation, replace(organisation, recipient=msg.recipient)),
-            RECIPIENTS.remove(before),
-            RECIPIENTS.put(msg.recipient, RecipientOwner(ctx.organisation)),
+            recipients.RECIPIENTS.remove(before),
+            recipients.taken(view, msg.recipient, by=ctx.organisation),
         ),
         (RecipientChanged(ctx.organisation, msg.recipient),),
     )
@@ -363,18 +346,21 @@ def enrol(
     Rejects: OrganisationExists, EnrolmentCap, FirstKeyNotHuman, BadRecipient, RecipientTaken, KeyExists, WeakKey,
     NotInPossession.
     """
-    members = (MEMBERSHIP.get(view) or Membership(0)).organisations
+    members = MEMBERSHIP.get(view) or electorate.NOBODY
+    full = members.organisations >= limits.ORGANISATIONS
     require(ORGANISATIONS.get(view, name) is None, lambda: OrganisationExists(organisation=name))
-    require(members < limits.ORGANISATIONS, lambda: EnrolmentCap(what="organisations", limit=limits.ORGANISATIONS))
+    require(not full, lambda: EnrolmentCap(what="organisations", limit=limits.ORGANISATIONS))
     require(first.purpose is Purpose.HUMAN, lambda: FirstKeyNotHuman(organisation=name, purpose=first.purpose))
-    _require_recipient(view, recipient)
     kept = tuple(role for role in Role if role in roles)
-    member = Organisation(kept, recipient, cap, ctx.height, keys=(first.public,), datasets=0)
+    member = Organisation(
+        kept, recipient, cap, ctx.height, (first.public,), datasets=0, standing=Standing.ACTIVE, votes_after=ctx.height
+    )
+    counted = replace(electorate.activated(members, ctx.height), organisations=members.organisations + 1)
     return enrol_key(view, name, first, ctx, by=None) + Outcome(
         (
             ORGANISATIONS.put(name, member),
-            RECIPIENTS.put(recipient, RecipientOwner(name)),
-            MEMBERSHIP.set(Membership(members + 1)),
+            recipients.taken(view, recipient, by=name),
+            MEMBERSHIP.set(counted),
         ),
         (OrganisationEnrolled(name, member.roles),),
     )
@@ -393,6 +379,31 @@ def enrol_key(view: View, organisation: OrgId, key: NewKey, ctx: Context, *, by:
 def require_member(view: View, name: OrgId) -> Organisation:
     """The organisation of this name. Rejects: UnknownOrganisation."""
     return found(ORGANISATIONS, view, name, lambda: UnknownOrganisation(organisation=name))
+
+
+def require_active(view: View, name: OrgId) -> Organisation:
+    """The organisation of this name, which may act. Rejects: UnknownOrganisation, MemberInactive."""
+    organisation = require_member(view, name)
+    _require_standing(name, organisation)
+    return organisation
+
+
+def require_acting(key: Key, organisation: Organisation, tag: str) -> None:
+    """Hold a signer to its member's standing. Rejects: MemberInactive."""
+    rescuing = key.purpose is Purpose.HUMAN and tag in (RevokeKey.tag, ReportStolenKey.tag)
+    if not (rescuing and organisation.standing is Standing.SUSPENDED):
+        _require_standing(key.organisation, organisation)
+
+
+def is_active(view: View, name: OrgId) -> bool:
+    """Whether the organisation is a member that may act: neither suspended nor removed."""
+    organisation = ORGANISATIONS.get(view, name)
+    return organisation is not None and organisation.standing is Standing.ACTIVE
+
+
+def has_vote(organisation: Organisation, height: Height) -> bool:
+    """Whether the member's vote counts in a block: it is active, and was so before."""
+    return organisation.standing is Standing.ACTIVE and organisation.votes_after < height
 
 
 def require_dataset(view: View, organisation: OrgId, dataset: DatasetId) -> Dataset:
@@ -421,6 +432,12 @@ def is_good(key: Key, place: Place) -> bool:
     return key.revoked_from is None or place.precedes(key.revoked_from)
 
 
+def _require_standing(name: OrgId, organisation: Organisation) -> None:
+    """Rejects: MemberInactive."""
+    active = organisation.standing is Standing.ACTIVE
+    require(active, lambda: MemberInactive(organisation=name, standing=str(organisation.standing)))
+
+
 def _require_own(view: View, public: PublicKey, ctx: Context) -> Key:
     """The key, which is the sender's organisation's. Rejects: UnknownKey, NotYourKey."""
     key = found(KEYS, view, public, lambda: UnknownKey(key=public))
@@ -435,20 +452,12 @@ def _require_earlier(key: Key, since: Place) -> None:
         raise RevocationMovesLater(revoked_from=before.height, wanted=since.height)
 
 
-def _revoked(public: PublicKey, key: Key, since: Place) -> Outcome:
+def revoked(public: PublicKey, key: Key, since: Place) -> Outcome:
     """Describe a key that counts for nothing from a place on."""
     return Outcome(
         (KEYS.put(public, replace(key, revoked_from=since)),),
         (KeyRevoked(key.organisation, public, since.height, since.index),),
     )
-
-
-def _require_recipient(view: View, text: AgeRecipient) -> None:
-    """Rejects: BadRecipient, RecipientTaken."""
-    fault = fault_of(text)
-    require(fault is None, lambda: BadRecipient(recipient=text, fault=str(fault)))
-    taken = RECIPIENTS.get(view, text)
-    require(taken is None, lambda: RecipientTaken(recipient=text))
 
 
 def possession_statement(chain_id: str, organisation: OrgId, public: PublicKey, purpose: Purpose) -> bytes:
@@ -459,7 +468,7 @@ def possession_statement(chain_id: str, organisation: OrgId, public: PublicKey, 
 CONTRACT = Contract(
     name="identity",
     number=1,
-    state=(ORGANISATIONS, KEYS, DATASETS, MEMBERSHIP, RECIPIENTS),
+    state=(ORGANISATIONS, KEYS, DATASETS, MEMBERSHIP, recipients.RECIPIENTS),
     handlers={
         AddKey: add_key,
         RevokeKey: revoke_key,
@@ -467,5 +476,5 @@ CONTRACT = Contract(
         ChangeRecipient: change_recipient,
         RegisterDataset: register_dataset,
     },
-    modules=(__name__,),
+    modules=("contracts.electorate", "contracts.recipients", __name__),
 )

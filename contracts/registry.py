@@ -12,6 +12,7 @@ from . import (
     contributions,
     governance,
     identity,
+    membership,
     models,
     privacy_budget,
     reputation,
@@ -32,6 +33,7 @@ CONTRACTS: Final[tuple[Contract, ...]] = (
     ballots.CONTRACT,
     validators.CONTRACT,
     upgrades.CONTRACT,
+    membership.CONTRACT,
     governance.CONTRACT,
 )
 

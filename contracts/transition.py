@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Annotated, Any
 
 from . import identity, upgrades, validators
-from .identity import NewKey, Roles
+from .identity import NewKey, Organisation, Roles
 from .kernel import (
     Context,
     Event,
@@ -256,7 +256,8 @@ def authenticate(
 ) -> identity.Key:
     """Establish who signed a transaction, now, for this chain, for the first time.
 
-    Rejects: MalformedTransaction, WrongChain, Expired, ValidTooLong, UnknownKey, KeyIsRevoked, Replayed, BadSignature.
+    Rejects: MalformedTransaction, WrongChain, Expired, ValidTooLong, UnknownKey, KeyIsRevoked,
+    MemberInactive, Replayed, BadSignature.
     The cheapest checks come first; nothing is remembered of what fails here, because nobody has signed it.
     """
     signed = transaction.envelope
@@ -265,19 +266,21 @@ def authenticate(
     furthest = block.height + rules.limits.tx_validity_blocks
     require(signed.valid_until <= furthest, lambda: ValidTooLong(valid_until=signed.valid_until, furthest=furthest))
     key = identity.require_good_key(view, signed.key, Place(block.height, index))
+    identity.require_acting(key, identity.ORGANISATIONS.at(view, key.organisation), signed.tag)
     seen = replay.is_seen(view, signed.valid_until, signed.identity)
     require(not seen, lambda: Replayed(transaction=signed.identity))
     require(transaction.is_authentic, lambda: BadSignature(key=signed.key))
     return key
 
 
-def require_entitled(kind: type[Message], key: identity.Key, roles: Roles) -> None:
-    """Hold a key and its organisation's roles to what a message asks of its signer.
+def require_entitled(kind: type[Message], key: identity.Key, organisation: Organisation) -> None:
+    """Hold a key and its organisation to what a message asks of its signer.
 
-    Rejects: WrongPurpose, MissingRole.
+    Rejects: MemberInactive, WrongPurpose, MissingRole.
     """
+    identity.require_acting(key, organisation, kind.tag)
     require(key.purpose is kind.purpose, lambda: WrongPurpose(purpose=key.purpose, wanted=kind.purpose))
-    allowed = kind.role is None or kind.role in roles
+    allowed = kind.role is None or kind.role in organisation.roles
     require(allowed, lambda: MissingRole(organisation=key.organisation, wanted=str(kind.role)))
 
 
@@ -318,10 +321,10 @@ def _dispatch(
     rules: Rules, view: View, transaction: Transaction, key: identity.Key, block: BlockContext, index: int
 ) -> Outcome:
     message = transaction.message(rules)
-    roles = identity.ORGANISATIONS.at(view, key.organisation).roles
-    require_entitled(type(message), key, roles)
+    organisation = identity.ORGANISATIONS.at(view, key.organisation)
+    require_entitled(type(message), key, organisation)
     sender = transaction.envelope.key
-    context = Context(block.chain_id, block.height, index, block.time_ms, sender, key.organisation, roles)
+    context = Context(block.chain_id, block.height, index, block.time_ms, sender, key.organisation, organisation.roles)
     return rules.handlers[type(message)](view, message, context)
 
 

@@ -93,7 +93,7 @@ class PowerConcentrated(
 def admit(view: View, new: NewValidator, replaces: PublicKey | None, ctx: Context) -> Outcome:
     """Describe admitting a validator, in the place of another if one is named. For governance.
 
-    Rejects: ValidatorExists, UnknownOrganisation, NotAnOperator, SigningKey, WeakKey, NotInPossession,
+    Rejects: ValidatorExists, UnknownOrganisation, MemberInactive, NotAnOperator, SigningKey, WeakKey, NotInPossession,
     UnknownValidator, TooManyValidators, PowerConcentrated.
     """
     before = SET.at(view).validators
@@ -118,6 +118,20 @@ def remove(view: View, public: PublicKey) -> Outcome:
     require(len(before) > 1, lambda: LastValidator(key=public))
     after = tuple(one for one in before if one != leaving)
     return _changed(before, after, (ValidatorRemoved(leaving.public, leaving.operator),))
+
+
+def dismiss(view: View, operator: OrgId) -> Outcome:
+    """Describe removing all validators of an operator, if it has any. For the removal of a member.
+
+    Rejects: LastValidator, PowerConcentrated.
+    """
+    before = SET.at(view).validators
+    leaving = tuple(one for one in before if one.operator == operator)
+    if not leaving:
+        return Outcome()
+    after = tuple(one for one in before if one.operator != operator)
+    require(bool(after), lambda: LastValidator(key=leaving[0].public))
+    return _changed(before, after, tuple(ValidatorRemoved(one.public, one.operator) for one in leaving))
 
 
 def establish(view: View, founding: tuple[NewValidator, ...], chain_id: str) -> Outcome:
@@ -164,7 +178,7 @@ def _admitted(
 ) -> Validator:
     public, operator = new.public, new.operator
     require(all(one.public != public for one in validators), lambda: ValidatorExists(key=public))
-    roles = identity.require_member(view, operator).roles
+    roles = identity.require_active(view, operator).roles
     require(Role.OPERATOR in roles, lambda: NotAnOperator(organisation=operator))
     require(identity.KEYS.get(view, public) is None, lambda: SigningKey(key=public))
     require(crypto.is_enrollable(public), lambda: identity.WeakKey(key=public))

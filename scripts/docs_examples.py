@@ -8,7 +8,7 @@ import textwrap
 from client_sdk.secrets.keys import SigningKey
 from contracts import registry
 from contracts.contributions import Reserve
-from contracts.identity import MEMBERSHIP, Membership
+from contracts.electorate import MEMBERSHIP, Membership
 from contracts.kernel import codec, crypto, envelope
 from contracts.kernel.merkle import bucket_of, commit_value, leaf_hash
 from contracts.kernel.state_tree import StateTree
@@ -75,7 +75,7 @@ def envelope_example() -> str:
 
 def state_example() -> str:
     """A state with one entry: its committed value, its bucket and the roots above it."""
-    path, body = MEMBERSHIP.set(Membership(7))
+    path, body = MEMBERSHIP.set(Membership(7, 7, 0, 7))
     assert body is not None
     tree = StateTree(registry.RULES.newest.stores)
     empty = tree.root
@@ -88,7 +88,7 @@ def state_example() -> str:
         "| what | value |",
         "| --- | --- |",
         f"| path | `{path.decode()}` |",
-        f"| body: DAG-CBOR of `{{organisations: 7}}` | `{body.hex()}` |",
+        f"| body: DAG-CBOR of a membership of 7 founders | `{body.hex()}` |",
         f"| committed value: SHA-256(path), then the body | `{committed.hex()}` |",
         f"| bucket | {bucket_of(path)} |",
         f"| leaf of `{key.decode()}`, here also the root of its bucket | `{leaf_hash(key, committed).hex()}` |",

@@ -15,7 +15,6 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from contracts import identity, transition
-from contracts.identity import Roles
 from contracts.kernel import Lane, Place, Rejected, View
 from contracts.rulebook import Rules
 from contracts.transition import BlockContext, Transaction
@@ -32,8 +31,7 @@ class Standing(NamedTuple):
 
 class _Signer(NamedTuple):
     sender: bytes | str
-    key: identity.Key | None  # None for one that may sign nothing now.
-    roles: Roles
+    entitled: tuple[identity.Key, identity.Organisation] | None  # None for one that may sign nothing now.
 
 
 class Standings:
@@ -54,18 +52,18 @@ class Standings:
     def _signer(self, public: bytes) -> _Signer:
         key = identity.KEYS.get(self._view, public)
         if key is None:
-            return _Signer(public, None, ())
+            return _Signer(public, None)
         if not identity.is_good(key, Place(self._height, 0)):
-            return _Signer(key.organisation, None, ())
-        return _Signer(key.organisation, key, identity.ORGANISATIONS.at(self._view, key.organisation).roles)
+            return _Signer(key.organisation, None)
+        return _Signer(key.organisation, (key, identity.ORGANISATIONS.at(self._view, key.organisation)))
 
 
 def _lane(rules: Rules, transaction: Transaction, signer: _Signer) -> Lane:
-    if signer.key is None:
+    if signer.entitled is None:
         return max(Lane)
     try:
         kind = type(transaction.message(rules))
-        transition.require_entitled(kind, signer.key, signer.roles)
+        transition.require_entitled(kind, *signer.entitled)
     except Rejected:
         return max(Lane)
     return kind.lane

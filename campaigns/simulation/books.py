@@ -14,11 +14,13 @@ from abci_app.protocol import messages as m
 from contracts import (
     ballots,
     contributions,
+    electorate,
     governance,
     identity,
     lineage,
     models,
     privacy_budget,
+    recipients,
     reputation,
     rounds,
     transition,
@@ -69,7 +71,7 @@ class Books:
         self.proposals: list[Any] = []
         self.accepted: dict[bytes, None] = {}  # Identities of transactions with a code-0 result.
         self.validators = {one.public: one.operator for one in genesis.validators}
-        self._exist(identity.MEMBERSHIP.path(), validators.SET.path(), upgrades.IN_FORCE.path())
+        self._exist(electorate.MEMBERSHIP.path(), validators.SET.path(), upgrades.IN_FORCE.path())
         for founder in genesis.founders:
             self._enrol(founder.organisation, founder.recipient, founder.key.public, founder.epsilon_cap, Place(0, 0))
 
@@ -162,7 +164,8 @@ class Books:
                 self._exist(identity.DATASETS.path((organisation, message.dataset)))
             case governance.Propose():
                 self.proposals.append(message.action)
-                self._exist(governance.COUNTER.path(), governance.PROPOSALS.path(len(self.proposals)))
+                self._exist(governance.COUNTER.path(), governance.OPEN.path(organisation))
+                self._exist(governance.PROPOSALS.path(len(self.proposals)))
             case rounds.JoinTask():
                 self.courses.join(message, organisation)
                 self._exist(rounds.PARTICIPATIONS.path((message.task, organisation)))
@@ -264,7 +267,7 @@ class Books:
     def _enrol(self, organisation: str, recipient: str, public: bytes, cap: int, place: Place) -> None:
         self.purse.cap(organisation, cap)
         self.keys[public] = Enrolled(organisation, place)
-        self._exist(identity.RECIPIENTS.path(recipient))
+        self._exist(recipients.RECIPIENTS.path(recipient))
         self._exist(identity.ORGANISATIONS.path(organisation), identity.KEYS.path(public))
 
     def _exist(self, *paths: bytes) -> None:

@@ -7,7 +7,7 @@ consortia have elections, and then many; most of their motions are about one key
 
 from random import Random
 
-from contracts import governance, identity, validators
+from contracts import electorate, governance, identity, validators
 from contracts.governance import Action, AdmitValidator, Propose, RemoveValidator, Vote
 from contracts.kernel import View
 from contracts.models import quorum
@@ -37,7 +37,7 @@ class Elections:
         ripe: list[tuple[Action, Member, Vote]] = []
         motions = [(number, proposal) for number, proposal in open_proposals(view) if is_motion(proposal.action)]
         for number, proposal in motions:
-            missing = quorum(proposal.electorate) - len(proposal.approvals)
+            missing = quorum(electorate.MEMBERSHIP.at(view).active) - len(proposal.approvals)
             waiting = _voters(view, proposal) if now < proposal.expires_at else []
             if missing > 1:
                 for member in rng.sample(waiting, min(missing - 1, len(waiting))):
@@ -96,10 +96,5 @@ def subject_of(action: Action) -> bytes:
 
 def _voters(view: View, proposal: governance.Proposal) -> list[Member]:
     """Who may vote on a proposal and has not."""
-    voted = (*proposal.approvals, *proposal.rejections)
-    known = ((member, identity.ORGANISATIONS.get(view, member.name)) for member in EVERYBODY)
-    return [
-        member
-        for member, organisation in known
-        if organisation is not None and organisation.enrolled_at < proposal.opened_at and member.name not in voted
-    ]
+    voted = [ballot.organisation for ballot in (*proposal.approvals, *proposal.rejections)]
+    return [member for member in EVERYBODY if identity.is_active(view, member.name) and member.name not in voted]

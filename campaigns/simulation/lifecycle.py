@@ -105,9 +105,9 @@ class Lifecycle:
             if now >= proposal.expires_at or isinstance(proposal.action, (AdmitValidator, RemoveValidator)):
                 continue  # Expired, or a matter of the elections.
             for member in EVERYBODY:
-                organisation = identity.ORGANISATIONS.get(view, member.name)
-                voted = member.name in (*proposal.approvals, *proposal.rejections)
-                if organisation is not None and organisation.enrolled_at < proposal.opened_at and not voted:
+                ballots = (*proposal.approvals, *proposal.rejections)
+                voted = any(ballot.organisation == member.name for ballot in ballots)
+                if identity.is_active(view, member.name) and not voted:
                     yield member, Vote(number, approve=self.rng.random() < 0.93)
 
     def _joining(self, view: View, terms: Terms, task: rounds.Task) -> Due:

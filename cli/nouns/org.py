@@ -139,11 +139,11 @@ def _propose(opened: Access, action: "AdmitOrganisation", output: Format) -> Non
 
 
 async def _members(client: "LedgerClient") -> Listing[dict[str, Any]]:
-    from contracts import identity
+    from contracts import electorate, identity
 
     def members(view: "View", names: Sequence[Name], now: "Moment") -> tuple[list[dict[str, Any]], int | None]:
         found = present(identity.ORGANISATIONS, view, names)
-        count = identity.MEMBERSHIP.at(view).organisations
+        count = electorate.MEMBERSHIP.at(view).organisations
         return [{"organisation": name, **_described(view, name, now)} for (name,), _ in found], count
 
     return await listing(client, identity.ORGANISATIONS, members)
@@ -211,6 +211,7 @@ def _show_one(output: Format, name: str, member: dict[str, Any]) -> None:
                 "reputation": f"{units.millionths(member['reputation'])} (weight {units.weight(member['weight'])})",
                 "encrypts to": member["recipient"],
                 "member since": f"block {member['enrolled_at']}",
+                "standing": member["standing"],
             }
         ),
         Rows(("key", "purpose", "label", "since block", "state"), keys),

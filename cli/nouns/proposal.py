@@ -104,17 +104,24 @@ def _show_all(output: Format, proposals: Listing[tuple[int, "Proposal"]]) -> Non
             each.status,
             len(each.approvals),
             len(each.rejections),
-            each.electorate,
         )
         for number, each in proposals.entries
     ]
-    columns = ("number", "what", "by", "status", "for", "against", "of")
+    columns = ("number", "what", "by", "status", "for", "against")
     data = [{"proposal": number, **plain(each)} for number, each in proposals.entries]
     emit(output, data, Rows(columns, rows, empty="Nothing was ever proposed."), listed=proposals)
 
 
 def _show_one(output: Format, number: int, proposal: "Proposal") -> None:
-    from contracts.governance import AdmitOrganisation, AdmitValidator, OpenTask, RollBackModel
+    from contracts.governance import (
+        AdmitOrganisation,
+        AdmitValidator,
+        OpenTask,
+        RecoverKey,
+        RemoveMember,
+        RollBackModel,
+        SuspendMember,
+    )
 
     from .. import units
     from ..terms import described
@@ -124,9 +131,9 @@ def _show_one(output: Format, number: int, proposal: "Proposal") -> None:
         "what": _subject(proposal.action),
         "by": proposal.proposer,
         "status": proposal.status,
-        "for": proposal.approvals,
-        "against": proposal.rejections,
-        "electorate": f"{proposal.electorate} members, more than two thirds decide",
+        "for": tuple(ballot.organisation for ballot in proposal.approvals),
+        "against": tuple(ballot.organisation for ballot in proposal.rejections),
+        "decided by": "more than two thirds of the active members",
         "open until": units.time(proposal.expires_at),
     }
     action = proposal.action
@@ -146,11 +153,25 @@ def _show_one(output: Format, number: int, proposal: "Proposal") -> None:
             "key": f"{action.validator.public.hex()} (it proved that it holds it)",
             "in the place of": "nobody" if action.replaces is None else action.replaces.hex(),
         }
+    elif isinstance(action, (SuspendMember, RemoveMember)):
+        fields |= {"reason": action.reason}
+    elif isinstance(action, RecoverKey):
+        fields |= {"key": f"{units.key(action.key.public)} (it proved that it holds it)"}
     emit(output, {"proposal": number, **plain(proposal)}, Fields(fields))
 
 
 def _subject(action: Any) -> str:
-    from contracts.governance import AdmitOrganisation, AdmitValidator, OpenTask, RemoveValidator, RollBackModel
+    from contracts.governance import (
+        AdmitOrganisation,
+        AdmitValidator,
+        OpenTask,
+        RecoverKey,
+        ReinstateMember,
+        RemoveMember,
+        RemoveValidator,
+        RollBackModel,
+        SuspendMember,
+    )
 
     match action:
         case AdmitOrganisation():
@@ -163,5 +184,13 @@ def _subject(action: Any) -> str:
             return f"admit a validator of {action.validator.operator}"
         case RemoveValidator():
             return f"remove the validator {action.validator.hex()}"
+        case SuspendMember():
+            return f"suspend {action.organisation}"
+        case ReinstateMember():
+            return f"reinstate {action.organisation}"
+        case RemoveMember():
+            return f"remove {action.organisation}"
+        case RecoverKey():
+            return f"give {action.organisation} a new human key"
         case _:
             return type(action).__name__

@@ -30,7 +30,9 @@ RECIPIENT_CHARS: Final = 62  # Of an age X25519 recipient, exactly.
 # Identity ---------------------------------------------------------------------------------------
 ORGANISATIONS: Final = 256
 KEYS_PER_ORGANISATION: Final = 16  # Live and revoked together: the enrolment cap of paper section 4.3.
+KEYS_WITH_RECOVERIES: Final = KEYS_PER_ORGANISATION + 4  # So that the cap leaves nobody beyond help.
 DATASETS_PER_ORGANISATION: Final = 16
+RECOVERY_DELAY_MS: Final = 3 * 24 * 3600 * 1000  # In which a member that still has a human key says no.
 LOOK_BACK_BLOCKS: Final = 302_400  # How far back a key can be reported stolen: 7 days of empty blocks, 2 s apart.
 
 # Privacy ----------------------------------------------------------------------------------------
@@ -64,6 +66,7 @@ VALIDATOR_POWER: Final = 10  # Of every validator; above 1, so that CometBFT's r
 PROPOSAL_MS: Final = 7 * 24 * 3600 * 1000
 UPGRADE_NOTICE_BLOCKS: Final = 100  # The least between the vote and the first block under new rules.
 MIGRATION_WRITES: Final = 10_000  # Of one upgrade, in one block; what is more is read with a default instead.
+OPEN_PROPOSALS_PER_MEMBER: Final = 8
 
 assert TX_BYTES < VALUE_BYTES, "a record that fits a transaction must fit the store"
 assert VALIDATORS * VALIDATOR_POWER < 2**60, "CometBFT bounds the total power by (2^63 - 1) / 8"

@@ -9,7 +9,7 @@ from campaigns.harness import consortium
 from campaigns.harness.chain import Chain
 from campaigns.harness.consortium import HOSPITAL_A, LAB, MEMBERS, MODEL, TASK
 from client_sdk.reads import view
-from contracts import governance, identity, lineage, rounds
+from contracts import electorate, governance, identity, lineage, rounds
 from contracts.kernel import crypto
 from tests.local_ledger import LocalReader
 
@@ -106,14 +106,14 @@ def grown() -> Chain:
     terms, proposal = rounds.TERMS.at(chain.view, TASK), governance.PROPOSALS.at(chain.view, 1)
     member = identity.ORGANISATIONS.at(chain.view, HOSPITAL_A.name)
     dataset = identity.DATASETS.at(chain.view, (HOSPITAL_A.name, consortium.DATASET))
-    membership = identity.MEMBERSHIP.at(chain.view)
+    membership = electorate.MEMBERSHIP.at(chain.view)
     names = [f"{MODEL}-{number}" for number in range(many)]
     chain.given(
         lineage.MODELS.put(MODEL, replace(model, latest=many)),
         rounds.TASKS.put(TASK, replace(task, rounds=many)),
         governance.COUNTER.put((), governance.Counter(many)),
         lineage.REGISTER.put((), lineage.Register((MODEL, *names))),
-        identity.MEMBERSHIP.put((), replace(membership, organisations=membership.organisations + many)),
+        electorate.MEMBERSHIP.put((), replace(membership, organisations=membership.organisations + many)),
         *(lineage.VERSIONS.put((MODEL, number), version) for number in range(2, many + 1)),
         *(rounds.ROUNDS.put((TASK, number), current) for number in range(2, many + 1)),
         *(governance.PROPOSALS.put(number, proposal) for number in range(2, many + 1)),

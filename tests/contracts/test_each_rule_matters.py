@@ -95,7 +95,7 @@ def faults(count: int) -> Removal:
 
 
 def revocation_is_only_announced(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(identity, "_revoked", always(Outcome()))
+    patch.setattr(identity, "revoked", always(Outcome()))
 
 
 def a_flag_is_proof(patch: pytest.MonkeyPatch) -> None:

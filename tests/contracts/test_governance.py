@@ -5,13 +5,14 @@ from dataclasses import replace
 import pytest
 
 from campaigns.harness import consortium
-from campaigns.harness.chain import Chain, Member
+from campaigns.harness.chain import Chain, Member, Signer
 from campaigns.harness.consortium import (
     AUDITOR,
     HOSPITAL_A,
     HOSPITAL_B,
     LIMIT,
     MEMBERS,
+    MODEL,
     NEWCOMER,
     TASK,
     TERMS,
@@ -19,24 +20,29 @@ from campaigns.harness.consortium import (
     pass_proposal,
 )
 from campaigns.harness.recipients import recipient_of
-from contracts import governance, identity
+from contracts import electorate, governance
 from contracts.governance import (
     PROPOSALS,
     AdmitOrganisation,
+    Ballot,
     NotInElectorate,
     OpenTask,
+    Proposal,
     ProposalClosed,
     ProposalDecided,
+    ProposalDisowned,
     ProposalStatus,
     Propose,
     Proposed,
+    RollBackModel,
+    TooManyOpen,
     UnknownProposal,
     Vote,
     Voted,
     VotedAlready,
 )
-from contracts.identity import AddKey, KeyExists
-from contracts.kernel import limits
+from contracts.identity import ORGANISATIONS, AddKey, KeyExists, ReportStolenKey
+from contracts.kernel import Place, limits
 from contracts.kernel.types import Purpose, Role
 from contracts.rounds import TASKS, MissingMandate, TaskExists
 from tests.vectors_io import VectorWriter
@@ -63,11 +69,12 @@ def status_of(chain: Chain, number: int = 1) -> ProposalStatus:
 
 @pytest.mark.vectors
 def test_any_member_proposes_and_thereby_approves(vector: VectorWriter) -> None:
-    """A proposal counts its proposer's approval and the members of that moment."""
+    """A proposal counts its proposer's approval, with the key that signed it and where."""
     chain = consortium.equipped()
     assert vector.accepted(chain, AUDITOR, Propose(OPENING)) == (Proposed(1, "auditor"),)
     opened = PROPOSALS.at(chain.view, 1)
-    assert (opened.approvals, opened.electorate, opened.status) == (("auditor",), 7, ProposalStatus.OPEN)
+    ballot = Ballot("auditor", AUDITOR.human.public, Place(chain.height, 0))
+    assert (opened.approvals, opened.rejections, opened.status) == ((ballot,), (), ProposalStatus.OPEN)
 
 
 def test_five_of_seven_members_decide_and_four_do_not() -> None:
@@ -144,28 +151,153 @@ def test_a_second_human_key_is_no_second_vote() -> None:
 
 
 @pytest.mark.vectors
-def test_a_member_admitted_after_the_proposal(vector: VectorWriter) -> None:
-    """The electorate is fixed when the proposal is made: nobody is admitted to turn a vote."""
+def test_a_newcomer_that_votes_in_the_block_of_its_admission(vector: VectorWriter) -> None:
+    """Its vote counts from the next block on: nobody becomes a voter in the block that settles a vote."""
     chain = proposal()
-    pass_proposal(chain, admission())
+    pass_proposal(chain, admission(), MEMBERS[:4])
+    probe = chain.fork()
+    settling = (MEMBERS[4], Vote(2, approve=True))
+    codes = [result.code for result in probe.block(settling, (NEWCOMER, Vote(1, approve=True)))]
+    assert codes == [0, NotInElectorate.code]
+    codes = [result.code for result in chain.fork().block(settling, (NEWCOMER, Propose(OPENING)))]
+    assert codes == [0, NotInElectorate.code]
+    chain.submit(*settling)
+    now = replace(ORGANISATIONS.at(chain.view, NEWCOMER.name), votes_after=chain.height + 1)
+    late = chain.fork()
+    chain.given(ORGANISATIONS.put(NEWCOMER.name, now))
     facts = vector.refused(chain, NotInElectorate, NEWCOMER, Vote(1, approve=True))
     assert facts == {"organisation": "newcomer"}
+    late.submit(NEWCOMER, Vote(1, approve=True))
 
 
-def test_a_member_admitted_in_the_block_of_the_proposal_has_no_vote_on_it() -> None:
-    chain = consortium.equipped()
+def test_the_electorate_grows_with_the_block_after_an_admission_and_the_quorum_with_it() -> None:
+    """Seven members, four for it. Five of seven would do; with the newcomer it takes six of eight."""
+    chain = proposal()
+    for member in MEMBERS[1:4]:
+        chain.submit(member, Vote(1, approve=True))
     pass_proposal(chain, admission(), MEMBERS[:4])
-    settled, proposed = chain.block((MEMBERS[4], Vote(1, approve=True)), (HOSPITAL_A, Propose(OPENING)))
-    assert (settled.code, proposed.code) == (0, 0)
-    chain.refused(NotInElectorate, NEWCOMER, Vote(2, approve=True))
+    same_block = chain.fork()
+    settling = (MEMBERS[4], Vote(2, approve=True))
+    same_block.block(settling, (MEMBERS[4], Vote(1, approve=True)))
+    assert status_of(same_block) is ProposalStatus.PASSED
+    chain.block(settling)
+    assert (electorate.voters(chain.view, chain.height), electorate.voters(chain.view, chain.height + 1)) == (7, 8)
+    chain.submit(MEMBERS[4], Vote(1, approve=True))
+    assert status_of(chain) is ProposalStatus.OPEN
+    chain.submit(NEWCOMER, Vote(1, approve=True))
+    assert status_of(chain) is ProposalStatus.PASSED
 
 
-def test_a_newcomer_votes_on_what_is_proposed_later() -> None:
-    chain = consortium.equipped()
-    pass_proposal(chain, admission())
+def with_second_human(member: Member) -> tuple[Chain, Signer]:
+    """Before anything is proposed, a member has another human key."""
+    chain, second = consortium.equipped(), member.key(Purpose.HUMAN, 1)
+    chain.submit(member, AddKey(second.enrolment()))
+    return chain, second
+
+
+def test_an_approval_that_a_stolen_key_signed_does_not_count_and_is_given_again() -> None:
+    chain, stolen = with_second_human(HOSPITAL_B)
     chain.submit(HOSPITAL_A, Propose(OPENING))
-    chain.submit(NEWCOMER, Vote(2, approve=True))
-    assert PROPOSALS.at(chain.view, 2).electorate == 8
+    chain.submit(stolen, Vote(1, approve=True))
+    chain.submit(HOSPITAL_B, ReportStolenKey(stolen.public, Place(chain.height, 0)))
+    for member in MEMBERS[2:5]:
+        chain.submit(member, Vote(1, approve=True))
+    assert status_of(chain) is ProposalStatus.OPEN
+    again = chain.fork()
+    again.submit(HOSPITAL_B, Vote(1, approve=True))
+    assert status_of(again) is ProposalStatus.PASSED
+    chain.submit(HOSPITAL_B, Vote(1, approve=False))
+    assert [
+        len(ballots) for ballots in (PROPOSALS.at(chain.view, 1).approvals, PROPOSALS.at(chain.view, 1).rejections)
+    ] == [4, 1]
+
+
+def test_an_approval_that_a_key_signed_before_it_was_stolen_counts() -> None:
+    chain, stolen = with_second_human(HOSPITAL_B)
+    chain.submit(HOSPITAL_A, Propose(OPENING))
+    chain.submit(stolen, Vote(1, approve=True))
+    chain.submit(HOSPITAL_B, ReportStolenKey(stolen.public, Place(chain.height, 1)))
+    chain.refused(VotedAlready, HOSPITAL_B, Vote(1, approve=True))
+    for member in MEMBERS[2:5]:
+        chain.submit(member, Vote(1, approve=True))
+    assert status_of(chain) is ProposalStatus.PASSED
+
+
+def test_rejections_that_a_stolen_key_signed_defeat_nothing() -> None:
+    chain, stolen = with_second_human(HOSPITAL_B)
+    chain.submit(HOSPITAL_A, Propose(OPENING))
+    chain.submit(stolen, Vote(1, approve=False))
+    chain.submit(HOSPITAL_B, ReportStolenKey(stolen.public, Place(chain.height, 0)))
+    for member in MEMBERS[2:4]:
+        chain.submit(member, Vote(1, approve=False))
+    assert status_of(chain) is ProposalStatus.OPEN
+
+
+@pytest.mark.vectors
+def test_a_proposal_that_a_stolen_key_made(vector: VectorWriter) -> None:
+    """It is out of the world with the report, whoever had approved of it."""
+    chain, stolen = with_second_human(HOSPITAL_B)
+    chain.submit(stolen, Propose(OPENING))
+    chain.submit(HOSPITAL_B, ReportStolenKey(stolen.public, Place(chain.height, 0)))
+    facts = vector.refused(chain, ProposalDisowned, HOSPITAL_A, Vote(1, approve=True))
+    assert facts == {"proposal": 1, "key": stolen.public}
+
+
+def rolling(number: int) -> RollBackModel:
+    return RollBackModel(MODEL, 1, f"reason {number}")
+
+
+def crowded() -> Chain:
+    """Hospital A has as many open proposals as a member may have."""
+    chain = consortium.twice_promoted()
+    for number in range(limits.OPEN_PROPOSALS_PER_MEMBER):
+        chain.submit(HOSPITAL_A, Propose(rolling(number)))
+    return chain
+
+
+@pytest.mark.vectors
+def test_one_proposal_too_many(vector: VectorWriter) -> None:
+    """What waits for a vote is state: no member fills it alone."""
+    facts = vector.refused(crowded(), TooManyOpen, HOSPITAL_A, Propose(rolling(99)))
+    assert facts == {"organisation": "hospital-a", "limit": limits.OPEN_PROPOSALS_PER_MEMBER}
+
+
+def test_a_proposal_that_was_disowned_makes_room_and_takes_no_vote() -> None:
+    chain, stolen = with_second_human(HOSPITAL_B)
+    chain.submit(stolen, Propose(OPENING))
+    chain.submit(HOSPITAL_B, ReportStolenKey(stolen.public, Place(chain.height, 0)))
+    chain.refused(ProposalDisowned, HOSPITAL_A, Vote(1, approve=True))
+    chain.submit(HOSPITAL_B, Propose(OPENING))
+    assert governance.OPEN.at(chain.view, HOSPITAL_B.name).numbers == (2,)
+
+
+def test_a_decided_and_an_expired_proposal_make_room() -> None:
+    chain = crowded()
+    chain.submit(HOSPITAL_B, Propose(rolling(99)))
+    expired = chain.fork()
+    expired.advance(limits.PROPOSAL_MS)
+    expired.submit(HOSPITAL_A, Propose(rolling(99)))
+    newest = governance.COUNTER.at(chain.view).proposals
+    assert governance.OPEN.at(expired.view, "hospital-a").numbers == (newest + 1,)
+    second = chain.fork()
+    for member in MEMBERS[1:4]:
+        second.submit(member, Vote(newest - 1, approve=False))
+    second.submit(HOSPITAL_A, Propose(rolling(99)))
+    second.refused(TooManyOpen, HOSPITAL_A, Propose(rolling(99)))
+
+
+def test_the_largest_proposal_fits_the_store() -> None:
+    """Terms as long as they may be, and the ballots of as many members as there may be."""
+    name, far = "n" * limits.NAME_CHARS, Place(2**62, 2**62)
+    terms = replace(
+        TERMS,
+        aggregators=(name,) * limits.AGGREGATORS_PER_TASK,
+        verifiers=(name,) * limits.VERIFIERS_PER_TASK,
+        recipients=(name,) * limits.RECIPIENTS_PER_TASK,
+    )
+    ballots = (Ballot(name, bytes(32), far),) * limits.ORGANISATIONS
+    largest = Proposal(OpenTask(terms), name, bytes(32), far, 2**62, ballots, (), ProposalStatus.OPEN)
+    assert len(largest.encode()) < limits.VALUE_BYTES
 
 
 def test_what_could_not_be_applied_now_is_not_even_voted_on() -> None:
@@ -195,7 +327,7 @@ def test_an_action_that_became_impossible_fails_by_code(vector: VectorWriter) ->
 def test_every_action_is_in_the_table_once() -> None:
     actions = [effect.action for effect in governance.ACTIONS]
     assert tuple(actions) == governance.Action.__args__
-    assert identity.MEMBERSHIP.at(consortium.founded().view).organisations == len(MEMBERS)
+    assert electorate.MEMBERSHIP.at(consortium.founded().view).organisations == len(MEMBERS)
 
 
 @pytest.mark.parametrize("members", range(1, 12))

@@ -67,7 +67,7 @@ def test_a_refusal_that_a_vector_shows_is_documented_at_its_handler(path: Path) 
     shown = json.loads(path.read_text())
     if shown.get("code", 0) > 100 and shown["message"] and shown["message"]["type"] != "governance/propose":
         message = RULES.messages[shown["message"]["type"]]
-        before_dispatch = (identity.UnknownKey.code, identity.KeyIsRevoked.code)
+        before_dispatch = (identity.UnknownKey.code, identity.KeyIsRevoked.code, identity.MemberInactive.code)
         assert shown["refusal"] in refusals_named(message) or shown["code"] in before_dispatch
 
 

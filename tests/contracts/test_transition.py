@@ -21,7 +21,7 @@ from campaigns.harness.consortium import (
     founder,
     reserve,
 )
-from contracts import identity, transition
+from contracts import electorate, identity, transition
 from contracts.contributions import Reserve
 from contracts.governance import OpenTask, Propose
 from contracts.identity import KEYS, AddKey, KeyIsRevoked, RevokeKey, UnknownKey
@@ -421,7 +421,7 @@ def test_what_this_machine_cannot_do_halts_it_instead_of_deciding_differently(
 
 def test_genesis_makes_every_founder_a_member_with_its_human_key() -> None:
     chain = consortium.founded()
-    assert identity.MEMBERSHIP.at(chain.view).organisations == 7
+    assert electorate.MEMBERSHIP.at(chain.view).organisations == 7
     key = KEYS.at(chain.view, HOSPITAL_A.human.public)
     assert (key.organisation, key.purpose, key.revoked_from) == ("hospital-a", "human", None)
     assert (key.enrolled_at, key.enrolled_by) == (Place(0, 0), None)

@@ -85,6 +85,7 @@ def test_lanes_put_safety_first() -> None:
         "rounds/leave-task",
         "models/raise-alarm",
         "identity/report-stolen-key",
+        "membership/cancel-recovery",
     }
 
 
@@ -98,6 +99,8 @@ def test_people_consent_govern_and_revoke_and_machines_do_the_rest() -> None:
         "rounds/join-task",
         "identity/report-stolen-key",
         "governance/propose",
+        "membership/cancel-recovery",
+        "membership/complete-recovery",
         "governance/vote",
     }
 

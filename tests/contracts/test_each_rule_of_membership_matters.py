@@ -1,0 +1,141 @@
+"""Every rule about members, their keys and their votes is held by a claim: see ``test_each_rule_matters``."""
+
+import pytest
+
+from campaigns.harness import consortium
+from campaigns.harness.chain import Chain
+from campaigns.harness.consortium import HOSPITAL_A
+from contracts import electorate, governance, identity, membership, recipients, transition, validators
+from contracts.governance import Propose
+from contracts.identity import ReportStolenKey
+from contracts.kernel import Context, Outcome, Place, View, limits
+from tests.contracts import test_governance as governance_claims
+from tests.contracts import test_identity as identity_claims
+from tests.contracts import test_membership as membership_claims
+from tests.contracts.test_each_rule_matters import Rule, always, falls_without, instead, without
+
+
+def a_report_revokes_only_the_key(patch: pytest.MonkeyPatch) -> None:
+    def report_stolen_key(view: View, msg: ReportStolenKey, _ctx: Context) -> Outcome:
+        return identity.revoked(msg.public, identity.KEYS.at(view, msg.public), msg.since)
+
+    patch.setitem(transition.HANDLERS, ReportStolenKey, report_stolen_key)
+
+
+def report(height: int) -> ReportStolenKey:
+    return ReportStolenKey(HOSPITAL_A.worker.public, Place(height, 0))
+
+
+def reported_twice() -> Chain:
+    chain = consortium.equipped()
+    chain.submit(HOSPITAL_A, report(2))
+    return chain
+
+
+def looking_back() -> None:
+    chain = consortium.equipped()
+    chain.height += 2 * 302_400
+    chain.refused(identity.TooFarBack, HOSPITAL_A, report(1))
+
+
+RULES = (
+    # A stolen key: what falls with it, and what it voted.
+    Rule(
+        "what a stolen key enrolled falls with it",
+        a_report_revokes_only_the_key,
+        identity_claims.test_a_report_falls_on_the_keys_that_the_stolen_key_enrolled_since_and_theirs_and_on_no_others,
+    ),
+    Rule(
+        "a place is a height and an index",
+        instead(Place, "precedes", lambda self, other: self.height < other.height),
+        identity_claims.test_what_came_before_a_revocation_in_its_block_counts_and_what_came_after_is_refused,
+    ),
+    Rule(
+        "the key that reports must stay",
+        without(identity.LastHumanKey, identity),
+        identity_claims.test_a_key_that_would_fall_with_the_one_it_reports_cannot_report_it,
+    ),
+    Rule(
+        "a key is reported once",
+        without(identity.ReportedAlready, identity),
+        lambda: reported_twice().refused(identity.ReportedAlready, HOSPITAL_A, report(1)),
+    ),
+    Rule(
+        "a report looks back only so far",
+        instead(limits, "LOOK_BACK_BLOCKS", 2**40),
+        looking_back,
+    ),
+    Rule(
+        "a ballot counts while its key was good",
+        instead(governance, "_counts", always(True)),
+        governance_claims.test_an_approval_that_a_stolen_key_signed_does_not_count_and_is_given_again,
+    ),
+    Rule(
+        "a proposal stands while its key was good",
+        instead(governance, "_is_owned", always(True)),
+        governance_claims.test_a_proposal_that_was_disowned_makes_room_and_takes_no_vote,
+    ),
+    Rule(
+        "open proposals are bounded",
+        without(governance.TooManyOpen, governance),
+        lambda: governance_claims.crowded().refused(
+            governance.TooManyOpen, HOSPITAL_A, Propose(governance_claims.rolling(99))
+        ),
+    ),
+    # Who is a member.
+    Rule(
+        "a recipient can be encrypted to",
+        without(recipients.BadRecipient, recipients),
+        identity_claims.test_a_recipient_of_small_order_is_refused_to_members_newcomers_and_founders,
+    ),
+    Rule(
+        "a recipient is one organisation's",
+        without(recipients.RecipientTaken, recipients),
+        identity_claims.test_a_recipient_is_free_again_once_its_organisation_reads_with_another,
+    ),
+    Rule(
+        "a suspended member acts no more",
+        instead(identity, "require_acting", always(None)),
+        membership_claims.test_a_suspended_member_still_revokes_keys_and_reports_stolen_ones_and_nothing_else,
+    ),
+    Rule(
+        "a suspended member has no vote",
+        instead(governance, "_counts", always(True)),
+        membership_claims.test_quorum_and_votes_are_of_the_active_members,
+    ),
+    Rule(
+        "the quorum is of active members",
+        instead(electorate, "deactivated", lambda members, _since: members),
+        membership_claims.test_quorum_and_votes_are_of_the_active_members,
+    ),
+    Rule(
+        "a newcomer has no vote yet",
+        instead(governance, "_require_vote", always(None)),
+        membership_claims.test_a_newcomer_does_not_vote_in_its_first_block,
+    ),
+    Rule(
+        "somebody is left to vote",
+        without(membership.LastMember, membership),
+        membership_claims.test_the_last_member_cannot_leave,
+    ),
+    Rule(
+        "a removed member's validators go with it",
+        instead(validators, "dismiss", always(Outcome())),
+        membership_claims.test_a_removed_member_s_validators_go_with_it,
+    ),
+    Rule(
+        "a recovery waits",
+        without(membership.RecoveryNotDue, membership),
+        membership_claims.test_a_recovery_waits_for_its_delay,
+    ),
+    Rule(
+        "a recovery revokes who did not answer",
+        instead(identity, "revoked", always(Outcome())),
+        membership_claims.test_a_thief_who_holds_the_only_human_key_is_suspended_first_and_cannot_cancel,
+    ),
+)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=[rule.name for rule in RULES])
+def test_without_the_rule_its_claim_falls(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
+    falls_without(rule, monkeypatch)
