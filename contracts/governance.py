@@ -2,10 +2,10 @@
 
 An action is one of a closed table of (validate, apply): admission of an organisation, its suspension, reinstatement,
 removal and a lost key's replacement, the opening of a task, a rollback, admission and removal of a validator, and an
-upgrade of the rules. It passes with the votes of more than two thirds of the members that are active when it is settled; a
-newcomer is one of them from the block after its admission on. A vote counts while its member is active and its key was
-good where it signed, by all that is known when the votes are counted. What passed is applied in the block of the vote
-that settles it. Nothing here is generic dispatch: an action that is not in the table does not exist.
+upgrade of the rules. It passes with the votes of more than two thirds of the members that are active when it is
+settled; a newcomer is one of them from the block after its admission on. A vote counts while its member is active and
+its key was good where it signed, by all that is known when the votes are counted. What passed is applied in the block
+of the vote that settles it. Nothing here is generic dispatch: an action that is not in the table does not exist.
 """
 
 from collections.abc import Callable
