@@ -311,7 +311,7 @@ def sealed_by(world: World, member: Member) -> bool:
     return box is not None and any(ballot.organisation == member.name for ballot in box.ballots)
 
 
-def test_a_node_that_tells_the_wrong_time_does_not_make_a_verifier_attest_before_it_is_due(
+def test_a_node_that_tells_the_wrong_time_makes_no_verifier_attest_before_it_is_due(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.open_round()

@@ -1,7 +1,7 @@
-"""The aggregator's table against the real rules: what it does is accepted, once, and a task is never stuck."""
+"""Both tables against the real rules: what they say is accepted, once, and a task is never stuck."""
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from campaigns.harness import consortium
 from campaigns.harness.chain import BLOCK_MS, BlockStep, Chain, Member
+<<<<<<< HEAD
 from campaigns.harness.consortium import HOSPITALS, LAB, MODEL, STAND_BY, TASK, TERMS
 from contracts import lineage, rounds, transition
 from contracts.identity import ReportStolenKey
@@ -18,19 +19,36 @@ from contracts.models import NotYourTurn
 from contracts.reputation import Verdict
 from contracts.rounds import CloseRound, OpenRound, Progress
 from services.rounds.round import Command, Observation, Phase, next_command, phase_of
+=======
+from campaigns.harness.consortium import HOSPITAL_A, HOSPITALS, LAB, PHASE_MS, STAND_BY, TASK, TERMS, VERIFIERS
+from contracts import ballots, contributions, identity, rounds, transition
+from contracts.ballots import AdvanceRound
+from contracts.kernel import Message, bitmap
+from contracts.rounds import OpenRound, TooLittleReputation
+from contracts.terms import Phase
+from services.rounds.round import Command, Holding, Observation, grace_ms, to_lead, to_verify
+>>>>>>> round
 from tests import effort
 
 labs = st.sampled_from((LAB, STAND_BY))
-FAR_MS = 200_000  # Every deadline and turn of a round, and then some.
 
 
-def observation(chain: Chain, lab: Member) -> Observation:
+def observation(chain: Chain, member: Member) -> Observation:
     """What ``observe`` reads, from the chain's state."""
-    task, model = rounds.TASKS.at(chain.view, TASK), lineage.MODELS.at(chain.view, MODEL)
-    last = rounds.ROUNDS.get(chain.view, (TASK, task.rounds)) if task.rounds else None
-    every = {number: lineage.VERSIONS.at(chain.view, (MODEL, number)) for number in range(1, model.latest + 1)}
-    versions = {number: version for number, version in every.items() if version.round == task.rounds}
-    return Observation(lab.name, chain.time_ms, TERMS, task, last, versions, opened_ms(chain))
+    task = rounds.TASKS.at(chain.view, TASK)
+    key = (TASK, task.rounds)
+    attested, box = ballots.ATTESTATIONS.get(chain.view, key), ballots.BOXES.get(chain.view, key)
+    return Observation(
+        organisation=member.name,
+        now=chain.time_ms,
+        height=chain.height,
+        terms=TERMS,
+        task=task,
+        last=rounds.ROUNDS.get(chain.view, key) if task.rounds else None,
+        opened=opened_ms(chain),
+        attested=attested.rows if attested else (),
+        box=box.ballots if box else (),
+    )
 
 
 def opened_ms(chain: Chain) -> int:
@@ -39,12 +57,12 @@ def opened_ms(chain: Chain) -> int:
     return steps[0].time_ms if steps else chain.time_ms
 
 
-class Aggregators(RuleBasedStateMachine):
-    """Two aggregators that act or sleep as they please, and members that do what they please."""
+class Programs(RuleBasedStateMachine):
+    """Aggregators and verifiers that act or sleep as they please, and members that do what they please."""
 
     @initialize(
         stage=st.sampled_from(
-            [consortium.joined, consortium.published, consortium.closed, consortium.proposed, consortium.promoted]
+            [consortium.joined, consortium.committed, consortium.agreed, consortium.sealed, consortium.promoted]
         )
     )
     def begin(self, stage: Callable[[], Chain]) -> None:
@@ -53,79 +71,95 @@ class Aggregators(RuleBasedStateMachine):
         self.stolen = False
 
     @rule(lab=labs)
-    def act(self, lab: Member) -> None:
+    def lead(self, lab: Member) -> None:
         """One look at the ledger and one command. A restart in between changes nothing."""
-        seen = observation(self.chain, lab)
-        command = next_command(seen)
-        assert command is next_command(observation(self.chain, lab))
+        command = to_lead(observation(self.chain, lab))
+        assert command is to_lead(observation(self.chain, lab))
         if command in (Command.WAIT, Command.STOP):
             return
-        if command is Command.PROPOSE:
-            assert phase_of(seen) is Phase.MY_TURN
-        result = self.attempt(lab, self.message(command))
-        late = command is Command.PROPOSE and result.code == NotYourTurn.code
-        assert result.code == 0 or late, f"{command} was refused: {result.log}"
+        message: Message = OpenRound(TASK) if command is Command.OPEN else AdvanceRound(TASK, self.number)
+        result = self.attempt(lab, message)
+        poor = command is Command.OPEN and result.code == TooLittleReputation.code
+        assert result.code == 0 or poor, f"{command} was refused: {result.log}"
+
+    @rule(member=st.sampled_from(VERIFIERS), lacking=st.sets(st.integers(0, 3), max_size=2))
+    def verify(self, member: Member, lacking: set[int]) -> None:
+        """One look and one command of a verifier that holds all, or nearly all, payloads."""
+        if self.stolen and member == HOSPITAL_A:
+            return
+        seen = observation(self.chain, member)
+        holding = self.holding(seen, lacking)
+        command = to_verify(seen, holding)
+        assert command is to_verify(observation(self.chain, member), holding)
+        message = self.message(command, member, holding)
+        if message is None:
+            return
+        result = self.attempt(member, message)
+        assert result.code == 0, f"{command} was refused: {result.log}"
 
     @precondition(lambda self: self.number > 0)
-    @rule(members=st.sets(st.sampled_from(HOSPITALS)), until=st.sampled_from(list(Progress)))
-    def contribute(self, members: set[Member], until: Progress) -> None:
+    @rule(members=st.sets(st.sampled_from(HOSPITALS)), commits=st.booleans(), withdraws=st.booleans())
+    def contribute(self, members: set[Member], commits: bool, withdraws: bool) -> None:
         number = self.number
         base = rounds.TASKS.at(self.chain.view, TASK).base
-        steps = (consortium.reserve(number), consortium.commit(number, base=base), consortium.publish(number))
-        for message in steps[: list(Progress).index(until)]:
+        steps: list[Message] = [consortium.reserve(number)]
+        steps += [contributions.Withdraw(TASK, number)] if withdraws else []
+        steps += [consortium.commit(number, base=base)] if commits else []
+        for message in steps:
             for member in sorted(members, key=lambda one: one.name):
                 self.attempt(member, message)
 
-    @rule(members=st.sets(st.sampled_from(HOSPITALS), min_size=3), steps=st.integers(1, 3), lab=labs)
-    def ordinary_round(self, members: set[Member], steps: int, lab: Member) -> None:
-        """Some of the ordinary course, so that histories get as far as proposals."""
-        self.act(LAB)
+    @rule(lab=labs, voters=st.integers(4, 6), passes=st.sampled_from([0, 0, PHASE_MS]))
+    def ordinary_course(self, lab: Member, voters: int, passes: int) -> None:
+        """Some of the ordinary course, so that histories get as far as decisions."""
+        self.lead(LAB)
         if self.number:
-            self.contribute(members, Progress.PUBLISHED)
-        if len(members) < len(HOSPITALS):
-            self.let_time_pass(35_000)
-        for _ in range(steps):
-            self.act(LAB)
-        self.act(lab)
+            self.contribute(set(HOSPITALS), commits=True, withdraws=False)
+        if passes:
+            self.let_time_pass(passes)
+            self.lead(lab)
+        for member in VERIFIERS[:voters]:
+            self.verify(member, set())
 
-    @rule(honest=st.booleans(), voters=st.integers(0, 6))
-    def vote(self, honest: bool, voters: int) -> None:
-        latest = lineage.MODELS.at(self.chain.view, MODEL).latest
-        for voter in (*HOSPITALS, LAB, STAND_BY)[:voters]:
-            self.attempt(voter, consortium.vote(self.chain, latest, digest=None if honest else b"\1" * 32))
-
-    @precondition(lambda self: not self.stolen)
-    @rule(blocks_ago=st.integers(0, 30))
-    def report_stolen(self, blocks_ago: int) -> None:
+    @precondition(lambda self: not self.stolen and self.number > 0)
+    @rule()
+    def find_stolen(self) -> None:
+        """The first hospital's key turns out not to have been its own when it committed, if it has."""
+        seat = contributions.SEATS.get(self.chain.view, (TASK, self.number, HOSPITAL_A.name))
+        if seat is None or seat.commitment is None:
+            return
         self.stolen = True
+<<<<<<< HEAD
         since = max(0, self.chain.height - blocks_ago)
         self.attempt(HOSPITALS[0], ReportStolenKey(HOSPITALS[0].worker.public, Place(since, 0)))
+=======
+        key = identity.KEYS.at(self.chain.view, seat.commitment.signer)
+        revoked = replace(key, revoked_from=seat.commitment.height)
+        self.chain.given(identity.KEYS.put(seat.commitment.signer, revoked))
+>>>>>>> round
 
-    @rule(milliseconds=st.sampled_from([300, 9_000, 10_000, 35_000]))
+    @rule(milliseconds=st.sampled_from([300, 3_000, PHASE_MS, 4 * PHASE_MS]))
     def let_time_pass(self, milliseconds: int) -> None:
         self.chain.advance(milliseconds - BLOCK_MS)
-        self.chain.block()
+        for _ in range(3):
+            self.chain.block()
 
     @invariant()
-    def no_aggregator_has_two_standing_proposals_for_one_round(self) -> None:
-        standing = [
-            (version.round, version.proposer)
-            for number in range(1, lineage.MODELS.at(self.chain.view, MODEL).latest + 1)
-            for version in [lineage.VERSIONS.at(self.chain.view, (MODEL, number))]
-            if version.status not in (VersionStatus.QUARANTINED, VersionStatus.ROLLED_BACK)
-        ]
-        assert len(standing) == len(set(standing))
+    def nobody_has_two_ballots_in_a_box(self) -> None:
+        if self.number:
+            box = observation(self.chain, LAB).box
+            assert len({ballot.organisation for ballot in box}) == len(box)
 
     def teardown(self) -> None:
         """Whatever happened: with one aggregator alone, whichever it is, the next round is opened."""
         for lab in (LAB, STAND_BY):
             chain, self.chain = self.chain, self.chain.fork()
             before = self.number
-            for _ in range(4):
-                self.chain.advance(FAR_MS)
-                self.chain.block()
-                self.act(lab)
-            assert self.number > before, f"the task is stuck with {lab.name} alone"
+            for _ in range(7):
+                self.let_time_pass(2 * PHASE_MS + 2 * grace_ms(TERMS))
+                self.lead(lab)
+            poor = consortium.deviation_of(self.chain, lab) < TERMS.minimum_reputation
+            assert self.number > before or poor, f"the task is stuck with {lab.name} alone"
             self.chain = chain
 
     @property
@@ -137,22 +171,28 @@ class Aggregators(RuleBasedStateMachine):
         assert result.code != transition.INTERNAL_ERROR, result.log
         return result
 
-    def message(self, command: Command) -> Message:
-        if command is Command.OPEN:
-            return OpenRound(TASK)
-        if command is Command.CLOSE:
-            return CloseRound(TASK, self.number)
-        return consortium.ProposeVersion(self.candidate())
+    def holding(self, seen: Observation, lacking: set[int]) -> Holding:
+        if seen.last is None or seen.last.phase not in (Phase.ATTESTING, Phase.SEALING):
+            return Holding()
+        roster = rounds.ROSTERS.at(self.chain.view, TASK).organisations
+        committed = bitmap.numbers(seen.last.committed)
+        held = bitmap.of(number for number in committed if number not in lacking)
+        return Holding(held, bitmap.of(range(256)), dict(enumerate(roster)))  # Copies have claims of their own.
 
-    def candidate(self) -> Any:
-        verdicts = {
-            Member(seat.organisation): Verdict.WITHDRAWN
-            for seat in consortium.round_of(self.chain, self.number).seats
-            if seat.progress is Progress.PUBLISHED
-            and not lineage.key_was_live(self.chain.view, TASK, self.number, seat.organisation, seat.dataset)
-        }
-        return consortium.candidate(self.chain, self.number, verdicts=verdicts)
+    def message(self, command: Command, member: Member, holding: Holding) -> Message | None:
+        number = self.number
+        match command:
+            case Command.ATTEST:
+                return consortium.attest(number, bitmap.numbers(holding.held))
+            case Command.SEAL:
+                return consortium.seal(member, consortium.candidate(self.chain, number), number)
+            case Command.OPEN_BALLOT:
+                return consortium.open_ballot(member, consortium.candidate(self.chain, number), number)
+            case Command.ADVANCE:
+                return AdvanceRound(TASK, number)
+            case _:
+                return None
 
 
-TestAggregators = Aggregators.TestCase
-TestAggregators.settings = settings(max_examples=effort.examples(25), stateful_step_count=15)
+TestPrograms = Programs.TestCase
+TestPrograms.settings = settings(max_examples=effort.examples(25), stateful_step_count=15)
