@@ -62,9 +62,9 @@ def _phases(commit_ms: int) -> Phases:
     return Phases(
         reserve_ms=4_000,
         commit_ms=commit_ms,
-        attest_ms=6_000,
-        seal_ms=8_000,
-        open_ms=6_000,
+        attest_ms=8_000,
+        seal_ms=10_000,
+        open_ms=8_000,
         blocks=3,
         commits=CommitTiming.WHEN_READY,
     )
