@@ -31,13 +31,13 @@ from campaigns.harness.consortium import (
     HOSPITALS,
     LAB,
     MODEL,
-    RECIPIENT,
     STAND_BY,
     TASK,
     VERIFIERS,
     cid,
     digest,
 )
+from campaigns.harness.recipients import recipient_of
 from contracts import identity, lineage, rounds, transition
 from contracts.ballots import AdvanceRound, Share
 from contracts.contributions import Withdraw
@@ -268,7 +268,7 @@ CASES: Final[dict[str, Case]] = {
         identity.AddKey(AUDITOR.key(Purpose.WORKLOAD, 1).enrolment()),
     ),
     "identity/revoke-key": lambda _: (AUDITOR, identity.RevokeKey(AUDITOR.worker.public)),
-    "identity/change-recipient": lambda _: (AUDITOR, identity.ChangeRecipient(RECIPIENT.replace("q", "p"))),
+    "identity/change-recipient": lambda _: (AUDITOR, identity.ChangeRecipient(recipient_of("another"))),
     "identity/register-dataset": lambda _: (LAB, consortium.register_dataset()),
     "rounds/join-task": _join,
     "rounds/leave-task": lambda _: (HOSPITAL_A, LeaveTask(TASK)),

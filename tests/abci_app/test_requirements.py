@@ -23,7 +23,7 @@ from campaigns.simulation.faults import LmdbDisk, MemoryDisk
 from campaigns.simulation.members import HOSPITALS
 from campaigns.simulation.replica import Replica, fields_of
 from contracts import transition
-from contracts.contributions import Publish
+from contracts.contributions import Withdraw
 from contracts.kernel import crypto, limits
 
 BLOCKS = 9
@@ -48,7 +48,7 @@ class Processes:
         honest = workload.offered(self.p.view, agreement.height, self.time_ms)
         hostile = [workload.attacker.transaction(self.p.view) for _ in range(30)]
         decided = [tx for block in agreement.blocks[-2:] for tx in block.txs[:4]]
-        flood = workload.clerk.seal(HOSPITALS[0], Publish("none", 1, "none"))
+        flood = workload.clerk.seal(HOSPITALS[0], Withdraw("none", 1))
         self.pool = (*honest, *hostile, *decided, b"", bytes(limits.TX_BYTES + 1), flood)
         self.flood = (flood,) * (limits.BLOCK_TXS_PER_ORGANISATION + 1)
 

@@ -46,7 +46,7 @@ from contracts.contributions import (
     WrongMechanism,
 )
 from contracts.identity import AddKey, RevokeKey
-from contracts.kernel import bitmap
+from contracts.kernel import Place, bitmap
 from contracts.kernel.types import Purpose
 from contracts.privacy_budget import NOTHING, dataset_account
 from contracts.reputation import WEIGHT_ONE
@@ -75,7 +75,7 @@ def test_a_commitment_fixes_payload_signer_and_height(vector: VectorWriter) -> N
     assert Committed(TASK, 1, "hospital-a", cid("payload 1")) in events
     assert seat_of(chain, HOSPITAL_A).commitment == Commitment(
         signer=HOSPITAL_A.worker.public,
-        height=chain.height,
+        place=Place(chain.height, 0),
         cid=cid("payload 1"),
         digest=digest("payload 1"),
         size=1_000,

@@ -353,7 +353,7 @@ RULES = (
     ),
     Rule(
         "a ballot of a stolen key counts for nothing",
-        instead(identity, "is_live", always(True)),
+        instead(identity, "is_good", always(True)),
         ballots_claims.test_a_ballot_of_a_stolen_key_counts_for_nothing,
     ),
     Rule(

@@ -5,21 +5,22 @@ import pytest
 from campaigns.harness import consortium
 from campaigns.harness.chain import Chain
 from campaigns.harness.consortium import HOSPITAL_A
-from contracts import electorate, governance, identity, membership, recipients, transition, validators
+from contracts import electorate, governance, identity, membership, recipients, validators
 from contracts.governance import Propose
 from contracts.identity import ReportStolenKey
 from contracts.kernel import Context, Outcome, Place, View, limits
+from contracts.registry import RULES
 from tests.contracts import test_governance as governance_claims
 from tests.contracts import test_identity as identity_claims
 from tests.contracts import test_membership as membership_claims
-from tests.contracts.test_each_rule_matters import Rule, always, falls_without, instead, without
+from tests.contracts.removals import Rule, always, instead, require_falls, without
 
 
 def a_report_revokes_only_the_key(patch: pytest.MonkeyPatch) -> None:
     def report_stolen_key(view: View, msg: ReportStolenKey, _ctx: Context) -> Outcome:
         return identity.revoked(msg.public, identity.KEYS.at(view, msg.public), msg.since)
 
-    patch.setitem(transition.HANDLERS, ReportStolenKey, report_stolen_key)
+    patch.setitem(RULES.newest.handlers, ReportStolenKey, report_stolen_key)
 
 
 def report(height: int) -> ReportStolenKey:
@@ -138,4 +139,4 @@ RULES = (
 
 @pytest.mark.parametrize("rule", RULES, ids=[rule.name for rule in RULES])
 def test_without_the_rule_its_claim_falls(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
-    falls_without(rule, monkeypatch)
+    require_falls(rule, monkeypatch)

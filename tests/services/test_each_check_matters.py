@@ -122,13 +122,8 @@ def test_a_node_could_make_verifiers_open_early_if_the_end_of_sealing_were_not_p
 ) -> None:
     falls(
         monkeypatch,
-<<<<<<< HEAD
-        lambda patch: patch.setattr(identity, "is_good", lambda *_: True),
-        lambda: gather_claims.test_what_a_stolen_key_signed_is_withdrawn_without_being_fetched(scene),
-=======
         lambda patch: patch.setattr(Gatherer, "round", believing),
         lambda: attack_claims.test_a_node_that_says_ballots_are_opened_does_not_make_a_verifier_open_its_own(world),
->>>>>>> round
     )
 
 

@@ -9,17 +9,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from campaigns.harness import consortium
 from campaigns.harness.chain import BLOCK_MS, BlockStep, Chain, Member
-<<<<<<< HEAD
-from campaigns.harness.consortium import HOSPITALS, LAB, MODEL, STAND_BY, TASK, TERMS
-from contracts import lineage, rounds, transition
-from contracts.identity import ReportStolenKey
-from contracts.kernel import Message, Place
-from contracts.lineage import VersionStatus
-from contracts.models import NotYourTurn
-from contracts.reputation import Verdict
-from contracts.rounds import CloseRound, OpenRound, Progress
-from services.rounds.round import Command, Observation, Phase, next_command, phase_of
-=======
 from campaigns.harness.consortium import HOSPITAL_A, HOSPITALS, LAB, PHASE_MS, STAND_BY, TASK, TERMS, VERIFIERS
 from contracts import ballots, contributions, identity, rounds, transition
 from contracts.ballots import AdvanceRound
@@ -27,7 +16,6 @@ from contracts.kernel import Message, bitmap
 from contracts.rounds import OpenRound, TooLittleReputation
 from contracts.terms import Phase
 from services.rounds.round import Command, Holding, Observation, grace_ms, to_lead, to_verify
->>>>>>> round
 from tests import effort
 
 labs = st.sampled_from((LAB, STAND_BY))
@@ -129,14 +117,9 @@ class Programs(RuleBasedStateMachine):
         if seat is None or seat.commitment is None:
             return
         self.stolen = True
-<<<<<<< HEAD
-        since = max(0, self.chain.height - blocks_ago)
-        self.attempt(HOSPITALS[0], ReportStolenKey(HOSPITALS[0].worker.public, Place(since, 0)))
-=======
         key = identity.KEYS.at(self.chain.view, seat.commitment.signer)
-        revoked = replace(key, revoked_from=seat.commitment.height)
+        revoked = replace(key, revoked_from=seat.commitment.place)
         self.chain.given(identity.KEYS.put(seat.commitment.signer, revoked))
->>>>>>> round
 
     @rule(milliseconds=st.sampled_from([300, 3_000, PHASE_MS, 4 * PHASE_MS]))
     def let_time_pass(self, milliseconds: int) -> None:
