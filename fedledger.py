@@ -116,6 +116,16 @@ if TYPE_CHECKING:
     from contracts.kernel.codec import Malformed as Malformed
     from contracts.kernel.rules import Rejected as Rejected
     # Generated from the registry, the imports.
+    from contracts.ballots import (
+        AlreadyAttested as AlreadyAttested,
+        AlreadyOpened as AlreadyOpened,
+        AlreadySealed as AlreadySealed,
+        NotACandidate as NotACandidate,
+        NotCommittedTo as NotCommittedTo,
+        NotHeld as NotHeld,
+        NotSealed as NotSealed,
+        WrongOpening as WrongOpening,
+    )
     from contracts.contributions import (
         AlreadyCommitted as AlreadyCommitted,
         AlreadyReserved as AlreadyReserved,
@@ -166,6 +176,14 @@ if TYPE_CHECKING:
         WrongChain as WrongChain,
         WrongPurpose as WrongPurpose,
     )
+    from contracts.membership import (
+        LastMember as LastMember,
+        NoRecovery as NoRecovery,
+        NotAHumanKey as NotAHumanKey,
+        NotSuspended as NotSuspended,
+        RecoveryNotDue as RecoveryNotDue,
+        RecoveryUnderWay as RecoveryUnderWay,
+    )
     from contracts.models import (
         AlreadyRaised as AlreadyRaised,
         ModelExists as ModelExists,
@@ -178,6 +196,10 @@ if TYPE_CHECKING:
     from contracts.privacy_budget import (
         BudgetExceeded as BudgetExceeded,
         TooManyHolds as TooManyHolds,
+    )
+    from contracts.recipients import (
+        BadRecipient as BadRecipient,
+        RecipientTaken as RecipientTaken,
     )
     from contracts.rounds import (
         AlreadyJoined as AlreadyJoined,
@@ -274,12 +296,16 @@ _HOMES: Final = {
     "contracts.kernel.codec": ("Malformed",),
     "contracts.kernel.rules": ("Rejected",),
     # Generated from the registry, the homes.
+    "contracts.ballots": (
+        "AlreadyAttested", "AlreadyOpened", "AlreadySealed", "NotACandidate", "NotCommittedTo", "NotHeld", "NotSealed",
+        "WrongOpening",
+    ),
     "contracts.contributions": (
         "AlreadyCommitted", "AlreadyReserved", "NotPrivate", "NotReserved", "PayloadTooLarge", "WrongBase",
         "WrongMechanism",
     ),
     "contracts.governance": (
-        "NotInElectorate", "ProposalClosed", "UnknownProposal", "VotedAlready",
+        "NotInElectorate", "ProposalClosed", "ProposalDisowned", "TooManyOpen", "UnknownProposal", "VotedAlready",
     ),
     "contracts.identity": (
         "DatasetExists", "EnrolmentCap", "FirstKeyNotHuman", "KeyExists", "KeyIsRevoked", "LastHumanKey",
@@ -291,12 +317,18 @@ _HOMES: Final = {
         "BadSignature", "Expired", "MalformedTransaction", "MissingRole", "Replayed", "UnknownMessage", "ValidTooLong",
         "WrongChain", "WrongPurpose",
     ),
+    "contracts.membership": (
+        "LastMember", "NoRecovery", "NotAHumanKey", "NotSuspended", "RecoveryNotDue", "RecoveryUnderWay",
+    ),
     "contracts.models": (
         "AlreadyRaised", "ModelExists", "NoMoreVersions", "NotAVerifier", "UnknownModel", "UnknownVersion",
         "VersionNotOpen",
     ),
     "contracts.privacy_budget": (
         "BudgetExceeded", "TooManyHolds",
+    ),
+    "contracts.recipients": (
+        "BadRecipient", "RecipientTaken",
     ),
     "contracts.rounds": (
         "AlreadyJoined", "JoinedTooLate", "MissingMandate", "NoMoreRounds", "NotJoined", "NotYourTask", "PhaseNotOver",

@@ -5,11 +5,10 @@ import pytest
 from campaigns.harness import consortium
 from campaigns.harness.chain import Chain
 from campaigns.harness.consortium import HOSPITAL_A
-from contracts import electorate, governance, identity, membership, recipients, validators
+from contracts import electorate, governance, identity, membership, recipients, registry, validators
 from contracts.governance import Propose
 from contracts.identity import ReportStolenKey
 from contracts.kernel import Context, Outcome, Place, View, limits
-from contracts.registry import RULES
 from tests.contracts import test_governance as governance_claims
 from tests.contracts import test_identity as identity_claims
 from tests.contracts import test_membership as membership_claims
@@ -20,7 +19,7 @@ def a_report_revokes_only_the_key(patch: pytest.MonkeyPatch) -> None:
     def report_stolen_key(view: View, msg: ReportStolenKey, _ctx: Context) -> Outcome:
         return identity.revoked(msg.public, identity.KEYS.at(view, msg.public), msg.since)
 
-    patch.setitem(RULES.newest.handlers, ReportStolenKey, report_stolen_key)
+    patch.setitem(registry.RULES.newest.handlers, ReportStolenKey, report_stolen_key)
 
 
 def report(height: int) -> ReportStolenKey:
