@@ -41,6 +41,7 @@ class Cluster:
         self._asleep: dict[int, int] = {}  # Replica → the height before which it comes back.
         self._byzantine = self.rng.choice((None, self.rng.randrange(len(disks))))
         self._frailty = self.rng.choice((0.0, 0.06, 0.15))
+        self._gossip = self.rng.choice((0.6, 0.95, 0.95))
         for replica in self.replicas:
             replica.between = self._interrupt
             self._begin(replica)
@@ -94,7 +95,7 @@ class Cluster:
             code = self._try(entry, lambda one, tx=raw: one.check_tx(tx))  # type: ignore[misc]
             self.counts[f"offered: {code}"] += 1
             self.workload.attacker.saw(raw, refused=code != 0)
-            others = [one for one in up if one is not entry and code == 0 and self.rng.random() < 0.6]
+            others = [one for one in up if one is not entry and code == 0 and self.rng.random() < self._gossip]
             for other in others:
                 again = self._try(other, lambda one, tx=raw: one.check_tx(tx))  # type: ignore[misc]
                 if again not in (None, code, POOL_SHARE_FULL):  # How full a pool is, is a node's own affair.

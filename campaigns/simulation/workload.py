@@ -31,6 +31,7 @@ class Workload:
         self.idle = False
         self._diligence = rng.choice((0.9, 0.97, 1.0))
         self._hostility = rng.choice((0.0, 0.1, 0.25))
+        self._unrest = rng.choice((0.1, 0.1, 1.0, 1.0, 1.0))
         self._hurry = rng.choice((0.0, 0.0, 0.2))
 
     def offered(self, view: View, height: int, time_ms: int) -> list[bytes]:
@@ -46,7 +47,8 @@ class Workload:
                 offers += self._rest_of_round(view, who, message)
         for voter, motion in self._elections.due(view, height, time_ms):
             offers.append(self.clerk.seal(voter, motion))
-        for someone, message in incident(rng, self._life, view, height):
+        mishaps = incident(rng, self._life, view, height) if rng.random() < self._unrest else []
+        for someone, message in mishaps:
             offers.append(self.clerk.seal(self._life.signer(someone, message), message))
         while rng.random() < self._hostility:
             offers.insert(rng.randint(0, len(offers)), self.attacker.transaction(view))
