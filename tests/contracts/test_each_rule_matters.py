@@ -4,7 +4,6 @@ A pair names a rule, how it is taken away for a moment, and the claim that must 
 their own (or stand below, where the original is a published vector); here each is run twice.
 """
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 
 from campaigns.harness import consortium
-from campaigns.harness.chain import InternalError, admission_of, at_height
+from campaigns.harness.chain import InternalError, admission_of
 from campaigns.harness.consortium import (
     HOSPITAL_A,
     HOSPITAL_B,
@@ -34,21 +33,18 @@ from contracts import (
     registry,
     reputation,
     rounds,
-    upgrades,
     validators,
 )
 from contracts.contributions import Reserve
-from contracts.governance import Action, AdmitValidator, CancelUpgrade, Propose, RemoveValidator, ScheduleUpgrade
+from contracts.governance import Action, AdmitValidator, Propose, RemoveValidator
 from contracts.identity import AddKey, KeyIsRevoked, RevokeKey
-from contracts.kernel import Context, Outcome, Rejected, View, codec, limits
+from contracts.kernel import Context, Outcome, Rejected, View, limits
 from contracts.kernel.types import Purpose
 from contracts.lineage import VersionStatus
 from contracts.models import AlreadyProposed, RaiseAlarm, ReportStolenKey, VoteVersion
 from contracts.privacy_budget import BudgetExceeded
 from contracts.reputation import Verdict
 from contracts.rounds import NotSelected
-from contracts.rulebook import Rules, UnknownRules
-from tests import licences
 from tests.contracts import test_contributions as contributions_claims
 from tests.contracts import test_identity as identity_claims
 from tests.contracts import test_lineage as lineage_claims
@@ -56,7 +52,6 @@ from tests.contracts import test_models as models_claims
 from tests.contracts import test_privacy_budget as budget_claims
 from tests.contracts import test_reputation as reputation_claims
 from tests.contracts import test_rounds as rounds_claims
-from tests.contracts import test_upgrades as upgrades_claims
 from tests.contracts import test_validators as validators_claims
 from tests.contracts.test_validators import ADMISSION
 
@@ -245,55 +240,6 @@ def nobody_proposes_for_a_contribution_that_a_stolen_key_signed() -> None:
     chain = consortium.closed()
     chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since=1))
     chain.refused(models.Tainted, LAB, propose(chain))
-
-
-def no_cancellation_in_the_block_that_leads_over() -> None:
-    chain = consortium.founded()
-    height = upgrades_claims.scheduled(chain)
-    at_height(chain, height - 1)
-    chain.book = licences.BOOK
-    with licences.in_the_code():
-        chain.refused(upgrades.UpgradeTooLate, HOSPITAL_A, Propose(CancelUpgrade(2)))
-
-
-def only_one_upgrade_is_scheduled() -> None:
-    chain = consortium.founded()
-    height = upgrades_claims.scheduled(chain)
-    chain.refused(upgrades.UpgradePending, HOSPITAL_A, Propose(ScheduleUpgrade(3, height + 1_000)))
-
-
-def only_what_is_named_is_cancelled() -> None:
-    chain = consortium.founded()
-    upgrades_claims.scheduled(chain)
-    chain.refused(upgrades.NothingScheduled, HOSPITAL_A, Propose(CancelUpgrade(3)))
-
-
-def nobody_goes_on_under_rules_that_it_does_not_know() -> None:
-    chain = consortium.founded()
-    height = upgrades_claims.scheduled(chain)
-    with contextlib.suppress(UnknownRules):
-        at_height(chain, height + 1)
-    assert chain.height == height - 2
-
-
-def crossing(claim: Callable[..., None]) -> Claim:
-    """A claim about version 2, in a program that knows it."""
-
-    def known() -> None:
-        with licences.in_the_code():
-            claim(None)
-
-    return known
-
-
-def every_field_exists_for_a_sender(patch: pytest.MonkeyPatch) -> None:
-    honest = codec.shape_of
-    patch.setattr(codec, "shape_of", lambda kind, _version=0: honest(kind))
-
-
-def the_state_turns_one_block_later(patch: pytest.MonkeyPatch) -> None:
-    honest = upgrades.due
-    patch.setattr(upgrades, "due", lambda view, height: honest(view, height - 1))
 
 
 LAPSE = "a reservation that nobody commits lapses at its deadline"
@@ -527,57 +473,6 @@ RULES = (
         instead(validators, "updates", lambda _before, writes: tuple(writes)),
         validators_claims.test_what_comes_and_goes_in_one_block_is_not_told,
     ),
-    # When the rules change.
-    Rule(
-        "rules are not taken back",
-        without(upgrades.VersionNotAhead, upgrades),
-        refusing(upgrades.VersionNotAhead, ScheduleUpgrade(1, 10_000)),
-    ),
-    Rule(
-        "operators have notice",
-        without(upgrades.UpgradeTooSoon, upgrades),
-        refusing(upgrades.UpgradeTooSoon, ScheduleUpgrade(2, limits.UPGRADE_NOTICE_BLOCKS)),
-    ),
-    Rule("one upgrade at a time", without(upgrades.UpgradePending, upgrades), only_one_upgrade_is_scheduled),
-    Rule(
-        "a cancellation hits what it names",
-        without(upgrades.NothingScheduled, upgrades),
-        only_what_is_named_is_cancelled,
-    ),
-    Rule(
-        "who has stopped is not called back",
-        without(upgrades.UpgradeTooLate, upgrades),
-        no_cancellation_in_the_block_that_leads_over,
-    ),
-    Rule(
-        "who does not know the rules stops",
-        instead(upgrades, "due", always(None)),
-        nobody_goes_on_under_rules_that_it_does_not_know,
-    ),
-    Rule(
-        "the state turns in the block before",
-        the_state_turns_one_block_later,
-        crossing(
-            upgrades_claims.test_the_block_before_the_height_leads_the_state_over_and_the_next_is_decided_by_the_new_rules
-        ),
-    ),
-    Rule(
-        "the state is led over",
-        instead(Rules, "migrated", always(())),
-        crossing(upgrades_claims.test_the_migration_changes_old_records_and_fills_the_new_store),
-    ),
-    Rule(
-        "a later field does not exist before",
-        every_field_exists_for_a_sender,
-        crossing(upgrades_claims.test_a_field_of_later_rules_does_not_exist_for_a_sender),
-    ),
-    Rule(
-        "a migration is bounded",
-        instead(limits, "MIGRATION_WRITES", 10**6),
-        lambda: upgrades_claims.test_an_upgrade_whose_migration_fails_is_called_off_and_the_chain_goes_on(
-            upgrades_claims.too_much, "more than 10000 writes"
-        ),
-    ),
 )
 
 
@@ -589,6 +484,11 @@ def stages() -> None:
 
 @pytest.mark.parametrize("rule", RULES, ids=[rule.name for rule in RULES])
 def test_without_the_rule_its_claim_falls(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
+    require_fall(rule, monkeypatch)
+
+
+def require_fall(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The claim holds with the rule, and not without it."""
     rule.claim()
     with monkeypatch.context() as patch:
         rule.remove(patch)

@@ -6,12 +6,16 @@ from typing import Annotated
 import pytest
 
 from campaigns.harness.chain import Committed
-from contracts.identity import KeyAdded, UnknownKey
+from contracts.contributions import Commit, Reserve
+from contracts.governance import Propose, Vote
+from contracts.identity import AddKey, ChangeRecipient, KeyAdded, RegisterDataset, RevokeKey, UnknownKey
 from contracts.kernel import Event, Item, Lane, Outcome, Record, Write, found, require
 from contracts.kernel.rules import name_of, refusals_of, text
 from contracts.kernel.types import Count, Purpose, Range
+from contracts.models import ProposeVersion, RaiseAlarm, ReportStolenKey, VoteVersion
 from contracts.privacy_budget import BudgetExceeded
 from contracts.registry import RULES
+from contracts.rounds import CloseRound, JoinTask, OpenRound
 
 
 class Box(Record):
@@ -80,25 +84,15 @@ def test_outcomes_add_up_in_order() -> None:
 
 def test_lanes_put_safety_first() -> None:
     assert sorted(Lane) == [Lane.SAFETY, Lane.GOVERNANCE, Lane.ROUND, Lane.CONTRIBUTION]
-    assert {message.tag for message in RULES.messages.values() if message.lane is Lane.SAFETY} == {
-        "identity/revoke-key",
-        "models/raise-alarm",
-        "models/report-stolen-key",
-    }
+    assert {RevokeKey.lane, RaiseAlarm.lane, ReportStolenKey.lane} == {Lane.SAFETY}
+    assert {Propose.lane, Vote.lane} == {Lane.GOVERNANCE}
 
 
 def test_people_consent_govern_and_revoke_and_machines_do_the_rest() -> None:
-    human = {message.tag for message in RULES.messages.values() if message.purpose is Purpose.HUMAN}
-    assert human == {
-        "identity/add-key",
-        "identity/revoke-key",
-        "identity/change-recipient",
-        "identity/register-dataset",
-        "rounds/join-task",
-        "models/report-stolen-key",
-        "governance/propose",
-        "governance/vote",
-    }
+    people = (AddKey, RevokeKey, ChangeRecipient, RegisterDataset, JoinTask, ReportStolenKey, Propose, Vote)
+    assert {message.purpose for message in people} == {Purpose.HUMAN}
+    machines = (OpenRound, CloseRound, Reserve, Commit, RaiseAlarm, ProposeVersion, VoteVersion)
+    assert {message.purpose for message in machines} == {Purpose.WORKLOAD}
 
 
 def test_refusals_are_listed_by_code() -> None:
