@@ -20,6 +20,7 @@ from contracts import (
     reputation,
     rounds,
     transition,
+    upgrades,
     validators,
 )
 from contracts.governance import AdmitOrganisation, AdmitValidator, OpenTask, ProposalDecided, RemoveValidator
@@ -71,7 +72,7 @@ class Books:
         self.proposals: list[Any] = []
         self.accepted: dict[bytes, None] = {}  # Identities of transactions with a code-0 result.
         self.validators = {one.public: one.operator for one in genesis.validators}
-        self._exist(identity.MEMBERSHIP.path(), validators.SET.path())
+        self._exist(identity.MEMBERSHIP.path(), validators.SET.path(), upgrades.IN_FORCE.path())
         for founder in genesis.founders:
             self._enrol(founder.organisation, founder.key.public, founder.epsilon_cap)
 

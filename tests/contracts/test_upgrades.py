@@ -129,10 +129,15 @@ def test_a_second_upgrade_waits_for_the_first(vector: VectorWriter) -> None:
 # Cancelling -------------------------------------------------------------------------------------
 
 
-def test_what_is_scheduled_can_be_cancelled_and_another_version_decided_on() -> None:
+@pytest.mark.vectors
+def test_what_is_scheduled_can_be_cancelled_and_another_version_decided_on(vector: VectorWriter) -> None:
+    """By the vote that settles it, the rules stay, and nothing is scheduled any more."""
     chain = consortium.founded()
     scheduled(chain)
-    assert UpgradeCancelled(2) in pass_proposal(chain, CancelUpgrade(2))
+    chain.submit(MEMBERS[0], Propose(CancelUpgrade(2)))
+    for member in MEMBERS[1:4]:
+        chain.submit(member, Vote(2, approve=True))
+    assert UpgradeCancelled(2) in vector.accepted(chain, MEMBERS[4], Vote(2, approve=True))
     assert IN_FORCE.at(chain.view) == InForce(1, 1, None, None)
     height = scheduled(chain, version=3)
     assert IN_FORCE.at(chain.view).next == Scheduled(3, height)

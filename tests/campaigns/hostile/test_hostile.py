@@ -21,6 +21,7 @@ from contracts import identity, transition
 from contracts.kernel import crypto, envelope
 from contracts.kernel.types import Purpose
 from contracts.registry import RULES
+from contracts.rulebook import Rules
 from contracts.transition import Transaction
 from tests import effort
 
@@ -78,12 +79,15 @@ def _forgetful(handlers: Any) -> Any:
     return dict.fromkeys(handlers, broken)
 
 
+FORGETFUL = _forgetful(RULES.newest.handlers)
+
+
 @pytest.mark.parametrize(
     ("place", "name", "planted", "found"),
     [
         (transition.identity, "require_live_key", _accepts_everybody, "a revoked key"),
         (transition.replay, "is_seen", _no_replay, "a replay"),
-        (RULES.newest, "handlers", _forgetful(RULES.newest.handlers), "against the rules"),
+        (Rules, "handlers", property(lambda _: FORGETFUL), "against the rules"),
         (Transaction, "is_authentic", True, "a signature that does not hold"),
         (proposals, "fault", lambda *_: None, "a proposal is judged"),
     ],
