@@ -49,7 +49,9 @@ class UpgradeCancelled(Event):
     version: AppVersion
 
 
-class VersionNotAhead(Rejected, code=1101, hint="Name a later version than the one in force: `fedledger doctor`."):
+class VersionNotAhead(
+    Rejected, code=1101, hint="Name a later version than the one in force: `fedledger upgrade show`."
+):
     """The rules of this version, or of a later one, are in force already."""
 
 
@@ -63,7 +65,7 @@ class UpgradePending(Rejected, code=1103, hint="Wait until it has happened, or c
     """Another upgrade is scheduled."""
 
 
-class NothingScheduled(Rejected, code=1104, hint="Check the version: `fedledger doctor` shows what is scheduled."):
+class NothingScheduled(Rejected, code=1104, hint="Check the version: `fedledger upgrade show`."):
     """No upgrade to this version is scheduled."""
 
 

@@ -1,6 +1,6 @@
 """``fedledger proposal``: what the members vote on."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, assert_never
 
 import typer
 
@@ -13,7 +13,7 @@ from ..output import Fields, Format, Line, Listing, Rows, emit, plain, whole
 if TYPE_CHECKING:
     from client_sdk.client import AcceptedTx, LedgerClient
     from client_sdk.secrets.keys import Keyring
-    from contracts.governance import Proposal
+    from contracts.governance import Action, Proposal
     from contracts.kernel import View
 
 app = noun()
@@ -160,16 +160,18 @@ def _show_one(output: Format, number: int, proposal: "Proposal") -> None:
     emit(output, {"proposal": number, **plain(proposal)}, Fields(fields))
 
 
-def _subject(action: Any) -> str:
+def _subject(action: "Action") -> str:
     from contracts.governance import (
         AdmitOrganisation,
         AdmitValidator,
+        CancelUpgrade,
         OpenTask,
         RecoverKey,
         ReinstateMember,
         RemoveMember,
         RemoveValidator,
         RollBackModel,
+        ScheduleUpgrade,
         SuspendMember,
     )
 
@@ -184,6 +186,10 @@ def _subject(action: Any) -> str:
             return f"admit a validator of {action.validator.operator}"
         case RemoveValidator():
             return f"remove the validator {action.validator.hex()}"
+        case ScheduleUpgrade():
+            return f"go over to version {action.version} of the rules at block {action.height}"
+        case CancelUpgrade():
+            return f"cancel the upgrade to version {action.version} of the rules"
         case SuspendMember():
             return f"suspend {action.organisation}"
         case ReinstateMember():
@@ -192,5 +198,4 @@ def _subject(action: Any) -> str:
             return f"remove {action.organisation}"
         case RecoverKey():
             return f"give {action.organisation} a new human key"
-        case _:
-            return type(action).__name__
+    assert_never(action)

@@ -22,6 +22,7 @@ from contracts import identity, transition
 from contracts.kernel import Message, crypto, envelope
 from contracts.kernel.types import Purpose
 from contracts.registry import RULES
+from contracts.rulebook import Rules
 from contracts.transition import Transaction
 from tests import effort
 
@@ -89,12 +90,15 @@ def _forgetful(handlers: Any) -> Any:
     return dict.fromkeys(handlers, broken)
 
 
+FORGETFUL = _forgetful(RULES.newest.handlers)
+
+
 @pytest.mark.parametrize(
     ("place", "name", "planted", "found"),
     [
         (transition.identity, "require_good_key", _accepts_everybody, "a revoked key"),
         (transition.replay, "is_seen", _no_replay, "a replay"),
-        (RULES.newest, "handlers", _forgetful(RULES.newest.handlers), "against the rules"),
+        (Rules, "handlers", property(lambda _: FORGETFUL), "against the rules"),
         (Transaction, "is_authentic", True, "a signature that does not hold"),
         (proposals, "fault", lambda *_: None, "a proposal is judged"),
     ],
