@@ -192,23 +192,25 @@ if TYPE_CHECKING:
         RecipientTaken as RecipientTaken,
     )
     from contracts.rounds import (
-        AlreadyJoined as AlreadyJoined,
         JoinedTooLate as JoinedTooLate,
-        MissingMandate as MissingMandate,
         NoMoreRounds as NoMoreRounds,
-        NotJoined as NotJoined,
-        NotYourTask as NotYourTask,
         PhaseNotOver as PhaseNotOver,
         PhaseOver as PhaseOver,
         RoundUnderway as RoundUnderway,
+        TooFewParticipants as TooFewParticipants,
+        UnknownRound as UnknownRound,
+        WrongPhase as WrongPhase,
+    )
+    from contracts.tasks import (
+        AlreadyJoined as AlreadyJoined,
+        MissingMandate as MissingMandate,
+        NotJoined as NotJoined,
+        NotYourTask as NotYourTask,
         TaskExists as TaskExists,
         TermsDiffer as TermsDiffer,
-        TooFewParticipants as TooFewParticipants,
         TooLittleReputation as TooLittleReputation,
-        UnknownRound as UnknownRound,
         UnknownTask as UnknownTask,
         WrongDataClass as WrongDataClass,
-        WrongPhase as WrongPhase,
     )
     from contracts.terms import (
         BreakdownPoint as BreakdownPoint,
@@ -279,10 +281,6 @@ _HOMES: Final = {
     "client_sdk.training.task": ("TaskView", "VersionUnfit"),
     "client_sdk.training.terms_file": ("TermsFileInvalid",),
     "client_sdk.training.trainer": ("ModelRefused", "Trainer"),
-    "contracts.ballots": (
-        "AlreadyAttested", "AlreadyOpened", "AlreadySealed", "NotACandidate", "NotCommittedTo", "NotHeld", "NotSealed",
-        "WrongOpening",
-    ),
     "contracts.kernel.codec": ("Malformed",),
     "contracts.kernel.rules": ("Rejected",),
     # Generated from the registry, the homes.
@@ -321,9 +319,12 @@ _HOMES: Final = {
         "BadRecipient", "RecipientTaken",
     ),
     "contracts.rounds": (
-        "AlreadyJoined", "JoinedTooLate", "MissingMandate", "NoMoreRounds", "NotJoined", "NotYourTask", "PhaseNotOver",
-        "PhaseOver", "RoundUnderway", "TaskExists", "TermsDiffer", "TooFewParticipants", "TooLittleReputation",
-        "UnknownRound", "UnknownTask", "WrongDataClass", "WrongPhase",
+        "JoinedTooLate", "NoMoreRounds", "PhaseNotOver", "PhaseOver", "RoundUnderway", "TooFewParticipants",
+        "UnknownRound", "WrongPhase",
+    ),
+    "contracts.tasks": (
+        "AlreadyJoined", "MissingMandate", "NotJoined", "NotYourTask", "TaskExists", "TermsDiffer",
+        "TooLittleReputation", "UnknownTask", "WrongDataClass",
     ),
     "contracts.terms": (
         "BreakdownPoint", "TermsInconsistent",

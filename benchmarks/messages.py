@@ -38,14 +38,15 @@ from campaigns.harness.consortium import (
     digest,
 )
 from campaigns.harness.recipients import recipient_of
-from contracts import identity, lineage, rounds, transition
+from contracts import identity, lineage, tasks, transition
 from contracts.ballots import AdvanceRound, Share
 from contracts.contributions import Withdraw
 from contracts.governance import COUNTER, Propose, RollBackModel, Vote
 from contracts.kernel import Message, Write, crypto
 from contracts.kernel.types import Purpose
 from contracts.models import RaiseAlarm
-from contracts.rounds import LeaveTask, OpenRound
+from contracts.rounds import OpenRound
+from contracts.tasks import LeaveTask
 from contracts.transition import Result, Transaction
 
 NAME = "messages"
@@ -131,7 +132,7 @@ def _timed(run: Callable[[], object]) -> float:
 
 def _number(ledger: Ledger) -> int:
     """Of the newest round."""
-    return rounds.TASKS.at(ledger.view, TASK).rounds
+    return tasks.TASKS.at(ledger.view, TASK).rounds
 
 
 def _opened(ledger: Ledger) -> int:
@@ -270,8 +271,8 @@ CASES: Final[dict[str, Case]] = {
     "identity/revoke-key": lambda _: (AUDITOR, identity.RevokeKey(AUDITOR.worker.public)),
     "identity/change-recipient": lambda _: (AUDITOR, identity.ChangeRecipient(recipient_of("another"))),
     "identity/register-dataset": lambda _: (LAB, consortium.register_dataset()),
-    "rounds/join-task": _join,
-    "rounds/leave-task": lambda _: (HOSPITAL_A, LeaveTask(TASK)),
+    "tasks/join-task": _join,
+    "tasks/leave-task": lambda _: (HOSPITAL_A, LeaveTask(TASK)),
     "rounds/open-round": lambda _: (LAB, OpenRound(TASK)),
     "contributions/reserve": _reserve,
     "contributions/withdraw": _withdraw,

@@ -40,14 +40,15 @@ from client_sdk.rpc import FoundTx, RpcClient, RpcError, TxInCache
 from client_sdk.secrets.keys import SigningKey, new_signing_key
 from client_sdk.session import open_client, unlock
 from client_sdk.session.profile import find_profile
-from contracts import rounds
+from contracts import rounds, tasks
 from contracts.ballots import AdvanceRound
 from contracts.contributions import Reserve
 from contracts.governance import OpenTask, Propose, Vote
 from contracts.identity import AddKey, RegisterDataset, RevokeKey
 from contracts.kernel import Message, codec, crypto, envelope, limits
 from contracts.kernel.types import Purpose, Role
-from contracts.rounds import JoinTask, OpenRound, Round
+from contracts.rounds import OpenRound, Round
+from contracts.tasks import JoinTask
 from contracts.terms import CommitTiming, Estimator, EstimatorKind, Phase, Phases, Terms
 from contracts.transition import Replayed
 from devnet import lifecycle
@@ -159,7 +160,7 @@ class Stage:
         opened = await self.clients[FLOODER].submit(Propose(OpenTask(agreed)))
         number = opened.events[0].proposal
         await asyncio.gather(*(self.clients[name].submit(Vote(number, approve=True)) for name in OPERATORS[:3]))
-        await self.clients[FLOODER].submit(JoinTask(agreed.task, consortium.DATASET, rounds.terms_digest(agreed)))
+        await self.clients[FLOODER].submit(JoinTask(agreed.task, consortium.DATASET, tasks.terms_digest(agreed)))
 
 
 # The flood ----------------------------------------------------------------------------------------
@@ -224,7 +225,7 @@ class Flood:
     async def look(self, rpc: RpcClient, number: int) -> Message:
         """What is due in a task."""
         name = terms(number).task
-        last = rounds.TASKS.read(await queries.newest(rpc, rounds.TASKS.path(name))).rounds
+        last = tasks.TASKS.read(await queries.newest(rpc, tasks.TASKS.path(name))).rounds
         if last == 0:
             return due(number, 0, None)
         return due(number, last, rounds.ROUNDS.read(await queries.newest(rpc, rounds.ROUNDS.path((name, last)))))

@@ -20,34 +20,42 @@ sends the round back to sealing without it. What ballots owe is settled first: a
 """
 
 from dataclasses import replace
-from typing import Annotated
 
-from . import contributions, identity, lineage, models, reputation, rounds
+from . import contributions, identity, lineage, models, reputation, rounds, tasks
+from .ballot_box import (
+    ATTESTATIONS,
+    BOXES,
+    CANDIDATES,
+    SHARES,
+    Attestation,
+    Attestations,
+    Ballot,
+    Box,
+    Copy,
+    Shares,
+    Statement,
+    attestations_of,
+    box_of,
+    seal_of,
+)
 from .kernel import (
     Context,
     Contract,
     Event,
     Lane,
-    Map,
     Message,
     Outcome,
-    Place,
-    Record,
     Rejected,
     View,
     bitmap,
-    crypto,
-    limits,
     require,
 )
 from .kernel.types import (
     Cid,
     Count,
     Digest,
-    Items,
     OrgId,
     Positive,
-    PublicKey,
     Purpose,
     Role,
     RoundNumber,
@@ -59,69 +67,6 @@ from .models import Decision, require_verifier
 from .reputation import Verdict
 from .rounds import Moved, Round
 from .terms import Phase, Terms, needed_votes
-
-_SEAL_DOMAIN = "ballot"
-
-
-class Attestation(Record):
-    """Which seats' bytes a verifier holds."""
-
-    organisation: OrgId
-    held: Seats
-
-
-class Attestations(Record):
-    """What the verifiers hold of a round."""
-
-    rows: Annotated[tuple[Attestation, ...], Items(0, limits.VERIFIERS_PER_TASK)]
-
-
-class Copy(Record):
-    """Where a verifier keeps a copy of a payload, encrypted anew to all recipients."""
-
-    organisation: OrgId
-    cid: Cid
-    size: Positive
-
-
-class Shares(Record):
-    """The copies of one seat's payload. What they hold is told by the digest that the seat committed to."""
-
-    copies: Annotated[tuple[Copy, ...], Items(1, limits.VERIFIERS_PER_TASK)]
-
-
-class Ballot(Record):
-    """A verifier's sealed ballot, and what it turned out to say."""
-
-    organisation: OrgId
-    seal: Digest
-    signer: PublicKey
-    place: Place
-    opened: Digest | None  # Of the candidate.
-    correct: Count  # The score; 0 until it is opened.
-
-
-class Box(Record):
-    """The ballots of a round."""
-
-    ballots: Annotated[tuple[Ballot, ...], Items(0, limits.VERIFIERS_PER_TASK)]
-
-
-class Statement(Record):
-    """What a seal hides: the sender's own work, and 32 random bytes that keep it from being guessed."""
-
-    organisation: OrgId
-    task: TaskId
-    round: RoundNumber
-    salt: Digest
-    digest: Digest
-    correct: Count
-
-
-ATTESTATIONS = Map("ballots/attestations", Attestations, "task", "round")
-SHARES = Map("ballots/shares", Shares, "task", "round", "organisation")
-BOXES = Map("ballots/boxes", Box, "task", "round")
-CANDIDATES = Map("ballots/candidates", Candidate, "task", "round", "digest")
 
 
 class Attest(Message, purpose=Purpose.WORKLOAD, role=Role.VERIFIER, lane=Lane.ROUND):
@@ -261,7 +206,7 @@ def attest(view: View, msg: Attest, ctx: Context) -> Outcome:
     """
     terms, now = _arrived(view, msg.task, msg.round, Phase.ATTESTING, ctx)
     require_verifier(terms, ctx.organisation)
-    rows = _attestations(view, msg.task, msg.round)
+    rows = attestations_of(view, msg.task, msg.round)
     again = any(row.organisation == ctx.organisation for row in rows)
     require(not again, lambda: AlreadyAttested(organisation=ctx.organisation))
     named = not msg.held.endswith(b"\0") and bitmap.is_within(msg.held, now.round.committed)
@@ -285,9 +230,9 @@ def share(view: View, msg: Share, ctx: Context) -> Outcome:
     phases = (Phase.ATTESTING, Phase.SEALING)
     require(current.phase in phases, lambda: rounds.WrongPhase(phase=current.phase, wanted=Phase.SEALING))
     seat = contributions.require_seat(view, msg.task, msg.round, msg.organisation)
-    most = rounds.TERMS.at(view, msg.task).update.max_bytes
+    most = tasks.TERMS.at(view, msg.task).update.max_bytes
     require(msg.size <= most, lambda: contributions.PayloadTooLarge(size=msg.size, limit=most))
-    rows = _attestations(view, msg.task, msg.round)
+    rows = attestations_of(view, msg.task, msg.round)
     holds = any(row.organisation == ctx.organisation and bitmap.has(row.held, seat.number) for row in rows)
     record = SHARES.get(view, (msg.task, msg.round, msg.organisation))
     copies = record.copies if record else ()
@@ -307,7 +252,7 @@ def seal(view: View, msg: Seal, ctx: Context) -> Outcome:
     """
     terms, now = _arrived(view, msg.task, msg.round, Phase.SEALING, ctx)
     require_verifier(terms, ctx.organisation)
-    box = _box(view, msg.task, msg.round)
+    box = box_of(view, msg.task, msg.round)
     again = any(ballot.organisation == ctx.organisation for ballot in box)
     require(not again, lambda: AlreadySealed(organisation=ctx.organisation))
     box = (*box, Ballot(ctx.organisation, msg.seal, ctx.sender, ctx.place, None, 0))
@@ -323,7 +268,7 @@ def open_ballot(view: View, msg: OpenBallot, ctx: Context) -> Outcome:
     Rejects: UnknownTask, UnknownRound, WrongPhase, PhaseOver, NotSealed, AlreadyOpened, WrongOpening, NotACandidate.
     """
     terms, now = _arrived(view, msg.task, msg.round, Phase.OPENING, ctx)
-    box = _box(view, msg.task, msg.round)
+    box = box_of(view, msg.task, msg.round)
     mine = next((ballot for ballot in box if ballot.organisation == ctx.organisation), None)
     if mine is None:
         raise NotSealed(organisation=ctx.organisation)
@@ -346,7 +291,7 @@ def open_ballot(view: View, msg: OpenBallot, ctx: Context) -> Outcome:
 def advance_round(view: View, msg: AdvanceRound, ctx: Context) -> Outcome:
     """Write down that a phase is over. Rejects: UnknownTask, UnknownRound, PhaseNotOver."""
     stored = rounds.require_round(view, msg.task, msg.round)
-    terms = rounds.TERMS.at(view, msg.task)
+    terms = tasks.TERMS.at(view, msg.task)
     now = _as_of_now(view, terms, msg.round, stored, ctx)
     require(
         now.round is not stored,
@@ -355,15 +300,10 @@ def advance_round(view: View, msg: AdvanceRound, ctx: Context) -> Outcome:
     return _written(msg, now)
 
 
-def seal_of(statement: Statement) -> Digest:
-    """What hides a ballot until it is opened."""
-    return crypto.sha256(crypto.tagged(_SEAL_DOMAIN, statement.encode()))
-
-
 def _arrived(view: View, task: TaskId, number: RoundNumber, phase: Phase, ctx: Context) -> tuple[Terms, Moved]:
     """The terms, and the round as of now, which is in a phase."""
     stored = rounds.require_round(view, task, number)
-    terms = rounds.TERMS.at(view, task)
+    terms = tasks.TERMS.at(view, task)
     now = _as_of_now(view, terms, number, stored, ctx)
     rounds.require_phase(now.round, phase, ctx)
     return terms, now
@@ -375,11 +315,11 @@ def _as_of_now(view: View, terms: Terms, number: RoundNumber, current: Round, ct
         return Moved(current)
     match current.phase:
         case Phase.ATTESTING:
-            return _after_attesting(view, terms, number, current, _attestations(view, terms.task, number), ctx)
+            return _after_attesting(view, terms, number, current, attestations_of(view, terms.task, number), ctx)
         case Phase.SEALING:
-            return _after_sealing(terms, number, current, _box(view, terms.task, number), ctx)
+            return _after_sealing(terms, number, current, box_of(view, terms.task, number), ctx)
         case Phase.OPENING:
-            return _after_opening(view, terms, number, current, _box(view, terms.task, number), None, ctx)
+            return _after_opening(view, terms, number, current, box_of(view, terms.task, number), None, ctx)
         case _:
             return rounds.as_of_now(terms.task, number, current, terms, ctx)
 
@@ -389,7 +329,7 @@ def _after_attesting(
 ) -> Moved:
     """Fix the set. A seat that a quorum has looked for in vain is missing, also when the round ends here."""
     enough, quorate = terms.verifier_faults + 1, len(rows) >= needed_votes(terms)
-    owners = rounds.organisations_of(view, terms.task, current.committed)
+    owners = tasks.organisations_of(view, terms.task, current.committed)
     agreed, missing = [], []
     for seat, owner in zip(bitmap.numbers(current.committed), owners, strict=True):
         holders = sum(1 for row in rows if row.organisation != owner and bitmap.has(row.held, seat))
@@ -433,7 +373,7 @@ def _after_opening(
     tainted = candidate is not None and _tainted(view, terms.task, number, current.agreed)
     verdicts = _earned(box, agreeing, digest)
     if candidate is not None and not tainted:
-        owners = rounds.organisations_of(view, terms.task, candidate.agreed)
+        owners = tasks.organisations_of(view, terms.task, candidate.agreed)
         findings = (Finding(byte) for byte in candidate.judgements)
         verdicts += tuple((owner, VERDICTS[one]) for owner, one in zip(owners, findings, strict=True))
     settled = Moved(current, reputation.settle(view, verdicts, ctx) + _emptied(view, terms.task, number, box))
@@ -501,7 +441,7 @@ def _emptied(view: View, task: TaskId, number: RoundNumber, box: tuple[Ballot, .
 
 def _tainted(view: View, task: TaskId, number: RoundNumber, seats: Seats) -> tuple[int, ...]:
     """The seats of a set whose key, it turned out since, was not good when it committed."""
-    owners = rounds.organisations_of(view, task, seats)
+    owners = tasks.organisations_of(view, task, seats)
     paired = zip(bitmap.numbers(seats), owners, strict=True)
     return tuple(seat for seat, owner in paired if not _is_untainted(view, task, number, owner))
 
@@ -529,16 +469,6 @@ def _require_possible(terms: Terms, msg: OpenBallot, current: Round) -> None:
     require(usable >= least, lambda: NotACandidate(field="candidate.judgements", usable=usable, minimum=least))
 
 
-def _attestations(view: View, task: TaskId, number: RoundNumber) -> tuple[Attestation, ...]:
-    record = ATTESTATIONS.get(view, (task, number))
-    return record.rows if record else ()
-
-
-def _box(view: View, task: TaskId, number: RoundNumber) -> tuple[Ballot, ...]:
-    record = BOXES.get(view, (task, number))
-    return record.ballots if record else ()
-
-
 def _written(msg: Attest | Seal | OpenBallot | AdvanceRound, after: Moved) -> Outcome:
     return after.outcome + Outcome((rounds.put(msg.task, msg.round, after.round),))
 
@@ -548,5 +478,5 @@ CONTRACT = Contract(
     number=12,
     state=(ATTESTATIONS, SHARES, BOXES, CANDIDATES),
     handlers={Attest: attest, Share: share, Seal: seal, OpenBallot: open_ballot, AdvanceRound: advance_round},
-    modules=(__name__,),
+    modules=("contracts.ballot_box", __name__),
 )

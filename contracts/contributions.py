@@ -17,7 +17,7 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated
 
-from . import identity, privacy_budget, reputation, rounds
+from . import identity, privacy_budget, reputation, rounds, tasks
 from .kernel import (
     Context,
     Contract,
@@ -176,13 +176,13 @@ def reserve(view: View, msg: Reserve, ctx: Context) -> Outcome:
     """
     current = rounds.require_round(view, msg.task, msg.round)
     rounds.require_phase(current, Phase.RESERVING, ctx)
-    part = rounds.require_participation(view, msg.task, ctx.organisation)
-    require(msg.dataset in part.datasets, lambda: rounds.NotJoined(task=msg.task, dataset=msg.dataset))
+    part = tasks.require_participation(view, msg.task, ctx.organisation)
+    require(msg.dataset in part.datasets, lambda: tasks.NotJoined(task=msg.task, dataset=msg.dataset))
     require(part.from_round <= msg.round, lambda: rounds.JoinedTooLate(from_round=part.from_round))
     taken = bitmap.has(current.reserved, part.number)
     require(not taken, lambda: AlreadyReserved(organisation=ctx.organisation))
-    terms = rounds.TERMS.at(view, msg.task)
-    weight = reputation.weight(rounds.require_reputation(view, terms, ctx.organisation, ctx.time_ms))
+    terms = tasks.TERMS.at(view, msg.task)
+    weight = reputation.weight(tasks.require_reputation(view, terms, ctx.organisation, ctx.time_ms))
     held = privacy_budget.hold(view, ctx.organisation, msg.dataset, Hold(msg.task, msg.round, part.number), ctx)
     seated = replace(current, reserved=bitmap.plus(current.reserved, part.number))
     everybody = bitmap.count(seated.reserved) >= current.invited
@@ -211,7 +211,7 @@ def commit(view: View, msg: Commit, ctx: Context) -> Outcome:
     WrongBase, NotPrivate, PayloadTooLarge.
     """
     stored = rounds.require_round(view, msg.task, msg.round)
-    terms = rounds.TERMS.at(view, msg.task)
+    terms = tasks.TERMS.at(view, msg.task)
     found_now = rounds.as_of_now(msg.task, msg.round, stored, terms, ctx)
     current = found_now.round
     rounds.require_phase(current, Phase.COMMITTING, ctx)

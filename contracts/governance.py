@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated, Any
 
-from . import electorate, identity, membership, models, rounds, upgrades, validators
+from . import electorate, identity, membership, models, tasks, upgrades, validators
 from .identity import NewKey, Roles
 from .kernel import (
     Context,
@@ -375,12 +375,12 @@ def _admit(view: View, action: AdmitOrganisation, ctx: Context) -> Outcome:
 
 
 def _validate_task(view: View, action: OpenTask, _ctx: Context) -> None:
-    rounds.require_openable(view, action.terms)
+    tasks.require_openable(view, action.terms)
     models.require_new(view, action.terms.model)
 
 
 def _open_task(view: View, action: OpenTask, ctx: Context) -> Outcome:
-    return rounds.open_task(view, action.terms, ctx) + models.register_model(view, action.terms, ctx)
+    return tasks.open_task(view, action.terms, ctx) + models.register_model(view, action.terms, ctx)
 
 
 def _roll_back(view: View, action: RollBackModel, ctx: Context) -> Outcome:

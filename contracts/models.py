@@ -9,7 +9,7 @@ versions and the way back.
 from dataclasses import dataclass, replace
 from typing import Annotated
 
-from . import identity, lineage, rounds
+from . import identity, lineage, tasks
 from .kernel import (
     Context,
     Contract,
@@ -225,8 +225,8 @@ def decided(view: View, terms: Terms, decision: Decision, ctx: Context) -> Outco
     )
     if not passes:
         return outcome
-    task = rounds.TASKS.at(view, terms.task)
-    return outcome + Outcome((rounds.TASKS.put(terms.task, replace(task, base=number)),))
+    task = tasks.TASKS.at(view, terms.task)
+    return outcome + Outcome((tasks.TASKS.put(terms.task, replace(task, base=number)),))
 
 
 def require_model(view: View, name: ModelId) -> Model:
@@ -252,7 +252,7 @@ def quorum(voters: int) -> int:
 
 def _require_version(view: View, name: ModelId, number: VersionNumber) -> tuple[Model, Terms, Version]:
     model, version = require_model(view, name), require_version(view, name, number)
-    return model, rounds.TERMS.at(view, model.task), version
+    return model, tasks.TERMS.at(view, model.task), version
 
 
 def _is_good(view: View, complaint: Complaint) -> bool:

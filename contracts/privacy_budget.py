@@ -17,7 +17,7 @@ What the ledger cannot see is the noise itself: it enforces what was declared (`
 from dataclasses import dataclass, replace
 from typing import Annotated, Protocol
 
-from . import identity, rounds
+from . import identity, rounds, tasks
 from .kernel import (
     Context,
     Contract,
@@ -240,7 +240,7 @@ def _total(view: View, account: Account) -> Curve:
 
 
 def _price(view: View, entry: Hold) -> Curve:
-    return rounds.TASKS.at(view, entry.task).price
+    return tasks.TASKS.at(view, entry.task).price
 
 
 def _require_within(view: View, account: str, wanted: Account, limit: NanoEpsilon, delta_inverse: DeltaInverse) -> None:

@@ -34,7 +34,7 @@ from client_sdk.training.outcomes import Contribution
 from client_sdk.training.participant import Participant, Tamper
 from client_sdk.training.task import TaskView
 from client_sdk.training.trainer import Trainer
-from contracts import rounds
+from contracts import tasks
 from contracts.governance import OpenTask
 from contracts.identity import AddKey
 from contracts.rounds import OpenRound
@@ -174,7 +174,7 @@ class World:
     def open_round(self) -> int:
         """Open the next round; its number."""
         self.chain.submit(LAB, OpenRound(TASK))
-        return rounds.TASKS.at(self.chain.view, TASK).rounds
+        return tasks.TASKS.at(self.chain.view, TASK).rounds
 
     def client(self, member: Member) -> LedgerClient:
         """A client that signs with a member's workload key."""

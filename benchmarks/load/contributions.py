@@ -17,7 +17,8 @@ from contracts.governance import OpenTask, Propose, Vote
 from contracts.identity import AddKey, RegisterDataset
 from contracts.kernel import crypto, limits
 from contracts.models import quorum
-from contracts.rounds import JoinTask, OpenRound, terms_digest
+from contracts.rounds import OpenRound
+from contracts.tasks import JoinTask, terms_digest
 from contracts.terms import (
     Artefact,
     CommitTiming,

@@ -10,8 +10,8 @@ from dataclasses import replace
 from campaigns.harness import consortium
 from campaigns.harness.chain import BLOCK_MS, Chain, Who
 from campaigns.harness.consortium import HOSPITALS, LAB, MODEL, TASK, VERIFIERS, artefact
-from contracts import lineage, rounds, transition
-from contracts.ballots import ATTESTATIONS, BOXES, Attestation, Attestations, Ballot, Box
+from contracts import lineage, rounds, tasks, transition
+from contracts.ballot_box import ATTESTATIONS, BOXES, Attestation, Attestations, Ballot, Box
 from contracts.contributions import SEATS, Commitment, Seat
 from contracts.governance import COUNTER, PROPOSALS, Counter, OpenTask, ProposalStatus, RollBackModel
 from contracts.kernel import Message, View, Write, bitmap, limits, replay
@@ -49,7 +49,7 @@ def decided(chain: Chain, count: int) -> Iterator[Write]:
         yield PROPOSALS.put(number + 1, replace(proposal, action=action, status=ProposalStatus.DEFEATED))
         yield replay.mark(limits.TX_VALIDITY_BLOCKS, consortium.digest(f"transaction {number}"), 1)
     yield COUNTER.set(Counter(count + 1))
-    yield rounds.TASKS.put(TASK, replace(rounds.TASKS.at(chain.view, TASK), rounds=count, base=count))
+    yield tasks.TASKS.put(TASK, replace(tasks.TASKS.at(chain.view, TASK), rounds=count, base=count))
     model = lineage.MODELS.at(chain.view, MODEL)
     yield lineage.MODELS.put(MODEL, replace(model, current=count, latest=count))
 

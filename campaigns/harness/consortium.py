@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from functools import cache, wraps
 from typing import Any
 
-from contracts import ballots, contributions, lineage, reputation, rounds
-from contracts.ballots import AdvanceRound, Attest, OpenBallot, Seal, Statement
+from contracts import ballot_box, contributions, lineage, reputation, rounds, tasks
+from contracts.ballot_box import Statement
+from contracts.ballots import AdvanceRound, Attest, OpenBallot, Seal
 from contracts.contributions import Commit, NoiseSource, Reserve
 from contracts.governance import Action, OpenTask, Propose, Vote
 from contracts.identity import AddKey, RegisterDataset
@@ -22,7 +23,8 @@ from contracts.kernel import Event, bitmap, crypto
 from contracts.kernel.types import Role
 from contracts.lineage import NO_CANDIDATE, Candidate, Finding
 from contracts.registry import RULES
-from contracts.rounds import JoinTask, OpenRound
+from contracts.rounds import OpenRound
+from contracts.tasks import JoinTask
 from contracts.terms import (
     Artefact,
     CommitTiming,
@@ -288,7 +290,7 @@ def register_dataset(dataset: str = DATASET, limit: int = LIMIT) -> RegisterData
 
 
 def join(dataset: str = DATASET, terms: Terms = TERMS) -> JoinTask:
-    return JoinTask(terms.task, dataset, rounds.terms_digest(terms))
+    return JoinTask(terms.task, dataset, tasks.terms_digest(terms))
 
 
 def reserve(number: int = 1, dataset: str = DATASET) -> Reserve:
@@ -322,7 +324,7 @@ def candidate(
     """What an honest verifier derives from an agreed set; ``findings`` for contributions that are not aggregated."""
     current = round_of(chain, number)
     others = {member.name: finding for member, finding in (findings or {}).items()}
-    owners = rounds.organisations_of(chain.view, TASK, current.agreed)
+    owners = tasks.organisations_of(chain.view, TASK, current.agreed)
     judgements = bytes(others.get(owner, Finding.AGGREGATED) for owner in owners)
     plain = Candidate(TASK, number, current.base, current.agreed, judgements, artefact(f"version of round {number}"))
     return replace(plain, **changes)
@@ -337,7 +339,7 @@ def seal(member: Member, named: Candidate | None, number: int = 1, correct: int 
     """A member's sealed ballot."""
     named_digest = NO_CANDIDATE if named is None else lineage.candidate_digest(named)
     said = Statement(member.name, TASK, number, salt_of(member, number), named_digest, correct)
-    return Seal(TASK, number, ballots.seal_of(said))
+    return Seal(TASK, number, ballot_box.seal_of(said))
 
 
 def open_ballot(member: Member, named: Candidate | None, number: int = 1, correct: int = 90) -> OpenBallot:
@@ -442,7 +444,7 @@ def run_round(
 ) -> int:
     """The next round from opening to decision; the number of its version."""
     chain.submit(LAB, OpenRound(TASK))
-    number = rounds.TASKS.at(chain.view, TASK).rounds
+    number = tasks.TASKS.at(chain.view, TASK).rounds
     contribute(chain, number, contributors)
     attest_all(chain, number)
     vote_all(chain, number, candidate(chain, number, findings=findings, **changes), correct=correct)

@@ -13,7 +13,8 @@ from contracts.kernel import Message, Place, bitmap, limits
 from contracts.kernel.types import Purpose, Role
 from contracts.lineage import Candidate
 from contracts.models import RaiseAlarm
-from contracts.rounds import JoinTask, LeaveTask, OpenRound
+from contracts.rounds import OpenRound
+from contracts.tasks import JoinTask, LeaveTask
 
 from ..harness import consortium
 from ..harness.chain import Member, Signer

@@ -9,7 +9,8 @@ from itertools import count
 from typing import TypeVar
 
 from client_sdk.secrets.keys import new_signing_key
-from contracts.ballots import AdvanceRound, Attest, OpenBallot, Seal, Statement, seal_of
+from contracts.ballot_box import Statement, seal_of
+from contracts.ballots import AdvanceRound, Attest, OpenBallot, Seal
 from contracts.contributions import Commit, NoiseSource, Reserve
 from contracts.governance import AdmitOrganisation, Propose, Proposed, Vote
 from contracts.identity import AddKey, RevokeKey

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from client_sdk.secrets.keys import SigningKey
-from contracts import rounds
+from contracts import tasks
 from contracts.kernel import limits
 from contracts.terms import CommitTiming, Estimator, EstimatorKind, Phases, Terms
 from devnet.manifest import Manifest
@@ -63,7 +63,7 @@ async def form(home: Path, manifest: Manifest) -> Members:
         await forming.register(club, datasets, DATA_CLASS, dict.fromkeys(hospitals, 9 * _NANO))
         terms = _terms(forming.verifiers(manifest), len(hospitals))
         await forming.open_task(club, manifest, terms, datasets)
-        roster = await opened[names[0]].client.ask(lambda view: rounds.ROSTERS.at(view, TASK))
+        roster = await opened[names[0]].client.ask(lambda view: tasks.ROSTERS.at(view, TASK))
         rings = {name: session.keyring for name, session in opened.items()}
         chain_id = opened[names[0]].profile.chain_id
     keys = {name: Keys(ring.signing(HUMAN), ring.signing(WORKER)) for name, ring in rings.items() if ring is not None}

@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TypeAlias
 
-from contracts import ballots, contributions, identity, lineage, privacy_budget, rounds
-from contracts.ballots import AdvanceRound, Attest, OpenBallot, Seal, Share, Statement, seal_of
+from contracts import ballot_box, contributions, identity, lineage, privacy_budget, rounds, tasks
+from contracts.ballot_box import Statement, seal_of
+from contracts.ballots import AdvanceRound, Attest, OpenBallot, Seal, Share
 from contracts.contributions import Commit, NoiseSource, Reserve, Withdraw
 from contracts.kernel import Message, View, bitmap
 from contracts.lineage import NO_CANDIDATE, VERDICTS, Candidate, Finding
 from contracts.reputation import Verdict
-from contracts.rounds import OpenRound, Round, Task
+from contracts.rounds import OpenRound, Round
+from contracts.tasks import Task
 from contracts.terms import Phase, Terms, needed_seats
 from contracts.transition import BlockContext
 
@@ -43,18 +45,18 @@ class Here:
 
     def owners(self, seats: bytes) -> tuple[str, ...]:
         """The organisations of a set of seats."""
-        return rounds.organisations_of(self.view, self.terms.task, seats)
+        return tasks.organisations_of(self.view, self.terms.task, seats)
 
     @property
-    def box(self) -> dict[str, ballots.Ballot]:
+    def box(self) -> dict[str, ballot_box.Ballot]:
         """The ballots that are sealed, by organisation."""
-        box = ballots.BOXES.get(self.view, (self.terms.task, self.number))
+        box = ballot_box.BOXES.get(self.view, (self.terms.task, self.number))
         return {ballot.organisation: ballot for ballot in box.ballots} if box else {}
 
     @property
     def attested(self) -> dict[str, bytes]:
         """What verifiers hold, by organisation."""
-        stored = ballots.ATTESTATIONS.get(self.view, (self.terms.task, self.number))
+        stored = ballot_box.ATTESTATIONS.get(self.view, (self.terms.task, self.number))
         return {row.organisation: row.held for row in stored.rows} if stored else {}
 
 
@@ -179,8 +181,8 @@ class Acts:
 
     def _reserving(self, here: Here) -> Due:
         task = here.terms.task
-        for name in rounds.ROSTERS.at(here.view, task).organisations:
-            part = rounds.PARTICIPATIONS.at(here.view, (task, name))
+        for name in tasks.ROSTERS.at(here.view, task).organisations:
+            part = tasks.PARTICIPATIONS.at(here.view, (task, name))
             fate = self._fate("reserving", name, here)
             dataset = fate.choice(part.datasets)
             if not bitmap.has(here.round.reserved, part.number):
@@ -281,5 +283,5 @@ def affords(here: Here, organisation: str, name: str) -> bool:
     if dataset is None:
         return False
     spent = privacy_budget.dataset_account(here.view, organisation, name, here.block).spent
-    wanted = privacy_budget.composed(spent, rounds.TASKS.at(here.view, here.terms.task).price)
+    wanted = privacy_budget.composed(spent, tasks.TASKS.at(here.view, here.terms.task).price)
     return privacy_budget.fits(wanted, dataset.epsilon_limit, dataset.delta_inverse)

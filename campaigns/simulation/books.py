@@ -12,6 +12,7 @@ from typing import Any
 
 from abci_app.protocol import messages as m
 from contracts import (
+    ballot_box,
     ballots,
     contributions,
     electorate,
@@ -23,6 +24,7 @@ from contracts import (
     recipients,
     reputation,
     rounds,
+    tasks,
     transition,
     upgrades,
     validators,
@@ -104,7 +106,7 @@ class Books:
     def objects(self) -> dict[bytes, None]:
         """The paths of everything that must be in state, replay marks aside."""
         opened = (
-            ballots.CANDIDATES.path((course.terms.task, course.number, digest))
+            ballot_box.CANDIDATES.path((course.terms.task, course.number, digest))
             for course in self.courses
             for digest in course.candidates
         )
@@ -140,7 +142,7 @@ class Books:
             if not isinstance(message, contributions.Reserve):
                 raise Violation("budget", f"height {block.height}: {message.tag} was refused for want of budget")
             self.purse.must_not_afford(owner, message.dataset, (message.task, message.round), block)
-        elif code == rounds.TooLittleReputation.code:
+        elif code == tasks.TooLittleReputation.code:
             task: str = transition.message_of(RULES.newest, signed).task  # type: ignore[attr-defined]
             self.esteem.require_distrusted(owner, TERMS_OF[task].minimum_reputation, block)
         elif code in (rounds.WrongPhase.code, rounds.PhaseOver.code, rounds.PhaseNotOver.code):
@@ -166,10 +168,10 @@ class Books:
                 self.proposals.append(message.action)
                 self._exist(governance.COUNTER.path(), governance.OPEN.path(organisation))
                 self._exist(governance.PROPOSALS.path(len(self.proposals)))
-            case rounds.JoinTask():
+            case tasks.JoinTask():
                 self.courses.join(message, organisation)
-                self._exist(rounds.PARTICIPATIONS.path((message.task, organisation)))
-            case rounds.LeaveTask():
+                self._exist(tasks.PARTICIPATIONS.path((message.task, organisation)))
+            case tasks.LeaveTask():
                 self.courses.leave(message, organisation)
             case rounds.OpenRound():
                 self.esteem.require_trusted(organisation, TERMS_OF[message.task].minimum_reputation, block)
@@ -206,11 +208,11 @@ class Books:
                 self.purse.release(organisation, paid, place)
                 del self.paths[seat]
             case ballots.Attest():
-                self._exist(ballots.ATTESTATIONS.path(place))
+                self._exist(ballot_box.ATTESTATIONS.path(place))
             case ballots.Share():
-                self._exist(ballots.SHARES.path((*place, message.organisation)))
+                self._exist(ballot_box.SHARES.path((*place, message.organisation)))
             case ballots.Seal():
-                self._exist(ballots.BOXES.path(place))
+                self._exist(ballot_box.BOXES.path(place))
 
     def _compare(self, course: Course, events: list[Event]) -> None:
         """Hold what was announced about a round to its course. Raises Violation."""
@@ -260,8 +262,8 @@ class Books:
                 terms = action.terms
                 self.courses.tasks[terms.task] = Enterprise(terms)
                 self.lines[terms.model] = Line(terms)
-                self._exist(rounds.TERMS.path(terms.task), rounds.TASKS.path(terms.task))
-                self._exist(rounds.ROSTERS.path(terms.task), lineage.REGISTER.path())
+                self._exist(tasks.TERMS.path(terms.task), tasks.TASKS.path(terms.task))
+                self._exist(tasks.ROSTERS.path(terms.task), lineage.REGISTER.path())
                 self._exist(lineage.MODELS.path(terms.model), lineage.VERSIONS.path((terms.model, 0)))
 
     def _enrol(self, organisation: str, recipient: str, public: bytes, cap: int, place: Place) -> None:

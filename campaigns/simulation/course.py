@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from contracts.ballots import AdvanceRound, Attest, OpenBallot, Seal, Share, Statement
+from contracts.ballot_box import Statement
+from contracts.ballots import AdvanceRound, Attest, OpenBallot, Seal, Share
 from contracts.contributions import Commit, Reserve, Withdraw
 from contracts.kernel import Place, crypto
 from contracts.lineage import NO_CANDIDATE, Candidate, Finding, candidate_digest

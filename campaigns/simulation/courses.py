@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from contracts.contributions import Reserve
-from contracts.rounds import JoinTask, LeaveTask, OpenRound
+from contracts.rounds import OpenRound
+from contracts.tasks import JoinTask, LeaveTask
 from contracts.terms import Phase, Terms
 
 from .agreement import Block, Violation

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from abci_app.pool.proposals import Standings
-from contracts import rounds
+from contracts import rounds, tasks
 from contracts.ballots import AdvanceRound, Attest, OpenBallot, Seal, Share
 from contracts.contributions import NoiseSource, Reserve, Withdraw
 from contracts.governance import Propose, RollBackModel, Vote
@@ -20,7 +20,8 @@ from contracts.kernel import Lane, Message, Place, Rejected, View, bitmap, limit
 from contracts.kernel.types import Purpose
 from contracts.models import RaiseAlarm
 from contracts.registry import RULES
-from contracts.rounds import JoinTask, LeaveTask, OpenRound
+from contracts.rounds import OpenRound
+from contracts.tasks import JoinTask, LeaveTask
 from contracts.transition import Transaction
 
 from ..harness.chain import Member
@@ -131,7 +132,7 @@ class Attacker:
 
     def _message(self, view: View) -> tuple[Member, Message]:
         terms = self.rng.choice(self.life.tasks)
-        task = rounds.TASKS.get(view, terms.task)
+        task = tasks.TASKS.get(view, terms.task)
         number = max(1, (task.rounds if task else 1) + self.rng.choice((-1, 0, 0, 0, 1)))
         hospital, anybody = self.rng.choice(HOSPITALS), self.rng.choice(EVERYBODY)
         current = rounds.ROUNDS.get(view, (terms.task, number))

@@ -13,7 +13,7 @@ from contracts.identity import AddKey, ReportStolenKey, RevokeKey
 from contracts.kernel import Message, Place, View
 from contracts.kernel.types import Purpose
 from contracts.models import RaiseAlarm
-from contracts.rounds import LeaveTask
+from contracts.tasks import LeaveTask
 from contracts.terms import Terms
 
 from ..harness.chain import Member, Signer

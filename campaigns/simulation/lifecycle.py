@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from random import Random
 
-from contracts import governance, identity, rounds
+from contracts import governance, identity, rounds, tasks
 from contracts.governance import AdmitOrganisation, AdmitValidator, OpenTask, Propose, RemoveValidator, Vote
 from contracts.identity import AddKey, RegisterDataset
 from contracts.kernel import Message, View
 from contracts.kernel.types import Purpose
-from contracts.rounds import JoinTask
+from contracts.tasks import JoinTask
 from contracts.terms import Terms
 
 from ..harness.chain import Member, Signer
@@ -51,7 +51,7 @@ class Lifecycle:
 
     def due(self, view: View, height: int, now: int) -> Due:
         """Everything that somebody could do in the next block; what a round waits for comes first."""
-        known = [(terms, rounds.TASKS.get(view, terms.task)) for terms in self.tasks]
+        known = [(terms, tasks.TASKS.get(view, terms.task)) for terms in self.tasks]
         for terms, task in known:
             if task is not None:
                 yield from self.acts.due(view, terms, task, height, now)
@@ -64,7 +64,7 @@ class Lifecycle:
 
     def has_round_under_way(self, view: View) -> bool:
         """Whether any task has a round that is neither decided nor void."""
-        known = ((terms.task, rounds.TASKS.get(view, terms.task)) for terms in self.tasks)
+        known = ((terms.task, tasks.TASKS.get(view, terms.task)) for terms in self.tasks)
         last = (rounds.ROUNDS.get(view, (name, task.rounds)) for name, task in known if task and task.rounds)
         return any(one is not None and one.phase not in rounds.OVER for one in last)
 
@@ -92,7 +92,7 @@ class Lifecycle:
         pending = [proposal.action for _, proposal in open_proposals(view) if now < proposal.expires_at]
         opening = [action.terms.task for action in pending if isinstance(action, OpenTask)]
         for number, terms in enumerate(self.tasks):
-            if rounds.TASKS.get(view, terms.task) is None and terms.task not in opening and height >= 6 * number:
+            if tasks.TASKS.get(view, terms.task) is None and terms.task not in opening and height >= 6 * number:
                 yield self.rng.choice(VERIFIERS), Propose(OpenTask(terms))
         admitting = [action.organisation for action in pending if isinstance(action, AdmitOrganisation)]
         for member in LATECOMERS:
@@ -110,9 +110,9 @@ class Lifecycle:
                 if identity.is_active(view, member.name) and not voted:
                     yield member, Vote(number, approve=self.rng.random() < 0.93)
 
-    def _joining(self, view: View, terms: Terms, task: rounds.Task) -> Due:
+    def _joining(self, view: View, terms: Terms, task: tasks.Task) -> Due:
         for member in CONTRIBUTORS:
-            part = rounds.PARTICIPATIONS.get(view, (terms.task, member.name))
+            part = tasks.PARTICIPATIONS.get(view, (terms.task, member.name))
             if part is not None and part.left and self.rng.random() < 0.8:
                 continue
             known = part.datasets if part is not None and not part.left else ()

@@ -9,15 +9,17 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
-from contracts import ballots, contributions, models, privacy_budget, reputation, rounds
-from contracts.ballots import Attestation, Ballot, OpenBallot, Statement
+from contracts import ballot_box, ballots, contributions, models, privacy_budget, reputation, rounds, tasks
+from contracts.ballot_box import Attestation, Ballot, Statement
+from contracts.ballots import OpenBallot
 from contracts.contributions import Commit, Reserve
 from contracts.kernel import Context, Outcome, View, bitmap
 from contracts.lineage import VERSIONS, Version
 from contracts.models import Decision
 from contracts.registry import RULES
 from contracts.reputation import Score, Verdict
-from contracts.rounds import JoinTask, Moved, Participation, Round
+from contracts.rounds import Moved, Round
+from contracts.tasks import JoinTask, Participation
 from contracts.terms import Phase, Terms, needed_votes
 
 from .plant import Patches, Plant
@@ -40,10 +42,10 @@ def _two_seats() -> Patches:
 
 def _number_of_another() -> Patches:
     def join(view: View, msg: JoinTask, ctx: Context) -> Outcome:
-        outcome = rounds.join_task(view, msg, ctx)
-        path = rounds.PARTICIPATIONS.path((msg.task, ctx.organisation))
-        part: Participation = rounds.PARTICIPATIONS.read(next(w.body for w in outcome.writes if w.path == path) or b"")
-        shifted = rounds.PARTICIPATIONS.put((msg.task, ctx.organisation), replace(part, number=part.number // 2))
+        outcome = tasks.join_task(view, msg, ctx)
+        path = tasks.PARTICIPATIONS.path((msg.task, ctx.organisation))
+        part: Participation = tasks.PARTICIPATIONS.read(next(w.body for w in outcome.writes if w.path == path) or b"")
+        shifted = tasks.PARTICIPATIONS.put((msg.task, ctx.organisation), replace(part, number=part.number // 2))
         return Outcome(tuple(shifted if write.path == path else write for write in outcome.writes), outcome.events)
 
     yield patch.dict(RULES.newest.handlers, {JoinTask: join})
@@ -195,7 +197,7 @@ def _openings_unchecked() -> Patches:
     def seal_of(_said: Statement) -> Any:
         return _AnySeal()
 
-    yield patch.object(ballots, "seal_of", seal_of)
+    yield patch.object(ballot_box, "seal_of", seal_of)
 
 
 def _impossible_ballots() -> Patches:
@@ -249,7 +251,7 @@ def _sliding_gate() -> Patches:
 
 def _round_outlives_its_base() -> Patches:
     def rebased(view: View, name: str, base: int, _reason: str, _ctx: Context) -> Outcome:
-        return Outcome((rounds.TASKS.put(name, replace(rounds.TASKS.at(view, name), base=base)),))
+        return Outcome((tasks.TASKS.put(name, replace(tasks.TASKS.at(view, name), base=base)),))
 
     yield patch.object(rounds, "rebased", rebased)
 
@@ -258,14 +260,14 @@ def _round_outlives_its_base() -> Patches:
 
 
 def _leavers_reserve() -> Patches:
-    honest = rounds.PARTICIPATIONS.at
+    honest = tasks.PARTICIPATIONS.at
 
     def require_participation(view: View, task: str, organisation: str) -> Participation:
         part: Participation = honest(view, (task, organisation))
         return part
 
     def reserve(view: View, msg: Reserve, ctx: Context) -> Outcome:
-        with patch.object(rounds, "require_participation", require_participation):
+        with patch.object(tasks, "require_participation", require_participation):
             return contributions.reserve(view, msg, ctx)
 
     yield patch.dict(RULES.newest.handlers, {Reserve: reserve})
@@ -275,7 +277,7 @@ def _reputation_ignored() -> Patches:
     def require_reputation(view: View, _terms: Terms, organisation: str, now: int) -> Score:
         return reputation.at(view, organisation, now)
 
-    yield patch.object(rounds, "require_reputation", require_reputation)
+    yield patch.object(tasks, "require_reputation", require_reputation)
 
 
 ROUND_PLANTS = {

@@ -7,7 +7,7 @@ that nothing is accepted which would break one.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from contracts import ballots, contributions, lineage, privacy_budget, rounds
+from contracts import ballot_box, contributions, lineage, privacy_budget, rounds, tasks
 from contracts.kernel import bitmap
 from contracts.lineage import VERDICTS, Finding
 from contracts.reputation import Verdict
@@ -64,17 +64,17 @@ def accounts(now: Moment) -> Iterator[tuple[str, Debt, privacy_budget.Account]]:
 def an_organisation_has_one_voice(now: Moment) -> None:
     """It has one number in a task, for good; one seat in a round, and one dataset that pays for it."""
     for name, task in now.books.courses.tasks.items():
-        roster = rounds.ROSTERS.at(now.state, name).organisations
+        roster = tasks.ROSTERS.at(now.state, name).organisations
         hold(list(roster) == list(task.roster), f"{name}: the roster is {roster}, should be {list(task.roster)}")
         for organisation, part in task.parts.items():
-            stored = rounds.PARTICIPATIONS.at(now.state, (name, organisation))
+            stored = tasks.PARTICIPATIONS.at(now.state, (name, organisation))
             hold(stored.number == task.roster[organisation], f"{name}: {organisation} has the number {stored.number}")
             as_entered = (list(stored.datasets), stored.from_round, stored.left)
             hold(
                 as_entered == (part.datasets, part.from_round, part.left),
                 f"{name}: {organisation} takes part otherwise",
             )
-        present = rounds.TASKS.at(now.state, name).participants
+        present = tasks.TASKS.at(now.state, name).participants
         hold(present == task.present, f"{name}: {present} take part, should be {task.present}")
     for course in now.books.courses:
         for organisation, dataset in course.seats.items():
@@ -106,7 +106,7 @@ def the_agreed_set_is_what_enough_others_attested(now: Moment) -> None:
     for course, stored in now.rounds():
         agreed = _names(course, stored.agreed)
         hold(agreed == list(course.agreed), f"{course.name}: agreed is {agreed}, should be {list(course.agreed)}")
-        rows = ballots.ATTESTATIONS.get(now.state, (course.terms.task, course.number))
+        rows = ballot_box.ATTESTATIONS.get(now.state, (course.terms.task, course.number))
         held = {row.organisation: tuple(_names(course, row.held)) for row in rows.rows} if rows else {}
         hold(held == course.held, f"{course.name}: attested is {held}, should be {course.held}")
 
@@ -114,7 +114,7 @@ def the_agreed_set_is_what_enough_others_attested(now: Moment) -> None:
 def ballots_are_sealed_until_none_can_come(now: Moment) -> None:
     """The box holds the ballots that were sealed, and says of each only what its owner opened."""
     for course, stored in now.rounds():
-        box = ballots.BOXES.get(now.state, (course.terms.task, course.number))
+        box = ballot_box.BOXES.get(now.state, (course.terms.task, course.number))
         found = {one.organisation: one for one in box.ballots} if box else {}
         hold(list(found) == list(course.box), f"{course.name}: sealed are {list(found)}, not {list(course.box)}")
         opened = [one.opened is not None for one in found.values()]
@@ -153,7 +153,7 @@ def a_round_is_where_its_messages_took_it(now: Moment) -> None:
         hold(set(_names(course, stored.committed)) == set(course.commits), f"{course.name}: other commitments")
         hold(stored.charged is _charged(course), f"{course.name}: charged are {stored.charged}")
     for name, task in now.books.courses.tasks.items():
-        stored_task, line = rounds.TASKS.at(now.state, name), now.books.lines[task.terms.model]
+        stored_task, line = tasks.TASKS.at(now.state, name), now.books.lines[task.terms.model]
         hold(stored_task.rounds == len(task.rounds), f"{name}: {stored_task.rounds} rounds, not {len(task.rounds)}")
         hold(stored_task.base == line.current, f"{name}: the next round starts from {stored_task.base}")
         under_way = task.rounds and not task.rounds[-1].is_over

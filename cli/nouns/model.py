@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from client_sdk.client import AcceptedTx, LedgerClient
     from client_sdk.secrets.keys import Keyring
     from client_sdk.session import Session
-    from contracts.ballots import Ballot
+    from contracts.ballot_box import Ballot
     from contracts.kernel import View
     from contracts.kernel.types import OrgId
     from contracts.lineage import Finding, Model, Version, VersionStatus
@@ -225,13 +225,13 @@ def _models(view: "View") -> Listing[dict[str, Any]]:
 def _history(view: "View", name: str) -> "tuple[Model, Terms, Listing[tuple[int, tuple[Version, VersionStatus]]]]":
     """A model with its versions as the ledger numbers them, from the initial one on, and where each stands now."""
     from client_sdk.reads.view import every
-    from contracts import lineage, models, rounds
+    from contracts import lineage, models, tasks
 
     model = models.require_model(view, name)
     numbers = range(model.latest + 1)
     versions = every(lineage.VERSIONS, view, [(name, number) for number in numbers])  # All of them, in one go.
     stand = [lineage.status_of(view, name, number) for number in numbers]
-    return model, rounds.require_terms(view, model.task), whole(list(enumerate(zip(versions, stand, strict=True))))
+    return model, tasks.require_terms(view, model.task), whole(list(enumerate(zip(versions, stand, strict=True))))
 
 
 @dataclass(frozen=True)
@@ -249,17 +249,17 @@ class _Seen:
 
 def _seen(view: "View", name: str, number: int) -> _Seen:
     from client_sdk.reads.round_states import findings_of
-    from contracts import ballots, lineage, models, rounds
+    from contracts import ballot_box, lineage, models, tasks
 
     number, version = _version(view, name, number)
     task = models.require_model(view, name).task
-    box = ballots.BOXES.get(view, (task, version.round))
+    box = ballot_box.BOXES.get(view, (task, version.round))
     return _Seen(
         task=task,
         number=number,
         version=version,
         status=lineage.status_of(view, name, number),
-        records=rounds.require_terms(view, task).canary_records,
+        records=tasks.require_terms(view, task).canary_records,
         findings=findings_of(view, task, version),
         ballots=box.ballots if box is not None else (),
     )

@@ -138,9 +138,9 @@ def _rounds(view: "View", task: str, now: "Moment") -> Listing[tuple[dict[str, A
     """Every round. Only the last one can have a phase that is over and not written."""
     from client_sdk.reads.round_states import state_of
     from client_sdk.reads.view import every
-    from contracts import rounds
+    from contracts import rounds, tasks
 
-    last = rounds.require_task(view, task).rounds
+    last = tasks.require_task(view, task).rounds
     found = every(rounds.ROUNDS, view, [(task, number) for number in range(1, last + 1)])
     listed = [
         ({"round": number, **plain(one), "to_be_written": False}, one) for number, one in enumerate(found, start=1)
@@ -160,9 +160,9 @@ def _state(view: "View", task: str, number: int, now: "Moment") -> "RoundState":
 
 def _number(view: "View", task: str, number: int) -> int:
     """The round that is meant. Raises CliError where there is none yet."""
-    from contracts import rounds
+    from contracts import tasks
 
-    wanted = number or rounds.require_task(view, task).rounds
+    wanted = number or tasks.require_task(view, task).rounds
     if wanted == 0:
         hint = "An aggregator opens one when enough organisations have joined."
         raise CliError("NOTHING_TO_DO", f"{task} has had no round yet", hint)
@@ -175,9 +175,9 @@ async def _follow(
     import asyncio
     from contextlib import aclosing
 
-    from contracts import rounds
+    from contracts import tasks
 
-    terms = await client.ask(lambda view: rounds.require_terms(view, task))
+    terms = await client.ask(lambda view: tasks.require_terms(view, task))
     newest, before, most = (await client.rpc.status()).height, await _over(client, task), terms.max_rounds
     start = min(after, newest) if after >= 0 else newest
     if start == newest and before >= most:
@@ -202,9 +202,9 @@ def _line(height: int, event: "Event") -> str:
 
 async def _over(client: "LedgerClient", task: str) -> int:
     """How many rounds of the task are over: of which that was told."""
-    from contracts import rounds
+    from contracts import rounds, tasks
 
-    state = await client.peek(rounds.TASKS, task)
+    state = await client.peek(tasks.TASKS, task)
     if state is None or state.rounds == 0:
         return 0
     last = await client.peek(rounds.ROUNDS, (task, state.rounds))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from client_sdk.secrets.keys import Keyring
     from client_sdk.session import Session
     from contracts.kernel import View
-    from contracts.rounds import Participation, Task
+    from contracts.tasks import Participation, Task
     from contracts.terms import Terms
 
 app = noun()
@@ -88,7 +88,7 @@ def join(
 
     Read them first: `fedledger task show TASK`. Consent names their digest; other terms need another consent.
     """
-    from contracts.rounds import JoinTask, terms_digest
+    from contracts.tasks import JoinTask, terms_digest
 
     opened = Access(ledger, who, passphrase_file, output)
     terms, _ = opened.ask(lambda view: _task(view, name))
@@ -127,7 +127,7 @@ def leave(
     A seat that it has reserved keeps its course: what it holds back is spent or free as for everybody. It may join
     again, under the same seat number.
     """
-    from contracts.rounds import LeaveTask
+    from contracts.tasks import LeaveTask
 
     if not yes and not _agreed(f"Does your organisation leave {name}?"):
         raise CliError("NO_CONSENT", "not left", "Nothing was sent. Say --yes where nobody is there to ask.")
@@ -150,28 +150,28 @@ def _agreed(question: str) -> bool:
 def _tasks(view: "View") -> Listing[tuple[str, "Terms", "Task"]]:
     """Every task: each trains one model, and the ledger keeps a register of those."""
     from client_sdk.reads.view import every
-    from contracts import lineage, rounds
+    from contracts import lineage, tasks
 
     register = lineage.REGISTER.get(view)
     names = [model.task for model in every(lineage.MODELS, view, register.models if register is not None else ())]
-    terms, tasks = every(rounds.TERMS, view, names), every(rounds.TASKS, view, names)
-    return whole(list(zip(names, terms, tasks, strict=True)))
+    terms, found = every(tasks.TERMS, view, names), every(tasks.TASKS, view, names)
+    return whole(list(zip(names, terms, found, strict=True)))
 
 
 def _task(view: "View", name: str) -> tuple["Terms", "Task"]:
-    from contracts import rounds
+    from contracts import tasks
 
-    return rounds.require_terms(view, name), rounds.require_task(view, name)
+    return tasks.require_terms(view, name), tasks.require_task(view, name)
 
 
 def _whole(view: "View", name: str) -> tuple["Terms", "Task", list[tuple[str, "Participation"]]]:
     """A task, and who ever joined it, by seat number."""
     from client_sdk.reads.view import every
-    from contracts import rounds
+    from contracts import tasks
 
     terms, task = _task(view, name)
-    names = rounds.ROSTERS.at(view, name).organisations
-    parts = every(rounds.PARTICIPATIONS, view, [(name, organisation) for organisation in names])
+    names = tasks.ROSTERS.at(view, name).organisations
+    parts = every(tasks.PARTICIPATIONS, view, [(name, organisation) for organisation in names])
     return terms, task, list(zip(names, parts, strict=True))
 
 

@@ -4,7 +4,7 @@ The arithmetic is the ledger's own (``contracts.privacy_budget``); live holds co
 and what became of a hold is judged at the block whose header proves the state. Everything is in 10⁻⁹ of ε.
 """
 
-from contracts import identity, privacy_budget, rounds
+from contracts import identity, privacy_budget, rounds, tasks
 from contracts.kernel import View, limits
 from contracts.privacy_budget import Account, Hold, Quote, Standing
 
@@ -17,7 +17,7 @@ def outlook(view: View, organisation: str, dataset: str, task: str, now: Moment)
 
     Rejects: UnknownTask, UnknownOrganisation, UnknownDataset.
     """
-    price = rounds.require_task(view, task).price
+    price = tasks.require_task(view, task).price
     return privacy_budget.quote(view, organisation, dataset, price, now)
 
 
@@ -41,7 +41,7 @@ def fetch_holds(view: View, organisations: list[str], datasets: list[tuple[str, 
     narrow = [privacy_budget.DATASET_ACCOUNTS.get(view, key) for key in datasets]
     holds = [hold for account in (*whole, *narrow) if account is not None for hold in account.holds]
     every(rounds.ROUNDS, view, dict.fromkeys((hold.task, hold.round) for hold in holds))
-    every(rounds.TASKS, view, dict.fromkeys(hold.task for hold in holds))
+    every(tasks.TASKS, view, dict.fromkeys(hold.task for hold in holds))
 
 
 def _stands(view: View, account: Account, limit: int, delta_inverse: int) -> tuple[Standing, tuple[Hold, ...]]:

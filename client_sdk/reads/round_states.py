@@ -8,8 +8,9 @@ Left to others: how it is told (``cli.rounds_told``).
 
 from dataclasses import dataclass
 
-from contracts import ballots, contributions, identity, lineage, models, rounds
-from contracts.ballots import AdvanceRound, Ballot
+from contracts import ballot_box, ballots, contributions, identity, lineage, models, rounds, tasks
+from contracts.ballot_box import Ballot
+from contracts.ballots import AdvanceRound
 from contracts.contributions import Seat
 from contracts.kernel import Context, Event, View, bitmap
 from contracts.kernel.types import Digest, OrgId
@@ -78,9 +79,9 @@ class RoundState:
 
 def state_of(view: View, task: str, number: int, now: Moment) -> RoundState:
     """A round at a block. Rejects: UnknownTask, UnknownRound."""
-    stored, terms = rounds.require_round(view, task, number), rounds.require_terms(view, task)
+    stored, terms = rounds.require_round(view, task, number), tasks.require_terms(view, task)
     seats = _seats(view, task, number, stored)
-    box, rows = ballots.BOXES.get(view, (task, number)), ballots.ATTESTATIONS.get(view, (task, number))
+    box, rows = ballot_box.BOXES.get(view, (task, number)), ballot_box.ATTESTATIONS.get(view, (task, number))
     cast = box.ballots if box is not None else ()
     held = {row.organisation: row.held for row in rows.rows} if rows is not None else {}
     _fetch_signers(view, seats, cast)
@@ -139,12 +140,12 @@ def version_of(view: View, model: str, number: int) -> tuple[int, Version] | Non
 
 def findings_of(view: View, task: str, version: Version) -> dict[OrgId, Finding]:
     """What became of each contribution of a version."""
-    owners = rounds.organisations_of(view, task, version.agreed)
+    owners = tasks.organisations_of(view, task, version.agreed)
     return dict(zip(owners, map(Finding, version.judgements), strict=True))
 
 
 def _seats(view: View, task: str, number: int, stored: Round) -> dict[OrgId, Seat]:
-    names = rounds.organisations_of(view, task, stored.reserved)
+    names = tasks.organisations_of(view, task, stored.reserved)
     found = every(contributions.SEATS, view, [(task, number, name) for name in names])
     return dict(zip(names, found, strict=True))
 
@@ -197,7 +198,7 @@ def _waiting(
             return _invited(view, task, number, current)
         case Phase.COMMITTING:
             left = bitmap.of(n for n in bitmap.numbers(current.reserved) if not bitmap.has(current.committed, n))
-            return rounds.organisations_of(view, task, left)
+            return tasks.organisations_of(view, task, left)
         case Phase.ATTESTING:
             return tuple(name for name in terms.verifiers if name not in held)
         case Phase.SEALING:
@@ -211,8 +212,8 @@ def _waiting(
 
 def _invited(view: View, task: str, number: int, current: Round) -> tuple[OrgId, ...]:
     """Who may still reserve."""
-    names = rounds.ROSTERS.at(view, task).organisations
-    parts = every(rounds.PARTICIPATIONS, view, [(task, name) for name in names])
+    names = tasks.ROSTERS.at(view, task).organisations
+    parts = every(tasks.PARTICIPATIONS, view, [(task, name) for name in names])
     return tuple(
         name
         for name, part in zip(names, parts, strict=True)

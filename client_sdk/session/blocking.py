@@ -20,7 +20,7 @@ from typing import Any, Self, TypeVar
 
 from contracts import models
 from contracts.kernel import Message
-from contracts.rounds import JoinTask
+from contracts.tasks import JoinTask
 from learning import fixed
 from learning.tensors import unflatten
 

@@ -8,8 +8,9 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from contracts import contributions, rounds
-from contracts.rounds import Round, UnknownTask
+from contracts import contributions, rounds, tasks
+from contracts.rounds import Round
+from contracts.tasks import UnknownTask
 from contracts.terms import Phase
 
 from ..client import LedgerClient
@@ -63,7 +64,7 @@ class Offers:
 
     async def _looked(self, done: int) -> tuple[int, bool]:
         """Up to which round nothing is left to look at, by a node's word, and whether that one has work for us."""
-        task = await self.client.peek(rounds.TASKS, self.task.name)
+        task = await self.client.peek(tasks.TASKS, self.task.name)
         number = task.rounds if task else 0
         current = await self._peek(number) if number > done else None
         if current is None:
@@ -81,7 +82,7 @@ class Offers:
             return seat.dataset == self.dataset and (
                 current.phase in (Phase.RESERVING, Phase.COMMITTING) or self._is_journalled(number)
             )
-        part = await self.client.peek(rounds.PARTICIPATIONS, (self.task.name, self.organisation))
+        part = await self.client.peek(tasks.PARTICIPATIONS, (self.task.name, self.organisation))
         joined = part is not None and not part.left and part.from_round <= number and self.dataset in part.datasets
         status = await self.client.rpc.status()
         over = rounds.is_over(current, status.time_ns // 1_000_000, status.height + 1)
@@ -92,7 +93,7 @@ class Offers:
 
     async def _all_opened(self) -> bool:
         """Whether the ledger proves that the task has opened all its rounds: a node's word would make us deaf."""
-        task = await self.client.ask(lambda view: rounds.require_task(view, self.task.name))
+        task = await self.client.ask(lambda view: tasks.require_task(view, self.task.name))
         return task.rounds >= self.task.terms.max_rounds
 
     async def _peek(self, number: int) -> Round | None:

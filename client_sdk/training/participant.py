@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from dataclasses import replace
 
-from contracts import contributions, identity, privacy_budget, rounds
+from contracts import contributions, identity, privacy_budget, rounds, tasks
 from contracts.ballots import AdvanceRound
 from contracts.contributions import AlreadyCommitted, AlreadyReserved, NoiseSource, NotPrivate
 from contracts.kernel import View, crypto
@@ -302,7 +302,7 @@ class Participant:
         return Contribution(number, made.place.height, made.cid, charged, spent, made.size)
 
     def _accounted(self, view: View, now: Moment) -> tuple[int, int]:
-        task = rounds.require_task(view, self.task.name)
+        task = tasks.require_task(view, self.task.name)
         delta = identity.require_dataset(view, self.organisation, self.dataset).delta_inverse
         account = privacy_budget.dataset_account(view, self.organisation, self.dataset, now)
         return privacy_budget.epsilon_of(task.price, delta), privacy_budget.epsilon_of(account.spent, delta)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from contracts import identity, lineage, rounds
+from contracts import identity, lineage, tasks
 from contracts.kernel import View
 from contracts.kernel.types import Digest
 from contracts.lineage import Version, VersionStatus
@@ -45,12 +45,12 @@ class TaskView:
     @cached_property
     def digest(self) -> Digest:
         """What joining consents to."""
-        return rounds.terms_digest(self.terms)
+        return tasks.terms_digest(self.terms)
 
 
 async def open_task(client: LedgerClient, store: PayloadStore, name: str) -> TaskView:
     """Read a task's terms from proved state and open its inputs. Raises UnknownTask, ArtefactRefused."""
-    terms = await client.ask(lambda view: rounds.require_terms(view, name))
+    terms = await client.ask(lambda view: tasks.require_terms(view, name))
     data = await fetch(store, "inputs", terms.inputs)
     return TaskView(terms, artefacts.decode_inputs(data))
 

@@ -21,7 +21,7 @@ from contracts.identity import AddKey, NewKey, RegisterDataset
 from contracts.kernel import Message
 from contracts.kernel.types import Purpose, Role
 from contracts.models import quorum
-from contracts.rounds import JoinTask, terms_digest
+from contracts.tasks import JoinTask, terms_digest
 from contracts.terms import Terms
 from devnet.manifest import Manifest, Organisation
 

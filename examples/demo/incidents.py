@@ -12,13 +12,13 @@ from pathlib import Path
 import fedledger as fl
 from client_sdk.rpc import RpcClient
 from client_sdk.training.task import load_version
-from contracts import identity, rounds
+from contracts import identity, tasks
 from contracts.identity import ChangeRecipient, RegisterDataset, ReportStolenKey
 from contracts.kernel import Place, Rejected
 from contracts.kernel.rules import text
 from contracts.lineage import Finding
 from contracts.privacy_budget import BudgetExceeded
-from contracts.rounds import JoinTask
+from contracts.tasks import JoinTask
 from devnet import lifecycle
 from examples.demo.consortium import DELTA_INVERSE, WORKER, Consortium
 from examples.demo.view import View
@@ -264,7 +264,7 @@ class Incidents:
             )
             for loaded in (before, units)
         ]
-        owners = await session.client.ask(lambda view: rounds.organisations_of(view, task.name, version.agreed))
+        owners = await session.client.ask(lambda view: tasks.organisations_of(view, task.name, version.agreed))
         findings = dict(zip(owners, map(Finding, version.judgements), strict=True))
         found = findings.get(name)
         came_to = "not in the set" if found is None else found.name.lower().replace("_", " ")

@@ -9,7 +9,7 @@ from dataclasses import replace
 from client_sdk.client import LedgerClient
 from client_sdk.training.participant import Participant
 from client_sdk.training.task import TaskView
-from contracts import contributions, identity, rounds
+from contracts import contributions, identity, rounds, tasks
 from contracts.contributions import Commit, Commitment, NoiseSource
 from contracts.kernel import View, bitmap
 from contracts.kernel.types import Seats
@@ -79,7 +79,7 @@ def lying(number: int) -> Forgery:
 
 def _first_committed(view: View, task: str, number: int) -> tuple[str, Commitment]:
     current = rounds.require_round(view, task, number)
-    owner = rounds.organisations_of(view, task, current.committed)[0]
+    owner = tasks.organisations_of(view, task, current.committed)[0]
     made = contributions.require_seat(view, task, number, owner).commitment
     assert made is not None, "a seat of this set has committed"
     return owner, made

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from client_sdk.reads.view import every
 from client_sdk.session.homes import default_home
-from contracts import contributions, identity, lineage, models, privacy_budget, reputation, rounds
+from contracts import contributions, identity, lineage, models, privacy_budget, reputation, tasks
 from contracts.kernel import View
 from contracts.privacy_budget import Now
 from examples.demo.consortium import DELTA_INVERSE, Consortium
@@ -101,7 +101,7 @@ async def summarise(
 def _versions(view: View, model: str) -> list[VersionLine]:
     found = []
     numbers = range(models.require_model(view, model).latest + 1)
-    total = rounds.TERMS.at(view, models.require_model(view, model).task).canary_records
+    total = tasks.TERMS.at(view, models.require_model(view, model).task).canary_records
     for number, one in enumerate(every(lineage.VERSIONS, view, [(model, each) for each in numbers])):
         status = lineage.status_of(view, model, number)
         found.append(VersionLine(number, one.parent, one.round, one.proposer, str(status), one.canary_correct / total))

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from client_sdk.client import NotDecided
 from contracts.ballots import AdvanceRound
 from contracts.kernel import Rejected
-from contracts.rounds import OpenRound, require_aggregator
+from contracts.rounds import OpenRound
+from contracts.tasks import require_aggregator
 
 from ..rounds.gather import Gatherer
 from ..rounds.observe import PASSING, is_finished, on_blocks

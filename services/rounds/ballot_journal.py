@@ -10,7 +10,8 @@ from typing import Annotated
 
 from client_sdk.errors import Kind, SdkError
 from client_sdk.secrets.private_files import replace_private
-from contracts.ballots import OpenBallot, Seal, Statement, seal_of
+from contracts.ballot_box import Statement, seal_of
+from contracts.ballots import OpenBallot, Seal
 from contracts.kernel import Record, codec
 from contracts.kernel.types import Count, Digest, Length, OrgId, RoundNumber, Seats, TaskId
 from contracts.lineage import NO_CANDIDATE, Candidate, candidate_digest

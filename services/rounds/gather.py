@@ -21,7 +21,7 @@ from client_sdk.reads.queries import Moment
 from client_sdk.reads.view import every
 from client_sdk.training.artefacts import CanarySet
 from client_sdk.training.task import TaskView, load_canary, load_version
-from contracts import ballots, contributions, models, rounds
+from contracts import ballot_box, contributions, models, rounds, tasks
 from contracts.contributions import Commitment, Seat
 from contracts.kernel import View, bitmap, crypto
 from contracts.kernel.types import OrgId, Seats
@@ -100,7 +100,7 @@ class Gatherer:
         made = wanted.commitment
         sources = [(made.cid, made.size)]
         if copies:
-            record = await self.client.peek(ballots.SHARES, (self.task.name, number, wanted.organisation))
+            record = await self.client.peek(ballot_box.SHARES, (self.task.name, number, wanted.organisation))
             sources += [(copy.cid, copy.size) for copy in record.copies] if record else []
         for cid, size in sources:
             found = await self._matching(cid, size, wanted)
@@ -174,7 +174,7 @@ class Gatherer:
         current = rounds.require_round(view, self.task.name, number)
         if rounds.charged_of(current, now.time_ms, now.height) is not Charged.ALL:
             raise rounds.WrongPhase(phase=current.phase, wanted=Phase.ATTESTING)
-        owners = rounds.organisations_of(view, self.task.name, current.committed)
+        owners = tasks.organisations_of(view, self.task.name, current.committed)
         seats = every(contributions.SEATS, view, [(self.task.name, number, owner) for owner in owners])
         return {
             seat.number: Committed(owner, seat, seat.commitment)

@@ -11,10 +11,11 @@ from client_sdk.payloads.errors import PayloadError
 from client_sdk.rpc import AnswerMalformed, HeightUnavailable, RpcError
 from client_sdk.training.artefacts import ArtefactRefused
 from client_sdk.training.task import TaskView, VersionUnfit
-from contracts import ballots, rounds
-from contracts.ballots import Attestation, Ballot
+from contracts import ballot_box, rounds, tasks
+from contracts.ballot_box import Attestation, Ballot
 from contracts.kernel import View
-from contracts.rounds import Round, Task
+from contracts.rounds import Round
+from contracts.tasks import Task
 from contracts.terms import Phase
 
 from .round import Observation
@@ -26,9 +27,9 @@ _log = logging.getLogger(__name__)
 
 async def observe(client: LedgerClient, task: TaskView, organisation: str) -> Observation:
     """The task's state by one node's word: what is done about it, the ledger checks again, or a proof is asked for."""
-    status, state = await client.rpc.status(), await client.peek(rounds.TASKS, task.name)
+    status, state = await client.rpc.status(), await client.peek(tasks.TASKS, task.name)
     if state is None:
-        raise rounds.UnknownTask(task=task.name)
+        raise tasks.UnknownTask(task=task.name)
     last: Round | None = None
     if state.rounds:
         last = await client.peek(rounds.ROUNDS, (task.name, state.rounds))
@@ -55,7 +56,7 @@ async def on_blocks(client: LedgerClient, task: TaskView, organisation: str) -> 
         async for _ in heights:
             try:
                 seen = await observe(client, task, organisation)
-            except (*PASSING, rounds.UnknownTask) as error:  # There was a task: a node that is behind knows none.
+            except (*PASSING, tasks.UnknownTask) as error:  # There was a task: a node that is behind knows none.
                 _log.warning("cannot look at the ledger, trying again: %s", error)
                 continue
             yield seen
@@ -69,7 +70,7 @@ async def is_finished(client: LedgerClient, task: TaskView) -> bool:
 
 
 def _last_round(view: View, name: str) -> tuple[int, Round | None]:
-    number = rounds.require_task(view, name).rounds
+    number = tasks.require_task(view, name).rounds
     return number, rounds.ROUNDS.get(view, (name, number))
 
 
@@ -84,12 +85,12 @@ async def _opened_ms(client: LedgerClient, state: Task) -> int:
 async def _attested(client: LedgerClient, task: TaskView, number: int, last: Round | None) -> tuple[Attestation, ...]:
     if last is None or last.phase not in (Phase.ATTESTING, Phase.SEALING):
         return ()
-    record = await client.peek(ballots.ATTESTATIONS, (task.name, number))
+    record = await client.peek(ballot_box.ATTESTATIONS, (task.name, number))
     return record.rows if record else ()
 
 
 async def _box(client: LedgerClient, task: TaskView, number: int, last: Round | None) -> tuple[Ballot, ...]:
     if last is None or last.phase not in (Phase.SEALING, Phase.OPENING):
         return ()
-    record = await client.peek(ballots.BOXES, (task.name, number))
+    record = await client.peek(ballot_box.BOXES, (task.name, number))
     return record.ballots if record else ()

@@ -36,10 +36,11 @@ from enum import StrEnum
 from typing import Final
 
 from contracts import rounds
-from contracts.ballots import Attestation, Ballot
+from contracts.ballot_box import Attestation, Ballot
 from contracts.kernel import bitmap
 from contracts.kernel.types import OrgId, Seats
-from contracts.rounds import Round, Task
+from contracts.rounds import Round
+from contracts.tasks import Task
 from contracts.terms import Phase, Terms, needed_seats
 
 LONGEST_GRACE_MS: Final = 60_000

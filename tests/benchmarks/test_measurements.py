@@ -16,7 +16,7 @@ from benchmarks.load.point import SEATS, Point, Workload
 from benchmarks.load.process import Node, UnexpectedResult
 from benchmarks.measuring import record, tables
 from campaigns.harness import consortium
-from contracts import lineage, rounds
+from contracts import lineage, tasks
 from contracts.registry import RULES
 from contracts.rounds import OpenRound
 from devnet.manifest import Application, Timeouts
@@ -68,7 +68,7 @@ def test_a_ledger_of_any_age_has_the_history_that_its_rules_would_have_left(tmp_
     """The jumps of a long line are those that promoting its versions one by one would have made."""
     with messages.filled(tmp_path, 500) as ledger:
         model = lineage.MODELS.at(ledger.view, consortium.MODEL)
-        assert model.current == rounds.TASKS.at(ledger.view, consortium.TASK).rounds > 30
+        assert model.current == tasks.TASKS.at(ledger.view, consortium.TASK).rounds > 30
         for number in range(1, model.current + 1):
             made = consortium.version_of(ledger, number)
             assert (made.depth, made.jump) == lineage.child_of(ledger.view, consortium.MODEL, number - 1)

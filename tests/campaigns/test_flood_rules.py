@@ -4,11 +4,11 @@ from campaigns import flood
 from campaigns.flood import FLOODER, OPERATORS
 from campaigns.harness import consortium
 from campaigns.harness.chain import Chain, Member
-from contracts import rounds
+from contracts import rounds, tasks
 from contracts.governance import OpenTask, Propose
 from contracts.identity import AddKey
 from contracts.kernel.types import Role
-from contracts.rounds import JoinTask
+from contracts.tasks import JoinTask
 from contracts.terms import Phase
 
 FLOODING, ROLES = Member(FLOODER), (Role.DATA_OWNER, Role.AGGREGATOR, Role.VERIFIER)
@@ -22,16 +22,16 @@ def test_what_is_due_takes_every_round_to_its_end_and_proposals_are_accepted_at_
     chain.submit(FLOODING, AddKey(FLOODING.worker.enrolment()))
     chain.submit(FLOODING, consortium.register_dataset())
     consortium.pass_proposal(chain, OpenTask(terms), (FLOODING, *operators))
-    chain.submit(FLOODING, JoinTask(terms.task, consortium.DATASET, rounds.terms_digest(terms)))
+    chain.submit(FLOODING, JoinTask(terms.task, consortium.DATASET, tasks.terms_digest(terms)))
     met = []
     for _ in range(9):
-        last = rounds.TASKS.at(chain.view, terms.task).rounds
+        last = tasks.TASKS.at(chain.view, terms.task).rounds
         current = rounds.ROUNDS.at(chain.view, (terms.task, last)) if last else None
         if current is not None and current.phase is Phase.ATTESTING:
             chain.advance(flood.AFTER_MS)
         chain.submit(FLOODING, flood.due(0, last, current))
         chain.submit(FLOODING, Propose(OpenTask(flood.terms(9_999))))
-        last = rounds.TASKS.at(chain.view, terms.task).rounds
+        last = tasks.TASKS.at(chain.view, terms.task).rounds
         met.append((last, rounds.ROUNDS.at(chain.view, (terms.task, last)).phase))
     course = (Phase.RESERVING, Phase.COMMITTING, Phase.ATTESTING, Phase.VOID)
     assert met == [(number, phase) for number in (1, 2, 3) for phase in course][:9]

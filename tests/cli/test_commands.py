@@ -24,7 +24,7 @@ from cli.access import Access
 from contracts.identity import AddKey, RevokeKey
 from contracts.kernel import crypto
 from contracts.kernel.types import Purpose
-from contracts.rounds import terms_digest
+from contracts.tasks import terms_digest
 
 
 def test_the_members_are_listed_with_roles_and_caps(run, members):

@@ -9,7 +9,7 @@ from campaigns.harness import consortium
 from campaigns.harness.chain import Chain
 from campaigns.harness.consortium import HOSPITAL_A, LAB, MEMBERS, MODEL, TASK
 from client_sdk.reads import view
-from contracts import electorate, governance, identity, lineage, rounds
+from contracts import electorate, governance, identity, lineage, rounds, tasks
 from contracts.kernel import crypto
 from tests.local_ledger import LocalReader
 
@@ -102,15 +102,15 @@ def grown() -> Chain:
     """More of everything than a rule may be run: a long-lived ledger, with copies of what one step makes."""
     chain, many = consortium.promoted(), FEW + 10
     model, version = lineage.MODELS.at(chain.view, MODEL), lineage.VERSIONS.at(chain.view, (MODEL, 1))
-    task, current = rounds.TASKS.at(chain.view, TASK), rounds.ROUNDS.at(chain.view, (TASK, 1))
-    terms, proposal = rounds.TERMS.at(chain.view, TASK), governance.PROPOSALS.at(chain.view, 1)
+    task, current = tasks.TASKS.at(chain.view, TASK), rounds.ROUNDS.at(chain.view, (TASK, 1))
+    terms, proposal = tasks.TERMS.at(chain.view, TASK), governance.PROPOSALS.at(chain.view, 1)
     member = identity.ORGANISATIONS.at(chain.view, HOSPITAL_A.name)
     dataset = identity.DATASETS.at(chain.view, (HOSPITAL_A.name, consortium.DATASET))
     membership = electorate.MEMBERSHIP.at(chain.view)
     names = [f"{MODEL}-{number}" for number in range(many)]
     chain.given(
         lineage.MODELS.put(MODEL, replace(model, latest=many)),
-        rounds.TASKS.put(TASK, replace(task, rounds=many)),
+        tasks.TASKS.put(TASK, replace(task, rounds=many)),
         governance.COUNTER.put((), governance.Counter(many)),
         lineage.REGISTER.put((), lineage.Register((MODEL, *names))),
         electorate.MEMBERSHIP.put((), replace(membership, organisations=membership.organisations + many)),
@@ -118,8 +118,8 @@ def grown() -> Chain:
         *(rounds.ROUNDS.put((TASK, number), current) for number in range(2, many + 1)),
         *(governance.PROPOSALS.put(number, proposal) for number in range(2, many + 1)),
         *(lineage.MODELS.put(name, replace(model, task=name)) for name in names),
-        *(rounds.TASKS.put(name, task) for name in names),
-        *(rounds.TERMS.put(name, replace(terms, task=name)) for name in names),
+        *(tasks.TASKS.put(name, task) for name in names),
+        *(tasks.TERMS.put(name, replace(terms, task=name)) for name in names),
         *(identity.ORGANISATIONS.put(name, member) for name in names),
         *(identity.DATASETS.put((name, consortium.DATASET), dataset) for name in names),
     )

@@ -15,7 +15,7 @@ from cli import units
 from client_sdk.payloads.cid import Cid
 from client_sdk.reads.queries import Moment
 from client_sdk.training import terms_file
-from contracts import ballots, contributions, lineage, privacy_budget, rounds
+from contracts import ballot_box, contributions, lineage, privacy_budget, tasks
 from contracts.kernel import codec
 from contracts.models import RaiseAlarm
 from tests import local_task, meanwhile
@@ -70,7 +70,7 @@ def test_a_contribution_is_told_with_its_price_alone_and_in_all(run, members, wo
     who.meanwhile += meanwhile.hospitals(world, members=HOSPITALS[1:])
     ran = run("participant", "run", TASK, "--dataset", DATASET, "--records", table, "--rounds", "1",
               *who.of(HOSPITAL_A))  # fmt: skip
-    price = privacy_budget.epsilon_of(rounds.TASKS.at(world.chain.view, TASK).price, consortium.DELTA_INVERSE)
+    price = privacy_budget.epsilon_of(tasks.TASKS.at(world.chain.view, TASK).price, consortium.DELTA_INVERSE)
     assert f"ε = {units.epsilon(price)} alone" in ran.out
 
 
@@ -158,7 +158,7 @@ def test_a_round_that_came_to_nothing_is_told_and_costs_nothing(run, members, wo
 
 
 def test_an_aggregator_opens_the_rounds_of_a_task_and_ends_with_them(run, members, world):
-    world.chain.given(rounds.TERMS.put(TASK, replace(world.task.terms, max_rounds=1)))
+    world.chain.given(tasks.TERMS.put(TASK, replace(world.task.terms, max_rounds=1)))
     who = members(world=world)
 
     async def hospital(member):
@@ -187,7 +187,9 @@ def test_a_verifier_attests_seals_and_opens_and_ends_when_it_is_told_to(run, mem
     who.meanwhile += [*meanwhile.hospitals(world), *meanwhile.verifiers(world, others), stop]
     ran = run("verifier", "run", TASK, "--ballots", tmp_path / "kept", *who.of(LAB))
     assert ran.status == 0, ran.err
-    (mine,) = [each for each in ballots.BOXES.at(world.chain.view, (TASK, 1)).ballots if each.organisation == LAB.name]
+    (mine,) = [
+        each for each in ballot_box.BOXES.at(world.chain.view, (TASK, 1)).ballots if each.organisation == LAB.name
+    ]
     assert mine.opened == lineage.VERSIONS.at(world.chain.view, (MODEL, 1)).digest
     assert list((tmp_path / "kept").iterdir()), "what it sealed was kept"
 

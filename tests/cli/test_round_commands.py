@@ -9,7 +9,7 @@ import pytest
 from campaigns.harness import consortium
 from campaigns.harness.consortium import AUDITOR, HOSPITAL_A, HOSPITAL_D, HOSPITALS, LAB, TASK, TERMS, VERIFIERS
 from cli.rounds_told import finding_words
-from contracts import rounds
+from contracts import tasks
 from contracts.lineage import Finding
 from contracts.rounds import OpenRound
 from contracts.terms import Phase
@@ -148,7 +148,7 @@ def test_a_watch_tells_every_event_from_a_height_on(run, members):
 
 def test_a_watch_of_a_finished_task_ends_at_once(run, members):
     chain = consortium.twice_promoted()
-    chain.given(rounds.TERMS.put(TASK, replace(TERMS, max_rounds=2)))
+    chain.given(tasks.TERMS.put(TASK, replace(TERMS, max_rounds=2)))
     ran = run("round", "watch", TASK, *members(chain).of(LAB))
     assert (ran.status, ran.out) == (0, "")
 

@@ -19,19 +19,13 @@ from campaigns.harness.consortium import (
     MEMBERS,
     STAND_BY,
     TASK,
-    TERMS,
     VERIFIERS,
     artefact,
-    attest,
     candidate,
-    cid,
     commit,
     current_version,
-    deviation_of,
     digest,
-    join,
     open_ballot,
-    pass_proposal,
     reserve,
     round_of,
     seal,
@@ -41,236 +35,34 @@ from campaigns.harness.consortium import (
     version_of,
 )
 from contracts import identity, reputation, rounds
+from contracts.ballot_box import BOXES, CANDIDATES
 from contracts.ballots import (
-    ATTESTATIONS,
-    BOXES,
-    CANDIDATES,
     AdvanceRound,
-    AlreadyAttested,
     AlreadyOpened,
     AlreadySealed,
-    Attested,
     NotACandidate,
-    NotCommittedTo,
-    NotHeld,
     NotSealed,
     Opened,
     RoundDecided,
     Sealed,
-    SetAgreed,
-    Share,
-    Shared,
     WrongOpening,
 )
-from contracts.contributions import PayloadTooLarge
-from contracts.governance import OpenTask
 from contracts.kernel import bitmap
 from contracts.lineage import Finding, VersionDecided, VersionStatus, candidate_digest
 from contracts.models import NotAVerifier
 from contracts.reputation import CHANGES, Verdict
-from contracts.rounds import Charged, OpenRound, PhaseBegan, RoundVoided, WrongPhase
+from contracts.rounds import Charged, RoundVoided, WrongPhase
 from contracts.terms import Phase
+from tests.contracts.box_scenes import (
+    CONFIRMED,
+    CONTRADICTED,
+    UNOPENED,
+    changes_of,
+    five_committed,
+    tainted,
+    verified_by_four,
+)
 from tests.vectors_io import VectorWriter
-
-CONFIRMED, CONTRADICTED = CHANGES[Verdict.CONFIRMED], CHANGES[Verdict.CONTRADICTED]
-UNOPENED, MISSING = CHANGES[Verdict.UNOPENED], CHANGES[Verdict.MISSING]
-
-
-def tainted(chain: Chain, member: Member, since: int = 1) -> None:
-    """The member's workload key turns out not to have been its own from a height on."""
-    key = identity.KEYS.at(chain.view, member.worker.public)
-    chain.given(identity.KEYS.put(member.worker.public, replace(key, revoked_from=since)))
-
-
-def five_committed() -> Chain:
-    """Round 1, with five commitments: one more than is needed."""
-    chain = consortium.five_joined()
-    chain.submit(LAB, OpenRound(TASK))
-    succeed(chain, *((member, reserve()) for member in (*HOSPITALS, LAB)))
-    succeed(chain, *((member, commit()) for member in (*HOSPITALS, LAB)))
-    return chain
-
-
-def changes_of(chain: Chain, before: Chain, members: Iterable[Member] = VERIFIERS) -> dict[str, int]:
-    """How reputations moved between two moments that are too near for decay to show in round numbers."""
-    moved = {member.name: deviation_of(chain, member) - deviation_of(before, member) for member in members}
-    return {name: round(change, -3) for name, change in moved.items() if round(change, -3)}
-
-
-# --- attesting: what was available is agreed, not assumed ---
-
-
-@pytest.mark.vectors
-def test_a_verifier_attests_what_it_holds(vector: VectorWriter) -> None:
-    """It says that it holds bytes which match the salted digest, and nothing about what they say."""
-    chain = consortium.committed()
-    events = vector.accepted(chain, HOSPITAL_A, attest(held=(0, 2)))
-    assert events == (Attested(TASK, 1, "hospital-a", 2),)
-    assert bitmap.numbers(ATTESTATIONS.at(chain.view, (TASK, 1)).rows[0].held) == (0, 2)
-
-
-@pytest.mark.vectors
-def test_the_last_attestation_fixes_the_set(vector: VectorWriter) -> None:
-    """When all have attested nobody waits any longer."""
-    chain = consortium.committed()
-    consortium.attest_all(chain, by=VERIFIERS[:5])
-    events = vector.accepted(chain, STAND_BY, attest())
-    assert events[1] == SetAgreed(TASK, 1, 4)
-    assert isinstance(events[2], PhaseBegan)
-    assert bitmap.numbers(round_of(chain).agreed) == (0, 1, 2, 3)
-
-
-def test_a_seat_is_in_the_set_when_f_and_one_others_hold_it() -> None:
-    """One of them is honest, and can serve the rest."""
-    chain = five_committed()
-    everything = range(5)
-    without = (0, 1, 2, 4)
-    succeed(chain, *((member, attest(held=everything)) for member in VERIFIERS[:2]))
-    succeed(chain, *((member, attest(held=without)) for member in VERIFIERS[2:]))
-    assert bitmap.numbers(round_of(chain).agreed) == tuple(everything)
-
-
-def test_a_seat_s_own_attestation_counts_for_nothing() -> None:
-    """Hospital D says that it holds its own payload, and one other agrees: not enough with f_v = 1."""
-    chain = five_committed()
-    everything, without = range(5), (0, 1, 2, 4)
-    succeed(chain, (HOSPITAL_D, attest(held=everything)), (HOSPITAL_A, attest(held=everything)))
-    succeed(chain, *((member, attest(held=without)) for member in (HOSPITAL_B, HOSPITAL_C, LAB, STAND_BY)))
-    assert bitmap.numbers(round_of(chain).agreed) == without
-
-
-def test_a_participant_that_serves_two_verifiers_serves_them_all() -> None:
-    chain = five_committed()
-    before = chain.fork()
-    succeed(chain, *((member, attest(held=range(5))) for member in VERIFIERS[:2]))
-    succeed(chain, *((member, attest(held=(0, 1, 2, 4))) for member in VERIFIERS[2:]))
-    chain.submit(HOSPITAL_A, Share(TASK, 1, "hospital-d", cid("copy"), 900))
-    consortium.vote_all(chain)
-    assert current_version(chain) == 1
-    assert all(change > 0 for change in changes_of(chain, before, (*HOSPITALS, LAB)).values())
-
-
-def test_what_too_few_could_have_is_missing_and_its_owner_pays_once() -> None:
-    chain = five_committed()
-    before = chain.fork()
-    consortium.attest_all(chain, held=(0, 1, 2, 4))
-    assert changes_of(chain, before) == {"hospital-d": MISSING}
-    consortium.vote_all(chain)
-    assert current_version(chain) == 1
-
-
-def test_nobody_is_missing_without_a_quorum_of_attestations() -> None:
-    """Four of six attest: two that may be honest have not spoken, so nobody is blamed."""
-    chain = five_committed()
-    before = chain.fork()
-    succeed(chain, *((member, attest(held=(0, 1, 2, 4))) for member in VERIFIERS[:4]))
-    consortium.pass_phase(chain)
-    assert bitmap.numbers(round_of(chain).agreed) == (0, 1, 2, 4)
-    assert not changes_of(chain, before)
-
-
-def test_a_quorum_of_attestations_is_exact() -> None:
-    chain = five_committed()
-    before = chain.fork()
-    succeed(chain, *((member, attest(held=(0, 1, 2, 4))) for member in VERIFIERS[:5]))
-    consortium.pass_phase(chain)
-    assert changes_of(chain, before) == {"hospital-d": MISSING}
-
-
-def test_a_rushing_verifier_that_attests_nothing_harms_nobody() -> None:
-    chain = five_committed()
-    before = chain.fork()
-    chain.submit(STAND_BY, attest(held=()))
-    consortium.attest_all(chain, by=VERIFIERS[:5])
-    assert bitmap.count(round_of(chain).agreed) == 5
-    assert not changes_of(chain, before)
-
-
-def test_too_little_available_voids_the_round_and_missing_is_settled_all_the_same() -> None:
-    chain = consortium.committed()
-    before = chain.fork()
-    succeed(chain, *((member, attest(held=(0, 1))) for member in VERIFIERS[:5]))
-    events = chain.submit(STAND_BY, attest(held=(0, 1)))
-    assert events[-1] == RoundVoided(TASK, 1, "too few available", Charged.ALL)
-    assert changes_of(chain, before) == {"hospital-c": MISSING, "hospital-d": MISSING}
-
-
-def test_the_estimator_s_minimum_itself_is_enough() -> None:
-    chain = consortium.committed()
-    consortium.attest_all(chain, held=(0, 1, 2))
-    assert round_of(chain).phase is Phase.SEALING
-
-
-@pytest.mark.vectors
-def test_an_attestation_of_what_nobody_committed(vector: VectorWriter) -> None:
-    """Only committed payloads have a digest to match."""
-    assert vector.refused(consortium.committed(), NotCommittedTo, HOSPITAL_A, attest(held=(4,))) == {"field": "held"}
-
-
-def test_a_set_has_one_form_only() -> None:
-    message = replace(attest(), held=b"\x0f\0")
-    consortium.committed().refused(NotCommittedTo, HOSPITAL_A, message)
-
-
-@pytest.mark.vectors
-def test_a_second_attestation(vector: VectorWriter) -> None:
-    """The first stands: nobody waits for what the others say."""
-    chain = consortium.committed()
-    chain.submit(HOSPITAL_A, attest())
-    assert vector.refused(chain, AlreadyAttested, HOSPITAL_A, attest()) == {"organisation": "hospital-a"}
-
-
-def verified_by_four() -> Chain:
-    """A task that the stand-by lab does not verify, up to its first barrier."""
-    chain = consortium.equipped()
-    terms = replace(TERMS, verifiers=TERMS.verifiers[:5], aggregators=("lab",))
-    pass_proposal(chain, OpenTask(terms))
-    succeed(chain, *((hospital, join(terms=terms)) for hospital in HOSPITALS))
-    chain.submit(LAB, OpenRound(TASK))
-    consortium.contribute(chain, 1)
-    return chain
-
-
-@pytest.mark.vectors
-def test_an_attestation_by_an_organisation_that_the_terms_do_not_name(vector: VectorWriter) -> None:
-    """The role alone is not enough: the terms name who verifies this task."""
-    facts = vector.refused(verified_by_four(), NotAVerifier, STAND_BY, attest())
-    assert facts == {"task": TASK, "organisation": "stand-by-lab"}
-
-
-def test_nobody_attests_before_the_barrier() -> None:
-    """No payload is served while anybody can commit."""
-    consortium.reserved().refused(WrongPhase, HOSPITAL_A, attest(held=()))
-
-
-# --- sharing ---
-
-
-@pytest.mark.vectors
-def test_who_holds_a_payload_serves_it_to_the_others(vector: VectorWriter) -> None:
-    """The copy is encrypted anew to all recipients; what is in it is told by the digest that was committed."""
-    chain = consortium.agreed()
-    events = vector.accepted(chain, HOSPITAL_B, Share(TASK, 1, "hospital-d", cid("copy"), 900))
-    assert events == (Shared(TASK, 1, "hospital-d", "hospital-b", cid("copy")),)
-
-
-@pytest.mark.vectors
-def test_a_copy_of_what_was_not_attested(vector: VectorWriter) -> None:
-    """A copy comes from who said that it holds the payload, once."""
-    chain = consortium.committed()
-    chain.submit(HOSPITAL_A, attest(held=(0,)))
-    facts = vector.refused(chain, NotHeld, HOSPITAL_A, Share(TASK, 1, "hospital-d", cid("copy"), 900))
-    assert facts == {"organisation": "hospital-d"}
-    chain.submit(HOSPITAL_A, Share(TASK, 1, "hospital-a", cid("copy"), 900))
-    chain.refused(NotHeld, HOSPITAL_A, Share(TASK, 1, "hospital-a", cid("copy"), 900))
-
-
-def test_a_copy_is_as_small_as_a_payload_and_comes_in_time() -> None:
-    chain = consortium.agreed()
-    too_large = Share(TASK, 1, "hospital-d", cid("copy"), TERMS.update.max_bytes + 1)
-    chain.refused(PayloadTooLarge, HOSPITAL_B, too_large)
-    consortium.sealed().refused(WrongPhase, HOSPITAL_B, Share(TASK, 1, "hospital-d", cid("copy"), 900))
-
 
 # --- sealing and opening: votes are work, not echoes ---
 
@@ -602,7 +394,7 @@ def test_a_ballot_of_a_stolen_key_counts_for_nothing() -> None:
     for member in VERIFIERS[:4]:
         short.submit(member, open_ballot(member, named))
     key = identity.KEYS.at(short.view, HOSPITAL_A.worker.public)
-    sealed_at = BOXES.at(short.view, (TASK, 1)).ballots[0].height
+    sealed_at = BOXES.at(short.view, (TASK, 1)).ballots[0].place
     short.given(identity.KEYS.put(HOSPITAL_A.worker.public, replace(key, revoked_from=sealed_at)))
     consortium.pass_phase(short)
     assert (current_version(short), round_of(short).phase) == (0, Phase.VOID)

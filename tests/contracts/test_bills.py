@@ -32,7 +32,7 @@ from campaigns.harness.consortium import (
     run_round,
     succeed,
 )
-from contracts import rounds
+from contracts import rounds, tasks
 from contracts.ballots import AdvanceRound
 from contracts.contributions import Withdraw
 from contracts.identity import AddKey
@@ -143,7 +143,7 @@ def test_who_withdrew_pays_in_no_case() -> None:
 
 def test_who_left_the_task_after_reserving_pays_like_everybody() -> None:
     chain = consortium.reserved()
-    chain.submit(HOSPITAL_D, rounds.LeaveTask(TASK))
+    chain.submit(HOSPITAL_D, tasks.LeaveTask(TASK))
     pass_phase(chain)
     assert bill(chain, HOSPITAL_D) is SPENT
 
@@ -384,7 +384,7 @@ def test_a_round_of_256_seats_charges_each_and_its_record_hardly_grows() -> None
     chain = Chain(consortium.genesis(*(consortium.founder(member, roles) for member in crowd)))
     voters = tuple(member.name for member in crowd[:5])
     terms = replace(TERMS, aggregators=voters[:1], verifiers=voters, recipients=voters)
-    chain.given(*rounds.open_task(chain.view, terms, Context(CHAIN_ID, 1, 0, b"", "", ())).writes)
+    chain.given(*tasks.open_task(chain.view, terms, Context(CHAIN_ID, 1, 0, b"", "", ())).writes)
     succeed(chain, *((member, AddKey(member.worker.enrolment())) for member in crowd))
     succeed(chain, *((member, register_dataset()) for member in crowd))
     succeed(chain, *((member, join(terms=terms)) for member in crowd))

@@ -50,7 +50,8 @@ from contracts.kernel import Place, bitmap
 from contracts.kernel.types import Purpose
 from contracts.privacy_budget import NOTHING, dataset_account
 from contracts.reputation import WEIGHT_ONE
-from contracts.rounds import PhaseOver, UnknownRound, UnknownTask, WrongPhase
+from contracts.rounds import PhaseOver, UnknownRound, WrongPhase
+from contracts.tasks import UnknownTask
 from contracts.terms import MechanismKind, Phase
 from tests.vectors_io import VectorWriter
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from campaigns.harness import consortium
-from campaigns.harness.chain import admission_of
 from campaigns.harness.consortium import (
     HOSPITAL_A,
     HOSPITAL_B,
@@ -32,17 +31,18 @@ from contracts import (
     privacy_budget,
     reputation,
     rounds,
-    validators,
+    tasks,
 )
-from contracts.governance import AdmitValidator, Propose, RemoveValidator
 from contracts.identity import AddKey, KeyIsRevoked, RevokeKey
-from contracts.kernel import Context, Outcome, View, limits
+from contracts.kernel import Context, Outcome, View
 from contracts.kernel.types import Purpose
 from contracts.lineage import VersionStatus
 from contracts.models import RaiseAlarm
 from contracts.privacy_budget import BudgetExceeded
 from contracts.reputation import Verdict
-from contracts.rounds import Bill, Moved, NotJoined, Participation
+from contracts.rounds import Bill, Moved
+from contracts.tasks import NotJoined, Participation
+from tests.contracts import test_ballot_box as box_claims
 from tests.contracts import test_ballots as ballots_claims
 from tests.contracts import test_contributions as contributions_claims
 from tests.contracts import test_identity as identity_claims
@@ -51,9 +51,8 @@ from tests.contracts import test_models as models_claims
 from tests.contracts import test_privacy_budget as budget_claims
 from tests.contracts import test_reputation as reputation_claims
 from tests.contracts import test_rounds as rounds_claims
-from tests.contracts import test_validators as validators_claims
-from tests.contracts.removals import Removal, Rule, always, instead, refusing, require_falls, without
-from tests.contracts.test_validators import ADMISSION
+from tests.contracts import test_tasks as tasks_claims
+from tests.contracts.removals import Removal, Rule, always, instead, require_falls, without
 
 # Ways to take a rule away -----------------------------------------------------------------------
 
@@ -210,7 +209,7 @@ def fewer_usable_than_the_minimum_are_no_candidate() -> None:
 
 def who_left_has_no_seat() -> None:
     chain = consortium.round_open()
-    chain.submit(HOSPITAL_A, rounds.LeaveTask(consortium.TASK))
+    chain.submit(HOSPITAL_A, tasks.LeaveTask(consortium.TASK))
     chain.refused(NotJoined, HOSPITAL_A, reserve())
 
 
@@ -230,8 +229,8 @@ RULES = (
     ),
     Rule(
         "an organisation keeps its number",
-        instead(rounds, "Participation", lambda number, *rest, left: Participation(number + 1, *rest, left=left)),
-        rounds_claims.test_who_comes_back_has_its_number_again_and_takes_part_from_the_next_round_on,
+        instead(tasks, "Participation", lambda number, *rest, left: Participation(number + 1, *rest, left=left)),
+        tasks_claims.test_who_comes_back_has_its_number_again_and_takes_part_from_the_next_round_on,
     ),
     # 2. Nothing is charged for a round that reveals nothing.
     Rule(
@@ -286,17 +285,17 @@ RULES = (
     Rule(
         "f_v + 1 others put a seat into the set",
         faults(0),
-        ballots_claims.test_a_seat_s_own_attestation_counts_for_nothing,
+        box_claims.test_a_seat_s_own_attestation_counts_for_nothing,
     ),
     Rule(
         "missing needs a quorum of attestations",
         faults(5),
-        ballots_claims.test_nobody_is_missing_without_a_quorum_of_attestations,
+        box_claims.test_nobody_is_missing_without_a_quorum_of_attestations,
     ),
     Rule(
         "missing costs",
         free(Verdict.MISSING),
-        ballots_claims.test_what_too_few_could_have_is_missing_and_its_owner_pays_once,
+        box_claims.test_what_too_few_could_have_is_missing_and_its_owner_pays_once,
     ),
     # 5. Votes are work.
     Rule(
@@ -369,7 +368,7 @@ RULES = (
     ),
     Rule(
         "who left reserves no more",
-        instead(rounds, "require_participation", lambda view, *key: rounds.PARTICIPATIONS.at(view, key)),
+        instead(tasks, "require_participation", lambda view, *key: tasks.PARTICIPATIONS.at(view, key)),
         who_left_has_no_seat,
     ),
     # A boosted, sign-flipped update.
@@ -461,66 +460,6 @@ RULES = (
         "the mechanism is the one that was agreed",
         instead(contributions, "_require_as_agreed", always(None)),
         lambda: contributions_claims.test_every_constant_of_the_mechanism_is_agreed({"noise_milli": 1_999}),
-    ),
-    # Who decides blocks.
-    Rule(
-        "a validator is in the set once",
-        without(validators.ValidatorExists, validators),
-        refusing(validators.ValidatorExists, AdmitValidator(LAB.validator.admission(), None)),
-    ),
-    Rule(
-        "only a validator is removed",
-        instead(validators, "_named", lambda seated, _public: seated[0]),
-        refusing(validators.UnknownValidator, RemoveValidator(HOSPITAL_C.validator.public)),
-    ),
-    Rule(
-        "an operator has the role",
-        without(validators.NotAnOperator, validators),
-        refusing(validators.NotAnOperator, AdmitValidator(consortium.AUDITOR.validator.admission(), None)),
-    ),
-    Rule(
-        "a key that signs transactions decides no blocks",
-        without(validators.SigningKey, validators),
-        refusing(validators.SigningKey, AdmitValidator(admission_of(HOSPITAL_C.human.seed, "hospital-c"), None)),
-    ),
-    Rule(
-        "a validator's operator holds its key",
-        without(identity.NotInPossession, validators),
-        lambda: validators_claims.test_a_validator_whose_operator_does_not_hold_its_key(
-            HOSPITAL_C.validator.admission("another-chain")
-        ),
-    ),
-    Rule(
-        "a validator's key is a strong one",
-        without(identity.WeakKey, validators),
-        validators_claims.test_a_validator_with_a_key_of_small_order,
-    ),
-    Rule(
-        "the set is bounded",
-        without(validators.TooManyValidators, validators),
-        lambda: validators_claims.full().refused(validators.TooManyValidators, HOSPITAL_A, Propose(ADMISSION)),
-    ),
-    Rule(
-        "somebody decides blocks",
-        without(validators.LastValidator, validators),
-        lambda: validators_claims.with_set(consortium.founded(), "lab").refused(
-            validators.LastValidator, HOSPITAL_A, Propose(RemoveValidator(LAB.validator.public))
-        ),
-    ),
-    Rule(
-        "nobody holds a third of the power",
-        without(validators.PowerConcentrated, validators),
-        refusing(validators.PowerConcentrated, RemoveValidator(LAB.validator.public)),
-    ),
-    Rule(
-        "few operators are equal",
-        instead(validators, "FEWEST_OPERATORS", limits.VALIDATORS),
-        refusing(validators.PowerConcentrated, RemoveValidator(LAB.validator.public)),
-    ),
-    Rule(
-        "what comes and goes in one block is not told",
-        instead(validators, "updates", lambda _before, writes: tuple(writes)),
-        validators_claims.test_what_comes_and_goes_in_one_block_is_not_told,
     ),
 )
 

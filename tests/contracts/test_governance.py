@@ -44,7 +44,7 @@ from contracts.governance import (
 from contracts.identity import ORGANISATIONS, AddKey, KeyExists, ReportStolenKey
 from contracts.kernel import Place, limits
 from contracts.kernel.types import Purpose, Role
-from contracts.rounds import TASKS, MissingMandate, TaskExists
+from contracts.tasks import TASKS, MissingMandate, TaskExists
 from tests.vectors_io import VectorWriter
 
 OPENING = OpenTask(TERMS)

@@ -35,8 +35,9 @@ from campaigns.harness.consortium import (
     TERMS,
     VERIFIERS,
 )
-from contracts import lineage, privacy_budget, rounds, transition
-from contracts.ballots import ATTESTATIONS, BOXES, CANDIDATES, AdvanceRound
+from contracts import lineage, privacy_budget, rounds, tasks, transition
+from contracts.ballot_box import ATTESTATIONS, BOXES, CANDIDATES
+from contracts.ballots import AdvanceRound
 from contracts.contributions import SEATS, Withdraw
 from contracts.governance import Propose, RollBackModel, Vote
 from contracts.identity import DATASETS, KEYS, ORGANISATIONS, AddKey, Key, RevokeKey
@@ -45,7 +46,8 @@ from contracts.kernel.types import Purpose
 from contracts.lineage import MODELS, VERSIONS, Candidate, Finding, VersionDecided, VersionStatus
 from contracts.models import RaiseAlarm
 from contracts.reputation import LOWEST, SCORES, ReputationChanged, Verdict
-from contracts.rounds import Charged, LeaveTask, OpenRound
+from contracts.rounds import Charged, OpenRound
+from contracts.tasks import LeaveTask
 from contracts.terms import Phase
 from contracts.transition import BlockContext, Transaction
 from tests import effort
@@ -188,7 +190,7 @@ class Consortium(RuleBasedStateMachine):
     @rule(by=groups)
     def attest(self, by: set[Member]) -> None:
         """All that was committed and served; the liar says that it has nothing."""
-        roster = rounds.ROSTERS.at(self.view, TASK).organisations
+        roster = tasks.ROSTERS.at(self.view, TASK).organisations
         gone = {member.name for member, number in self.withheld if number == self.round_number}
         seats = [seat for seat in bitmap.numbers(self.round.committed) if roster[seat] not in gone]
         for verifier in named(by):
@@ -329,7 +331,7 @@ class Consortium(RuleBasedStateMachine):
         if current := self.round:
             assert bitmap.is_within(current.committed, current.reserved)
             assert bitmap.is_within(current.agreed, current.committed)
-            owners = rounds.organisations_of(self.view, TASK, current.reserved)
+            owners = tasks.organisations_of(self.view, TASK, current.reserved)
             seats = [SEATS.at(self.view, (TASK, self.round_number, owner)) for owner in owners]
             assert bitmap.of(seat.number for seat in seats) == current.reserved
             assert bitmap.of(seat.number for seat in seats if seat.commitment) == current.committed
@@ -348,7 +350,7 @@ class Consortium(RuleBasedStateMachine):
     def a_decided_round_has_one_version_and_keeps_no_candidates_and_a_void_one_has_none(self) -> None:
         latest = MODELS.at(self.view, MODEL).latest
         made = [VERSIONS.at(self.view, (MODEL, number)).round for number in range(1, latest + 1)]
-        for number in range(1, rounds.TASKS.at(self.view, TASK).rounds + 1):
+        for number in range(1, tasks.TASKS.at(self.view, TASK).rounds + 1):
             phase = rounds.ROUNDS.at(self.view, (TASK, number)).phase
             assert made.count(number) == (phase is Phase.DECIDED)
             if phase is Phase.DECIDED:
@@ -372,7 +374,7 @@ class Consortium(RuleBasedStateMachine):
     @invariant()
     def the_next_round_starts_from_the_current_version(self) -> None:
         current = MODELS.at(self.view, MODEL).current
-        assert rounds.TASKS.at(self.view, TASK).base == current
+        assert tasks.TASKS.at(self.view, TASK).base == current
         if self.round:
             assert self.round.base == current or self.round.phase in rounds.OVER
 
@@ -394,7 +396,7 @@ class Consortium(RuleBasedStateMachine):
 
     @property
     def round_number(self) -> int:
-        return max(1, rounds.TASKS.at(self.view, TASK).rounds)
+        return max(1, tasks.TASKS.at(self.view, TASK).rounds)
 
     @property
     def round(self) -> rounds.Round | None:

@@ -22,7 +22,7 @@ from campaigns.harness.consortium import (
     status_of,
     version_of,
 )
-from contracts import lineage, rounds
+from contracts import lineage, tasks
 from contracts.governance import Propose, RollBackModel
 from contracts.kernel import Context, bitmap
 from contracts.kernel.types import Role
@@ -38,7 +38,8 @@ from contracts.lineage import (
     VersionStatus,
 )
 from contracts.models import RaiseAlarm, VersionNotOpen
-from contracts.rounds import TASKS, Charged, OpenRound, RoundVoided, Task
+from contracts.rounds import Charged, OpenRound, RoundVoided
+from contracts.tasks import TASKS, Task
 from contracts.terms import Phase
 from tests.vectors_io import VectorWriter
 
@@ -137,8 +138,8 @@ class Line:
         self.reads = 0
         self.current, self.latest = 0, 0
         self._put(0, self._version(0, 0, 0))
-        self._apply(rounds.TASKS.put(TASK, Task(bytes(32), (0,) * 72, 1, 0, 0, 0)))
-        self._apply(rounds.TERMS.put(TASK, TERMS))
+        self._apply(tasks.TASKS.put(TASK, Task(bytes(32), (0,) * 72, 1, 0, 0, 0)))
+        self._apply(tasks.TERMS.put(TASK, TERMS))
         self._apply(MODELS.put(MODEL, Model(TASK, 0, 0)))
 
     def get(self, path: bytes) -> bytes | None:

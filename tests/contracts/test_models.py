@@ -24,9 +24,9 @@ from campaigns.harness.consortium import (
     status_of,
     version_of,
 )
-from contracts import identity, rounds
+from contracts import identity, tasks
 from contracts.governance import OpenTask, Propose
-from contracts.kernel import bitmap, limits
+from contracts.kernel import Place, bitmap, limits
 from contracts.lineage import (
     MODELS,
     REGISTER,
@@ -210,7 +210,7 @@ def test_an_alarm_of_a_stolen_key_counts_for_nothing() -> None:
     chain = consortium.promoted()
     consortium.succeed(chain, *((verifier, alarm()) for verifier in VERIFIERS[:4]))
     key = identity.KEYS.at(chain.view, HOSPITAL_B.worker.public)
-    chain.given(identity.KEYS.put(HOSPITAL_B.worker.public, replace(key, revoked_from=1)))
+    chain.given(identity.KEYS.put(HOSPITAL_B.worker.public, replace(key, revoked_from=Place(1, 0))))
     chain.submit(LAB, alarm())
     assert current_version(chain) == 1
 
@@ -219,7 +219,7 @@ def test_an_alarm_of_a_stolen_key_counts_for_nothing() -> None:
 def test_an_alarm_by_an_organisation_that_the_terms_do_not_name(vector: VectorWriter) -> None:
     """The role alone is not enough: the terms name who verifies this task."""
     chain = consortium.promoted()
-    chain.given(rounds.TERMS.put(TASK, replace(TERMS, verifiers=TERMS.verifiers[:5], aggregators=("lab",))))
+    chain.given(tasks.TERMS.put(TASK, replace(TERMS, verifiers=TERMS.verifiers[:5], aggregators=("lab",))))
     facts = vector.refused(chain, NotAVerifier, consortium.STAND_BY, alarm())
     assert facts == {"task": TASK, "organisation": "stand-by-lab"}
 

@@ -28,7 +28,7 @@ from campaigns.harness.consortium import (
     reserve,
     succeed,
 )
-from contracts import privacy_budget, rounds
+from contracts import privacy_budget, rounds, tasks
 from contracts.contributions import Withdraw
 from contracts.governance import OpenTask
 from contracts.identity import DATASETS, ORGANISATIONS, AddKey
@@ -213,7 +213,7 @@ def test_an_organisation_takes_part_in_as_many_open_rounds_as_its_account_can_ho
 
 def test_the_price_of_a_round_is_computed_once_and_stored_with_the_task() -> None:
     chain = consortium.task_open()
-    assert rounds.TASKS.at(chain.view, TASK).price == PRICE
+    assert tasks.TASKS.at(chain.view, TASK).price == PRICE
 
 
 def test_the_epsilons_of_rounds_do_not_add_but_their_curves_do() -> None:
@@ -305,7 +305,7 @@ def test_a_quote_says_affordable_exactly_when_a_hold_is_accepted(
     """Whatever was held for other tasks, whether or not anybody has written what became of it."""
     view = consortium.round_open().view
     dataset, member = DATASETS.at(view, (HOSPITAL_A.name, DATASET)), ORGANISATIONS.at(view, HOSPITAL_A.name)
-    task, overlay = rounds.TASKS.at(view, TASK), Overlay(view)
+    task, overlay = tasks.TASKS.at(view, TASK), Overlay(view)
     holds = tuple(Hold(f"task-{n}", 1, 0) for n in range(len(others)))
     overlay.apply(
         (
@@ -313,8 +313,8 @@ def test_a_quote_says_affordable_exactly_when_a_hold_is_accepted(
             ORGANISATIONS.put(HOSPITAL_A.name, replace(member, epsilon_cap=cap)),
             DATASET_ACCOUNTS.put((HOSPITAL_A.name, DATASET), Account(narrow, holds[:narrower])),
             ORGANISATION_ACCOUNTS.put(HOSPITAL_A.name, Account(wide, holds)),
-            rounds.TASKS.put(TASK, replace(task, price=price)),
-            *(rounds.TASKS.put(f"task-{n}", replace(task, price=other)) for n, (other, _) in enumerate(others)),
+            tasks.TASKS.put(TASK, replace(task, price=price)),
+            *(tasks.TASKS.put(f"task-{n}", replace(task, price=other)) for n, (other, _) in enumerate(others)),
             *(rounds.ROUNDS.put((f"task-{n}", 1), current) for n, (_, current) in enumerate(others)),
         )
     )

@@ -19,14 +19,15 @@ from client_sdk.reads.view import every
 from client_sdk.rpc import RpcClient
 from client_sdk.session import open_client
 from client_sdk.session.profile import find_profile
-from contracts import ballots, contributions, identity, lineage, privacy_budget, reputation, rounds
+from contracts import ballot_box, contributions, identity, lineage, privacy_budget, reputation, rounds, tasks
 from contracts.contributions import Commitment, Seat
 from contracts.identity import Key
 from contracts.kernel import View, bitmap
 from contracts.kernel.types import Purpose
 from contracts.lineage import Finding, Version, VersionStatus
 from contracts.privacy_budget import Account
-from contracts.rounds import Round, Task
+from contracts.rounds import Round
+from contracts.tasks import Task
 from contracts.terms import Phase
 from devnet import lifecycle
 from devnet.errors import BinaryMissing
@@ -171,18 +172,18 @@ async def read(home: Path) -> Ledger:
 
 
 def at_the_end(view: View, keys: list[tuple[str, ...]]) -> Ledger:
-    task, model = rounds.TASKS.at(view, TASK), lineage.MODELS.at(view, MODEL)
+    task, model = tasks.TASKS.at(view, TASK), lineage.MODELS.at(view, MODEL)
     numbers, versions = range(1, task.rounds + 1), range(model.latest + 1)
     owned = [(hospital, dataset(hospital)) for hospital in HOSPITALS]
     places = [(number, owner) for number in numbers for owner in HOSPITALS]
     seats = {place: contributions.SEATS.get(view, (TASK, *place)) for place in places}
-    shares = {place: ballots.SHARES.get(view, (TASK, *place)) for place in places}
+    shares = {place: ballot_box.SHARES.get(view, (TASK, *place)) for place in places}
     scores = {name: reputation.SCORES.get(view, name) for name in (*HOSPITALS, *VERIFIERS)}
     datasets = every(identity.DATASETS, view, owned)
     return Ledger(
         task=task,
         rounds=dict(zip(numbers, every(rounds.ROUNDS, view, [(TASK, each) for each in numbers]), strict=True)),
-        owners=rounds.ROSTERS.at(view, TASK).organisations,
+        owners=tasks.ROSTERS.at(view, TASK).organisations,
         model=model,
         versions=dict(enumerate(every(lineage.VERSIONS, view, [(MODEL, each) for each in versions]))),
         statuses={each: lineage.status_of(view, MODEL, each) for each in versions},

@@ -27,8 +27,9 @@ from client_sdk.payloads import confidential
 from client_sdk.payloads.cid import Cid
 from client_sdk.payloads.store import payload_cid
 from client_sdk.secrets.age_identity import recipient_of
-from contracts import rounds
-from contracts.ballots import ATTESTATIONS, BOXES, SHARES, Attest, OpenBallot, Seal
+from contracts import tasks
+from contracts.ballot_box import ATTESTATIONS, BOXES, SHARES
+from contracts.ballots import Attest, OpenBallot, Seal
 from contracts.kernel import bitmap
 from contracts.lineage import Candidate, Finding, VersionStatus
 from contracts.reputation import Verdict
@@ -357,7 +358,7 @@ def test_a_node_that_says_the_task_is_over_does_not_stop_an_aggregator(
 
     async def lying(state: Any, key: Any = ()) -> Any:
         found = await peek(state, key)
-        if state is rounds.TASKS and next(lies, False):
+        if state is tasks.TASKS and next(lies, False):
             return replace(found, rounds=world.task.terms.max_rounds)
         return found
 

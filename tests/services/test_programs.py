@@ -29,12 +29,14 @@ from client_sdk.client import LedgerClient, NotDecided
 from client_sdk.payloads.errors import StoreUnavailable
 from client_sdk.rpc import NodeUnavailable
 from client_sdk.training.task import load_version
-from contracts import identity, lineage, rounds
-from contracts.ballots import BOXES, AdvanceRound, Seal
+from contracts import identity, lineage, rounds, tasks
+from contracts.ballot_box import BOXES
+from contracts.ballots import AdvanceRound, Seal
 from contracts.kernel import bitmap, crypto
 from contracts.lineage import VersionStatus
 from contracts.models import NotAVerifier, RaiseAlarm
-from contracts.rounds import Charged, NotYourTask
+from contracts.rounds import Charged
+from contracts.tasks import NotYourTask
 from contracts.terms import Phase
 from contracts.transition import parse
 from learning.feed_forward import FeedForward
@@ -232,8 +234,8 @@ def test_a_held_aggregator_opens_nothing_and_goes_on_when_it_is_let(world: World
 
 def test_too_few_participants_are_waited_for_without_a_transaction_in_any_block(world: World) -> None:
     stage = Stage(world)
-    task = rounds.TASKS.at(world.chain.view, TASK)
-    world.chain.given(rounds.TASKS.put(TASK, replace(task, participants=3)))
+    task = tasks.TASKS.at(world.chain.view, TASK)
+    world.chain.given(tasks.TASKS.put(TASK, replace(task, participants=3)))
     after, before = world.chain.time_ms + 20_000, world.chain.height
     stage.run([stage.aggregator().run(), *stage.verifiers()], until=lambda: world.chain.time_ms > after)
     made = [step for step in world.chain.steps if isinstance(step, BlockStep) and step.height > before]
@@ -244,9 +246,9 @@ def test_too_few_participants_are_waited_for_without_a_transaction_in_any_block(
 def finished(world: World) -> None:
     """As if the task had had its last round."""
     number = world.open_round()
-    task, last = rounds.TASKS.at(world.chain.view, TASK), world.task.terms.max_rounds
+    task, last = tasks.TASKS.at(world.chain.view, TASK), world.task.terms.max_rounds
     over = replace(round_of(world.chain, number), phase=Phase.VOID)
-    world.chain.given(rounds.TASKS.put(TASK, replace(task, rounds=last)), rounds.ROUNDS.put((TASK, last), over))
+    world.chain.given(tasks.TASKS.put(TASK, replace(task, rounds=last)), rounds.ROUNDS.put((TASK, last), over))
     world.chain.block()
 
 
@@ -340,7 +342,7 @@ def test_a_node_that_knows_of_no_task_for_a_while_is_looked_at_again(world: Worl
     peek, told = gatherer.client.peek, iter([True, False])
 
     async def lying(state: Any, key: Any = ()) -> Any:
-        return None if state is rounds.TASKS and not next(told, True) else await peek(state, key)
+        return None if state is tasks.TASKS and not next(told, True) else await peek(state, key)
 
     async def observed() -> None:
         with pytest.MonkeyPatch.context() as patch:

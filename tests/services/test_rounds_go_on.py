@@ -10,10 +10,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from campaigns.harness import consortium
 from campaigns.harness.chain import BLOCK_MS, BlockStep, Chain, Member
 from campaigns.harness.consortium import HOSPITAL_A, HOSPITALS, LAB, PHASE_MS, STAND_BY, TASK, TERMS, VERIFIERS
-from contracts import ballots, contributions, identity, rounds, transition
+from contracts import ballot_box, contributions, identity, rounds, tasks, transition
 from contracts.ballots import AdvanceRound
 from contracts.kernel import Message, bitmap
-from contracts.rounds import OpenRound, TooLittleReputation
+from contracts.rounds import OpenRound
+from contracts.tasks import TooLittleReputation
 from contracts.terms import Phase
 from services.rounds.round import Command, Holding, Observation, grace_ms, to_lead, to_verify
 from tests import effort
@@ -23,9 +24,9 @@ labs = st.sampled_from((LAB, STAND_BY))
 
 def observation(chain: Chain, member: Member) -> Observation:
     """What ``observe`` reads, from the chain's state."""
-    task = rounds.TASKS.at(chain.view, TASK)
+    task = tasks.TASKS.at(chain.view, TASK)
     key = (TASK, task.rounds)
-    attested, box = ballots.ATTESTATIONS.get(chain.view, key), ballots.BOXES.get(chain.view, key)
+    attested, box = ballot_box.ATTESTATIONS.get(chain.view, key), ballot_box.BOXES.get(chain.view, key)
     return Observation(
         organisation=member.name,
         now=chain.time_ms,
@@ -89,7 +90,7 @@ class Programs(RuleBasedStateMachine):
     @rule(members=st.sets(st.sampled_from(HOSPITALS)), commits=st.booleans(), withdraws=st.booleans())
     def contribute(self, members: set[Member], commits: bool, withdraws: bool) -> None:
         number = self.number
-        base = rounds.TASKS.at(self.chain.view, TASK).base
+        base = tasks.TASKS.at(self.chain.view, TASK).base
         steps: list[Message] = [consortium.reserve(number)]
         steps += [contributions.Withdraw(TASK, number)] if withdraws else []
         steps += [consortium.commit(number, base=base)] if commits else []
@@ -147,7 +148,7 @@ class Programs(RuleBasedStateMachine):
 
     @property
     def number(self) -> int:
-        return rounds.TASKS.at(self.chain.view, TASK).rounds
+        return tasks.TASKS.at(self.chain.view, TASK).rounds
 
     def attempt(self, who: Member, message: Message) -> transition.Result:
         (result,) = self.chain.block((who, message))
@@ -157,7 +158,7 @@ class Programs(RuleBasedStateMachine):
     def holding(self, seen: Observation, lacking: set[int]) -> Holding:
         if seen.last is None or seen.last.phase not in (Phase.ATTESTING, Phase.SEALING):
             return Holding()
-        roster = rounds.ROSTERS.at(self.chain.view, TASK).organisations
+        roster = tasks.ROSTERS.at(self.chain.view, TASK).organisations
         committed = bitmap.numbers(seen.last.committed)
         held = bitmap.of(number for number in committed if number not in lacking)
         return Holding(held, bitmap.of(range(256)), dict(enumerate(roster)))  # Copies have claims of their own.

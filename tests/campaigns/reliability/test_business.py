@@ -15,12 +15,12 @@ from campaigns.reliability import business
 from campaigns.reliability.business import Training, motion
 from campaigns.reliability.load import Refused
 from campaigns.reliability.members import DATA_CLASS, DATASET, MODEL, TASK, _terms
-from contracts import governance, lineage, rounds
+from contracts import governance, lineage, rounds, tasks
 from contracts.ballots import Attest
 from contracts.governance import OpenTask, ProposalStatus
 from contracts.identity import RegisterDataset
 from contracts.kernel import Event, Message
-from contracts.rounds import JoinTask
+from contracts.tasks import JoinTask
 from contracts.terms import Phase
 
 VERIFIERS = (*HOSPITALS[:2], LAB, STAND_BY)
@@ -47,7 +47,7 @@ class Desk:
             self.chain.submit(hospital, RegisterDataset(DATASET, DATA_CLASS, limit, delta))
         consortium.pass_proposal(self.chain, OpenTask(TERMS))
         for hospital in HOSPITALS:
-            self.chain.submit(hospital, JoinTask(TASK, DATASET, rounds.terms_digest(TERMS)))
+            self.chain.submit(hospital, JoinTask(TASK, DATASET, tasks.terms_digest(TERMS)))
 
     async def submit(self, organisation: str, message: Message) -> tuple[Event, ...]:
         if type(message) is self.late:
@@ -62,7 +62,7 @@ class Desk:
 
     @property
     def round(self) -> rounds.Round:
-        return rounds.ROUNDS.at(self.chain.view, (TASK, rounds.TASKS.at(self.chain.view, TASK).rounds))
+        return rounds.ROUNDS.at(self.chain.view, (TASK, tasks.TASKS.at(self.chain.view, TASK).rounds))
 
 
 def test_every_training_round_of_the_load_promotes_a_version() -> None:

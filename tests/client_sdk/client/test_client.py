@@ -27,7 +27,7 @@ from client_sdk.rpc import (
     Patience,
     TxInCache,
 )
-from contracts import identity, privacy_budget, rounds, transition
+from contracts import identity, privacy_budget, rounds, tasks, transition
 from contracts.contributions import Reserved, Withdraw
 from contracts.identity import KeyIsRevoked
 from contracts.kernel import Message, codec, crypto, envelope, limits
@@ -380,14 +380,14 @@ def test_a_read_gives_the_typed_record_or_none() -> None:
     async def read(node: LocalNode) -> Any:
         ledger = node.client()
         return (
-            await ledger.get(rounds.TASKS, TASK, at_least=1),
-            await ledger.peek(rounds.TASKS, TASK),
-            await ledger.get(rounds.TASKS, "no-such-task"),
-            await ledger.peek(rounds.TASKS, "no-such-task"),
+            await ledger.get(tasks.TASKS, TASK, at_least=1),
+            await ledger.peek(tasks.TASKS, TASK),
+            await ledger.get(tasks.TASKS, "no-such-task"),
+            await ledger.peek(tasks.TASKS, "no-such-task"),
         )
 
     node, (proved, peeked, *absent) = on_ledger(read)
-    assert proved == peeked == rounds.TASKS.at(node.chain.view, TASK)
+    assert proved == peeked == tasks.TASKS.at(node.chain.view, TASK)
     assert absent == [None, None]
 
 
@@ -484,4 +484,4 @@ def test_a_peek_at_bytes_that_are_no_record_is_the_nodes_fault(monkeypatch: pyte
 
     monkeypatch.setattr(LocalReader, "unverified", junk)
     with pytest.raises(AnswerMalformed, match="does not decode"):
-        asyncio.run(LocalNode(consortium.joined()).client().peek(rounds.TASKS, TASK))
+        asyncio.run(LocalNode(consortium.joined()).client().peek(tasks.TASKS, TASK))

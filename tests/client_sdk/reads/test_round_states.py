@@ -11,7 +11,7 @@ from campaigns.harness.consortium import HOSPITAL_A, HOSPITALS, LAB, MODEL, TASK
 from client_sdk.reads import view as views
 from client_sdk.reads.queries import Moment
 from client_sdk.reads.round_states import RoundState, state_of, version_of
-from contracts import contributions, lineage, rounds
+from contracts import contributions, lineage, rounds, tasks
 from contracts.governance import RollBackModel
 from contracts.kernel import bitmap, limits
 from contracts.lineage import Version
@@ -102,15 +102,15 @@ def crowded(phase: Phase) -> Chain:
     """A round in which every organisation that there may be has committed, and whose phase is over."""
     chain = consortium.committed()
     current, seat = consortium.round_of(chain), consortium.seat_of(chain, HOSPITAL_A)
-    roster = rounds.ROSTERS.at(chain.view, TASK).organisations
-    part = rounds.PARTICIPATIONS.at(chain.view, (TASK, HOSPITAL_A.name))
+    roster = tasks.ROSTERS.at(chain.view, TASK).organisations
+    part = tasks.PARTICIPATIONS.at(chain.view, (TASK, HOSPITAL_A.name))
     names = (*roster, *(f"hospital-{number}" for number in range(len(roster), limits.SEATS_PER_ROUND)))
     everybody = bitmap.of(range(len(names)))
     chain.given(
-        rounds.ROSTERS.put(TASK, rounds.Roster(names)),
+        tasks.ROSTERS.put(TASK, tasks.Roster(names)),
         rounds.ROUNDS.put((TASK, 1), replace(current, phase=phase, reserved=everybody, committed=everybody)),
         *(contributions.SEATS.put((TASK, 1, name), replace(seat, number=place)) for place, name in enumerate(names)),
-        *(rounds.PARTICIPATIONS.put((TASK, name), replace(part, number=place)) for place, name in enumerate(names)),
+        *(tasks.PARTICIPATIONS.put((TASK, name), replace(part, number=place)) for place, name in enumerate(names)),
     )
     consortium.let_pass(chain)
     return chain

@@ -13,11 +13,11 @@ from client_sdk.reads.queries import Entry, Moment, NotKept
 from client_sdk.reads.trusting import TrustingReader
 from client_sdk.reads.view import PATHS, RUNS, LedgerView, every
 from client_sdk.rpc import NodeUnavailable
-from contracts import contributions, identity, privacy_budget, rounds
+from contracts import contributions, identity, privacy_budget, tasks
 from contracts.identity import UnknownDataset, UnknownOrganisation
 from contracts.kernel import Context, InvariantBroken
 from contracts.privacy_budget import BudgetExceeded, Hold
-from contracts.rounds import UnknownTask
+from contracts.tasks import UnknownTask
 from tests.client_sdk.small_ledger import AT_ONCE, MISSING, NEW, OLD, OTHER, PATH, reading, run
 from tests.local_ledger import LocalNode, LocalReader
 
@@ -102,13 +102,13 @@ def test_a_node_that_answers_for_another_height_than_asked_is_refused():
 def test_a_rule_refuses_on_a_proved_state_as_it_refuses_on_the_chain():
     node = LocalNode(consortium.joined())
     for rule, refusal in (
-        (lambda view: rounds.require_task(view, "no-such-task"), UnknownTask),
+        (lambda view: tasks.require_task(view, "no-such-task"), UnknownTask),
         (lambda view: identity.require_member(view, "nobody"), UnknownOrganisation),
         (lambda view: identity.require_dataset(view, HOSPITAL_A.name, "none"), UnknownDataset),
     ):
         with pytest.raises(refusal):
             viewed(node, rule)
-    assert viewed(node, lambda view: rounds.require_terms(view, TASK)) == rounds.TERMS.at(node.chain.view, TASK)
+    assert viewed(node, lambda view: tasks.require_terms(view, TASK)) == tasks.TERMS.at(node.chain.view, TASK)
 
 
 def test_a_whole_handler_predicts_what_the_ledger_decides():
@@ -258,7 +258,7 @@ def test_a_refusal_is_an_answer_after_which_the_height_stays():
         view = LedgerView(reader, await reader.newest())
         height = view.height
         with pytest.raises(UnknownTask):
-            await view.run(lambda state: rounds.require_task(state, "no-such-task"))
+            await view.run(lambda state: tasks.require_task(state, "no-such-task"))
         node.let_pass(1)
         with pytest.raises(CannotVerify, match="ask for everything at once"):
             await view.run(lambda state: identity.require_member(state, HOSPITAL_A.name))

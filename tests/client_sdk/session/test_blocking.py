@@ -35,7 +35,7 @@ from contracts.contributions import NotReserved
 from contracts.identity import RegisterDataset, UnknownDataset
 from contracts.models import UnknownModel
 from contracts.privacy_budget import BudgetExceeded
-from contracts.rounds import AlreadyJoined, TermsDiffer, UnknownTask
+from contracts.tasks import AlreadyJoined, TermsDiffer, UnknownTask
 from contracts.terms import price_of
 from tests import local_task
 from tests.local_task import World

@@ -15,8 +15,8 @@ from client_sdk.light import CannotVerify, TrustExpired
 from client_sdk.rpc import AnswerMalformed, NodeUnavailable
 from client_sdk.training.journal import Entry
 from client_sdk.training.participant import Participant
-from contracts import rounds
-from contracts.rounds import LeaveTask
+from contracts import rounds, tasks
+from contracts.tasks import LeaveTask
 from contracts.terms import Phase
 from tests import local_task
 from tests.local_task import World
@@ -39,10 +39,10 @@ def offered(world: World, taking_part: Participant, looks: int = 5) -> list[int]
     peek = taking_part.client.peek
 
     async def counted(state: Any, key: Any = ()) -> Any:
-        if state is rounds.TASKS and next(left, None) is None:
+        if state is tasks.TASKS and next(left, None) is None:
             raise LookedEnough
         found = await peek(state, key)
-        if state is rounds.TASKS:
+        if state is tasks.TASKS:
             world.node.let_pass(1)  # Every look is answered by another block, so there is a next one.
         return found
 
@@ -97,9 +97,9 @@ def test_a_restart_is_offered_the_round_it_left_unless_that_is_done(world: World
 def test_what_is_left_in_the_journal_is_offered_first_and_once(world: World) -> None:
     """Also a round that is long over: its payload is destroyed, or served, before the next one begins."""
     second = replace(round_of(world.chain), phase=Phase.RESERVING)
-    task = rounds.TASKS.at(world.chain.view, TASK)
+    task = tasks.TASKS.at(world.chain.view, TASK)
     world.chain.given(
-        rounds.TASKS.put(TASK, replace(task, rounds=2)),
+        tasks.TASKS.put(TASK, replace(task, rounds=2)),
         rounds.ROUNDS.put((TASK, 1), replace(second, phase=Phase.VOID)),
         rounds.ROUNDS.put((TASK, 2), second),
     )
@@ -126,8 +126,8 @@ def test_a_dataset_that_has_not_joined_is_offered_nothing_nor_is_one_beside_the_
 
 
 def test_who_joined_while_a_round_was_open_is_offered_the_next_one(world: World) -> None:
-    part = rounds.PARTICIPATIONS.at(world.chain.view, (TASK, HOSPITAL_A.name))
-    world.chain.given(rounds.PARTICIPATIONS.put((TASK, HOSPITAL_A.name), replace(part, from_round=2)))
+    part = tasks.PARTICIPATIONS.at(world.chain.view, (TASK, HOSPITAL_A.name))
+    world.chain.given(tasks.PARTICIPATIONS.put((TASK, HOSPITAL_A.name), replace(part, from_round=2)))
     assert offered(world, world.participant(HOSPITAL_A)) == []
 
 
@@ -139,7 +139,7 @@ def test_a_node_that_makes_rounds_up_does_not_make_a_participant_deaf(world: Wor
 
     async def lying(state: Any, key: Any = ()) -> Any:
         found = await peek(state, key)
-        if state is rounds.TASKS and next(lies, False):
+        if state is tasks.TASKS and next(lies, False):
             world.node.let_pass(1)
             return replace(found, rounds=last)
         if key == (TASK, last):
@@ -190,10 +190,10 @@ def test_an_expired_trust_ends_the_rounds(world: World) -> None:
 
 
 def test_the_rounds_end_with_the_task(world: World) -> None:
-    task = rounds.TASKS.at(world.chain.view, TASK)
+    task = tasks.TASKS.at(world.chain.view, TASK)
     last = world.task.terms.max_rounds
     over = replace(round_of(world.chain), phase=Phase.DECIDED)
-    world.chain.given(rounds.TASKS.put(TASK, replace(task, rounds=last)), rounds.ROUNDS.put((TASK, last), over))
+    world.chain.given(tasks.TASKS.put(TASK, replace(task, rounds=last)), rounds.ROUNDS.put((TASK, last), over))
 
     async def all_of_them() -> list[int]:
         return [number async for number in world.participant(HOSPITAL_A).rounds()]

@@ -36,7 +36,7 @@ from client_sdk.training.outcomes import (
     UpdateUnfit,
 )
 from client_sdk.training.seat import commit_at
-from contracts import identity, privacy_budget, rounds
+from contracts import identity, privacy_budget, rounds, tasks
 from contracts.ballots import AdvanceRound
 from contracts.contributions import Commit, NotReserved
 from contracts.kernel import crypto
@@ -275,7 +275,7 @@ def test_commitments_leave_at_the_instant_of_the_terms_and_the_phase_is_begun_fo
         world.task.terms, phases=replace(world.task.terms.phases, commits=CommitTiming.AT_INSTANT, commit_ms=60_000)
     )
     world.chain.given(
-        rounds.TERMS.put(TASK, terms), rounds.ROUNDS.put((TASK, 1), replace(round_of(world.chain), needed=3))
+        tasks.TERMS.put(TASK, terms), rounds.ROUNDS.put((TASK, 1), replace(round_of(world.chain), needed=3))
     )
     world.task = replace(world.task, terms=terms)
     asyncio.run(world.contribute(1, HOSPITALS[:3]))

@@ -36,7 +36,8 @@ from contracts.identity import AddKey, KeyIsRevoked, RegisterDataset, RevokeKey
 from contracts.kernel.types import Purpose
 from contracts.lineage import VersionStatus
 from contracts.privacy_budget import NOTHING, Account, BudgetExceeded
-from contracts.rounds import JoinTask, PhaseOver, UnknownRound
+from contracts.rounds import PhaseOver, UnknownRound
+from contracts.tasks import JoinTask
 from contracts.transition import parse
 from learning.entropy import ReproducibleEntropy
 from tests import local_task

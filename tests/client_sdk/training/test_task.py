@@ -15,11 +15,11 @@ from client_sdk.secrets.age_identity import recipient_of
 from client_sdk.training import artefacts
 from client_sdk.training.artefacts import ArtefactRefused
 from client_sdk.training.task import VersionUnfit, load_canary, load_version, open_task, recipients
-from contracts import lineage, rounds
+from contracts import lineage, tasks
 from contracts.identity import UnknownOrganisation
 from contracts.lineage import Version, VersionStatus
 from contracts.models import RaiseAlarm
-from contracts.rounds import UnknownTask
+from contracts.tasks import UnknownTask
 from learning import fixed
 from learning.refusals import Misnamed
 from learning.tensors import Int32
@@ -133,7 +133,7 @@ def test_a_version_that_no_store_has_is_not_found(world: World) -> None:
 def test_a_task_opens_with_proved_terms_and_readable_inputs(world: World) -> None:
     task = asyncio.run(open_task(world.node.client(), world.store, TASK))
     assert task == prepared().view
-    assert (task.name, task.model, task.digest) == (TASK, MODEL, rounds.terms_digest(prepared().terms))
+    assert (task.name, task.model, task.digest) == (TASK, MODEL, tasks.terms_digest(prepared().terms))
     assert task.inputs.classes == ("benign", "malignant")
 
 
@@ -145,7 +145,7 @@ def test_a_task_that_nobody_opened_is_refused_by_name(world: World) -> None:
 
 def test_inputs_that_are_not_what_the_members_voted_on_are_refused(world: World) -> None:
     other = replace(prepared().terms, inputs=replace(prepared().terms.inputs, digest=b"\1" * 32))
-    world.chain.given(rounds.TERMS.put(TASK, other))
+    world.chain.given(tasks.TERMS.put(TASK, other))
     with pytest.raises(ArtefactRefused, match="inputs"):
         asyncio.run(open_task(world.node.client(), world.store, TASK))
 

@@ -82,7 +82,7 @@ def test_lanes_put_safety_first() -> None:
     assert sorted(Lane) == [Lane.SAFETY, Lane.GOVERNANCE, Lane.ROUND, Lane.CONTRIBUTION]
     assert {message.tag for message in RULES.messages.values() if message.lane is Lane.SAFETY} == {
         "identity/revoke-key",
-        "rounds/leave-task",
+        "tasks/leave-task",
         "models/raise-alarm",
         "identity/report-stolen-key",
         "membership/cancel-recovery",
@@ -96,7 +96,7 @@ def test_people_consent_govern_and_revoke_and_machines_do_the_rest() -> None:
         "identity/revoke-key",
         "identity/change-recipient",
         "identity/register-dataset",
-        "rounds/join-task",
+        "tasks/join-task",
         "identity/report-stolen-key",
         "governance/propose",
         "membership/cancel-recovery",

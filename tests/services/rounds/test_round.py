@@ -21,9 +21,10 @@ from campaigns.harness.consortium import (
     VERIFIERS,
     digest,
 )
-from contracts.ballots import Attestation, Ballot
+from contracts.ballot_box import Attestation, Ballot
 from contracts.kernel import bitmap
-from contracts.rounds import OVER, Charged, Round, Task
+from contracts.rounds import OVER, Charged, Round
+from contracts.tasks import Task
 from contracts.terms import Phase
 from services.rounds.round import Command, Holding, Observation, attest_by, grace_ms, to_lead, to_share, to_verify
 
