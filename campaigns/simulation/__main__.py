@@ -20,6 +20,7 @@ from typing import Any
 
 from . import planted
 from .checkers import CHECKERS
+from .plant import ANOTHER_INTERPRETER, Plant
 from .seeds import REPLICAS, Report, SeedFailed, simulate
 
 PROGRESS_SECONDS = 5.0
@@ -85,10 +86,10 @@ def _many(options: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def _first_to_notice(plant: planted.Plant, options: argparse.Namespace) -> dict[str, Any]:
+def _first_to_notice(plant: Plant, options: argparse.Namespace) -> dict[str, Any]:
     """The first seed that fails with a bug in it; none for a bug that one interpreter alone cannot notice."""
     found = {"what": plant.what, "noticed by": plant.noticed_by, "seed": None}
-    if plant.noticed_by == planted.ANOTHER_INTERPRETER:
+    if plant.noticed_by == ANOTHER_INTERPRETER:
         return found
     with plant.installed():
         for seed in range(options.first, options.first + options.seeds):

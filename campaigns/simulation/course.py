@@ -94,6 +94,7 @@ class Course:
     agreed: tuple[str, ...] = ()
     box: dict[str, Sealed] = field(default_factory=dict)
     candidates: dict[bytes, Candidate] = field(default_factory=dict)  # Those opened, by digest.
+    lapses: int = 0  # Phases that ran out, rather than ended because all had acted.
     trained: bool = False  # Training began.
     revealed: bool = False  # The barrier was reached.
     stopped: bool = False  # Voided from outside before that: nothing was revealed, and nobody stayed away.
@@ -195,6 +196,7 @@ class Course:
         """A phase that has run out is over, and the next one begins here."""
         if not self.lapsed(block):
             return
+        self.lapses += 1
         match self.phase:
             case Phase.RESERVING:
                 self._train(block)

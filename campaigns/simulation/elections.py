@@ -13,8 +13,10 @@ from contracts.kernel import View
 from contracts.models import quorum
 
 from ..harness.chain import Member, Validator
-from .lifecycle import Due, open_proposals
-from .members import CHAIN_ID, EVERYBODY, HOSPITAL_C, HOSPITALS, LABS, VERIFIERS
+from ..harness.consortium import HOSPITAL_C
+from .acts import Due
+from .lifecycle import open_proposals
+from .members import CHAIN_ID, EVERYBODY, HOSPITALS, LABS, VERIFIERS
 
 MOTIONS_MAX = 4
 FIRST_HEIGHT = 2  # Before that, members enrol their keys.

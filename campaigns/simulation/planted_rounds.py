@@ -14,7 +14,7 @@ from contracts.ballot_box import Attestation, Ballot, Statement
 from contracts.ballots import OpenBallot
 from contracts.contributions import Commit, Reserve
 from contracts.kernel import Context, Outcome, View, bitmap
-from contracts.lineage import VERSIONS, Version
+from contracts.lineage import MODELS, VERSIONS, Version
 from contracts.models import Decision
 from contracts.registry import RULES
 from contracts.reputation import Score, Verdict
@@ -240,7 +240,7 @@ def _sliding_gate() -> Patches:
     def decided(view: View, terms: Terms, decision: Decision, ctx: Context) -> Outcome:
         """A promoted version counts as the best of its line, whatever came before."""
         outcome = honest(view, terms, decision, ctx)
-        number = models.MODELS.at(view, terms.model).latest + 1
+        number = MODELS.at(view, terms.model).latest + 1
         path = VERSIONS.path((terms.model, number))
         made: Version = VERSIONS.read(next(write.body for write in outcome.writes if write.path == path) or b"")
         slid = VERSIONS.put((terms.model, number), replace(made, best=number))

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from contracts.kernel import renyi
-from contracts.privacy_budget import NOTHING, Curve
-from contracts.terms import price_of
+from contracts.privacy_budget import NOTHING
+from contracts.terms import Curve, price_of
 
 from ..harness.consortium import DELTA_INVERSE
 from .agreement import Block, Violation

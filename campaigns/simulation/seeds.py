@@ -95,6 +95,7 @@ def _run(seed: int, length: int, disks: list[Disk], log: list[str]) -> Report:
             cluster.counts["checks"] += check(moment)
             cluster.counts.update(_outcomes(results))
             cluster.counts["validator changes that cancel out"] += _cancelled(cluster.agreement, block.height)
+        cluster.counts["phases that lapsed"] = sum(course.lapses for course in books.courses)
         _finish(seed, cluster, state, length)
     finally:
         for replica in cluster.replicas:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from campaigns.simulation.planted import ANOTHER_INTERPRETER, PLANTS
+from campaigns.simulation.plant import ANOTHER_INTERPRETER
+from campaigns.simulation.planted import PLANTS
 from campaigns.simulation.seeds import CI_SEEDS, SeedFailed, simulate
 
 IN_PROCESS = [name for name, plant in PLANTS.items() if plant.noticed_by != ANOTHER_INTERPRETER]

@@ -11,7 +11,8 @@ import pytest
 
 from campaigns.simulation.__main__ import main
 from campaigns.simulation.checkers import CHECKERS
-from campaigns.simulation.planted import ANOTHER_INTERPRETER, PLANTS
+from campaigns.simulation.plant import ANOTHER_INTERPRETER
+from campaigns.simulation.planted import PLANTS
 from campaigns.simulation.seeds import BLOCKS_MIN, CI_SEEDS, SeedFailed, simulate
 from tests import effort
 
@@ -22,7 +23,9 @@ REACHED = (
     *("crashes: decided", "crashes: executing", "crashes: executed", "crashes: committing", "crashes: durable"),
     *("crashes: committed", "crashes in a start or replay", "replays from genesis", "rounds lost"),
     *("byzantine proposals: refused", "byzantine proposals: replays", "byzantine proposals rejected"),
-    *("event: contributions/published", "event: models/version-proposed", "event: rounds/round-voided"),
+    *("event: contributions/committed", "event: ballots/attested", "event: ballots/set-agreed"),
+    *("event: ballots/sealed", "event: ballots/opened", "event: ballots/round-decided", "event: rounds/round-voided"),
+    *("event: lineage/version-decided promoted", "event: rounds/task-left", "phases that lapsed"),
     *("event: identity/key-revoked", "event: governance/proposal-decided failed", "result: 7 REPLAYED"),
     "event: reputation/reputation-changed",
     *("event: validators/validator-admitted", "event: validators/validator-removed"),
