@@ -35,7 +35,10 @@ async def commit_copied(client: LedgerClient, task: TaskView, number: int, organ
             current = await client.peek(rounds.ROUNDS, (task.name, number))
             if current is None or current.phase is not Phase.COMMITTING or not bitmap.count(current.committed):
                 continue
-            owner, copied = await client.ask(lambda view: _first_committed(view, task.name, number))
+            found = await client.ask(lambda view: _first_committed(view, task.name, number))
+            if found is None:
+                continue  # What was peeked at is not proved yet.
+            owner, copied = found
             await client.submit(
                 Commit(
                     task=task.name,
@@ -77,8 +80,10 @@ def lying(number: int) -> Forgery:
     return Forgery(vote=vote)
 
 
-def _first_committed(view: View, task: str, number: int) -> tuple[str, Commitment]:
+def _first_committed(view: View, task: str, number: int) -> tuple[str, Commitment] | None:
     current = rounds.require_round(view, task, number)
+    if not bitmap.count(current.committed):
+        return None
     owner = tasks.organisations_of(view, task, current.committed)[0]
     made = contributions.require_seat(view, task, number, owner).commitment
     assert made is not None, "a seat of this set has committed"

@@ -212,9 +212,9 @@ def _hear(view: View, planted: dict[int, Planted]) -> Any:
             case "refused":
                 view.tell(f"{name} in round {said['round']}: {_refusal(said)}", "good", **said)
             case "copied":
-                view.tell(said["text"], "bad", **said)
+                view.tell(said["text"], "bad", round=said["round"])
             case "came to nothing":
-                view.tell(f"{name}: {said['text']}", "odd", **said)
+                view.tell(f"{name}: {said['text']}", "odd", round=said["round"])
             case "planted":
                 planted[said["round"]] = found = Planted(tuple(said["pixels"]), said["grey"], said["target"])
                 view.tell(f"{name} hides a backdoor in round {said['round']} where its noise should be: {found}", "bad")
