@@ -54,6 +54,8 @@ WANTS: dict[type, tuple[Phase, ...]] = {
 LAZY = (Commit, Attest, Seal, OpenBallot, AdvanceRound)
 """The messages that find a phase over, and begin the next one."""
 
+OUTLIVES = "no round outlives the version it starts from"
+
 
 @dataclass
 class Sealed:
@@ -97,7 +99,8 @@ class Course:
     lapses: int = 0  # Phases that ran out, rather than ended because all had acted.
     trained: bool = False  # Training began.
     revealed: bool = False  # The barrier was reached.
-    stopped: bool = False  # Voided from outside before that: nothing was revealed, and nobody stayed away.
+    fallen: bool = False  # The version it starts from fell while it was under way.
+    stopped: bool = False  # That was before the barrier: nothing was revealed, and nobody stayed away.
     verdicts: list[tuple[str, Verdict]] = field(default_factory=list)  # That the newest message led to.
     decision: Decision | None = None  # That the newest message led to.
     fixed: int | None = None  # The size of the set that the newest message fixed.
@@ -152,6 +155,7 @@ class Course:
     def enter(self, message: RoundMessage, organisation: str, signed: Signed, block: Block) -> None:
         """An accepted message. Raises Violation naming the promise that its acceptance breaks."""
         self.verdicts, self.decision, self.fixed = [], None, None
+        self._require(not self.fallen, OUTLIVES, f"{message.tag} was accepted on a fallen version")
         late = self.lapsed(block)
         if isinstance(message, LAZY):
             self.catch_up(block)
@@ -215,7 +219,7 @@ class Course:
             self.revealed = len(self.commits) >= self.needed
         else:
             self.stopped = not self.revealed
-        self.phase = Phase.VOID
+        self.phase, self.fallen = Phase.VOID, True
 
     # --- what a message does ---
 

@@ -22,6 +22,7 @@ from contracts.rounds import Moved, Round
 from contracts.tasks import JoinTask, Participation
 from contracts.terms import Phase, Terms, needed_votes
 
+from .course import OUTLIVES
 from .plant import Patches, Plant
 
 NOBODY_PAYS = "nobody pays for a round that revealed nothing"
@@ -319,7 +320,7 @@ ROUND_PLANTS = {
     ),
     "sliding-gate": Plant("a gate that compares with the parent", "the gate", _sliding_gate),
     "round-outlives-its-base": Plant(
-        "a round that goes on from a fallen version", "a round is where its messages took it", _round_outlives_its_base
+        "a round that goes on from a fallen version", OUTLIVES, _round_outlives_its_base
     ),
     "leavers-reserve": Plant("a seat for one that has left the task", "conduct", _leavers_reserve),
     "reputation-ignored": Plant("a reputation that keeps nobody out", "conduct", _reputation_ignored),

@@ -143,8 +143,17 @@ def a_version_is_what_the_ballots_said(now: Moment) -> None:
             hold(enough and version.canary_correct <= line.terms.canary_records, f"{name} {number} cannot be")
 
 
+def no_round_outlives_the_version_it_starts_from(now: Moment) -> None:
+    """When a version falls, the round under way from it is void; the next one starts from what was restored."""
+    for course, stored in now.rounds():
+        hold(not course.fallen or stored.phase is Phase.VOID, f"{course.name}: goes on from {stored.base}, which fell")
+    for name, task in now.books.courses.tasks.items():
+        base, current = rounds.TASKS.at(now.state, name).base, now.books.lines[task.terms.model].current
+        hold(base == current, f"{name}: the next round starts from {base}, current is {current}")
+
+
 def a_round_is_where_its_messages_took_it(now: Moment) -> None:
-    """Phases, their ends, the seats, who is charged, and the version that the next round starts from."""
+    """Phases, their ends, the seats, who is charged."""
     for course, stored in now.rounds():
         found = (stored.phase, stored.until, stored.until_height, stored.base, stored.invited, stored.needed)
         expected = (course.phase, course.until, course.until_height, course.base, course.invited, course.needed)
@@ -153,11 +162,8 @@ def a_round_is_where_its_messages_took_it(now: Moment) -> None:
         hold(set(_names(course, stored.committed)) == set(course.commits), f"{course.name}: other commitments")
         hold(stored.charged is _charged(course), f"{course.name}: charged are {stored.charged}")
     for name, task in now.books.courses.tasks.items():
-        stored_task, line = tasks.TASKS.at(now.state, name), now.books.lines[task.terms.model]
-        hold(stored_task.rounds == len(task.rounds), f"{name}: {stored_task.rounds} rounds, not {len(task.rounds)}")
-        hold(stored_task.base == line.current, f"{name}: the next round starts from {stored_task.base}")
-        under_way = task.rounds and not task.rounds[-1].is_over
-        hold(not under_way or task.rounds[-1].base == line.current, f"{name}: a round is under way on a fallen version")
+        number = tasks.TASKS.at(now.state, name).rounds
+        hold(number == len(task.rounds), f"{name}: {number} rounds, {len(task.rounds)} were opened")
 
 
 def _names(course: Course, seats: bytes) -> list[str]:
@@ -180,5 +186,6 @@ CHECKERS: tuple[Callable[[Moment], None], ...] = (
     the_agreed_set_is_what_enough_others_attested,
     ballots_are_sealed_until_none_can_come,
     a_version_is_what_the_ballots_said,
+    no_round_outlives_the_version_it_starts_from,
     a_round_is_where_its_messages_took_it,
 )
