@@ -148,7 +148,7 @@ def no_round_outlives_the_version_it_starts_from(now: Moment) -> None:
     for course, stored in now.rounds():
         hold(not course.fallen or stored.phase is Phase.VOID, f"{course.name}: goes on from {stored.base}, which fell")
     for name, task in now.books.courses.tasks.items():
-        base, current = rounds.TASKS.at(now.state, name).base, now.books.lines[task.terms.model].current
+        base, current = tasks.TASKS.at(now.state, name).base, now.books.lines[task.terms.model].current
         hold(base == current, f"{name}: the next round starts from {base}, current is {current}")
 
 
