@@ -116,6 +116,16 @@ if TYPE_CHECKING:
     from contracts.kernel.codec import Malformed as Malformed
     from contracts.kernel.rules import Rejected as Rejected
     # Generated from the registry, the imports.
+    from contracts.ballots import (
+        AlreadyAttested as AlreadyAttested,
+        AlreadyOpened as AlreadyOpened,
+        AlreadySealed as AlreadySealed,
+        NotACandidate as NotACandidate,
+        NotCommittedTo as NotCommittedTo,
+        NotHeld as NotHeld,
+        NotSealed as NotSealed,
+        WrongOpening as WrongOpening,
+    )
     from contracts.contributions import (
         AlreadyCommitted as AlreadyCommitted,
         AlreadyReserved as AlreadyReserved,
