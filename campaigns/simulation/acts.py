@@ -188,7 +188,7 @@ class Acts:
             if not bitmap.has(here.round.reserved, part.number):
                 absent = part.left or part.from_round > here.number or fate.random() < 0.05 * self._trouble
                 affordable = affords(here, name, dataset)
-                if (not absent and affordable) or self.rng.random() < 0.05:
+                if (not absent and affordable) or self.rng.random() < (0.3 if part.left else 0.05):
                     yield BY_NAME[name], Reserve(task, here.number, dataset)
             elif fate.random() < 0.06 * self._trouble:
                 yield BY_NAME[name], Withdraw(task, here.number)

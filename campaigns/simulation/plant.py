@@ -16,6 +16,8 @@ class Plant:
     what: str
     noticed_by: str
     patches: Callable[[], Patches]
+    replicas: int = 4
+    """How many it takes: a wrong rule is as wrong on one, and cheaper to notice."""
 
     @contextmanager
     def installed(self) -> Iterator[None]:

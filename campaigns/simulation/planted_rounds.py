@@ -281,7 +281,7 @@ def _reputation_ignored() -> Patches:
     yield patch.object(tasks, "require_reputation", require_reputation)
 
 
-ROUND_PLANTS = {
+_PLANTS = {
     "two-seats": Plant("a second seat for a second dataset", "one voice", _two_seats),
     "number-of-another": Plant(
         "two organisations with one seat number", "an organisation has one voice", _number_of_another
@@ -325,3 +325,4 @@ ROUND_PLANTS = {
     "leavers-reserve": Plant("a seat for one that has left the task", "conduct", _leavers_reserve),
     "reputation-ignored": Plant("a reputation that keeps nobody out", "conduct", _reputation_ignored),
 }  # fmt: skip
+ROUND_PLANTS = {name: replace(plant, replicas=1) for name, plant in _PLANTS.items()}

@@ -35,9 +35,10 @@ REPLAY_EVERY = 4
 class SeedFailed(AssertionError):
     """A seed broke something. The message says what, and how to see it again."""
 
-    def __init__(self, seed: int, why: str, log: list[str]) -> None:
+    def __init__(self, seed: int, why: str, log: list[str], replicas: int) -> None:
         tail = "\n  ".join(log[-6:])
-        super().__init__(f"{why}\n  {tail}\nrepeat it: python -m campaigns.simulation --seed {seed}")
+        others = "" if replicas == REPLICAS else f" --replicas {replicas}"
+        super().__init__(f"{why}\n  {tail}\nrepeat it: python -m campaigns.simulation --seed {seed}{others}")
         self.seed, self.why = seed, why
 
 
@@ -66,7 +67,7 @@ def simulate(seed: int, replicas: int = REPLICAS, blocks: int | None = None) -> 
             return _run(seed, length, _disks(seed, replicas, Path(folder)), log)
     except Exception as error:
         what = str(error) if isinstance(error, Violation) else f"{type(error).__name__}: {error}"
-        raise SeedFailed(seed, what, log) from error
+        raise SeedFailed(seed, what, log, replicas) from error
 
 
 def _disks(seed: int, replicas: int, folder: Path) -> list[Disk]:
