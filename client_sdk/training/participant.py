@@ -41,13 +41,8 @@ from .task import TaskView, load_version, recipients
 from .trainer import Trainer
 
 Tamper = Callable[[Int32], Int32]
-_PASSING = (
-    RpcError,
-    AnswerMalformed,
-    VerificationFailed,
-    CannotVerify,
-    UnknownTask,
-)  # Of a node; others may do better.
+# Of a node; others may do better.
+_PASSING = (RpcError, AnswerMalformed, VerificationFailed, CannotVerify, UnknownTask)
 _log = logging.getLogger(__name__)
 
 
