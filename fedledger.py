@@ -103,16 +103,6 @@ if TYPE_CHECKING:
     from client_sdk.training.task import TaskView as TaskView, VersionUnfit as VersionUnfit
     from client_sdk.training.terms_file import TermsFileInvalid as TermsFileInvalid
     from client_sdk.training.trainer import ModelRefused as ModelRefused, Trainer as Trainer
-    from contracts.ballots import (
-        AlreadyAttested as AlreadyAttested,
-        AlreadyOpened as AlreadyOpened,
-        AlreadySealed as AlreadySealed,
-        NotACandidate as NotACandidate,
-        NotCommittedTo as NotCommittedTo,
-        NotHeld as NotHeld,
-        NotSealed as NotSealed,
-        WrongOpening as WrongOpening,
-    )
     from contracts.kernel.codec import Malformed as Malformed
     from contracts.kernel.rules import Rejected as Rejected
     # Generated from the registry, the imports.

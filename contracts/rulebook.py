@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
-from .kernel import Contract, Event, Message, Rejected, ScanView, Write, limits, refusals, replay
+from .kernel import Contract, Event, Message, Rejected, ScanView, Write, codec, limits, refusals, replay
+from .kernel.merkle import split_path
 from .kernel.rules import Handler, refusals_of
 from .kernel.state import Map
 
@@ -133,10 +134,29 @@ class Rules:
             for write in migration(before):
                 if len(writes) == limits.MIGRATION_WRITES:
                     raise MigrationFailed(f"to version {self.version}: more than {limits.MIGRATION_WRITES} writes")
-                if write.path.partition(b"/")[0].decode("ascii", "replace") not in self.stores:
-                    raise MigrationFailed(f"to version {self.version}: {write.path!r} is in no store")
+                self._require_kept(write)
                 writes.append(write)
         return tuple(writes)
+
+    def _require_kept(self, write: Write) -> None:
+        """Hold a migration's write to what the tree commits and these rules read. Raises MigrationFailed.
+
+        Later than here, nobody could call the upgrade off: the tree's refusal would stop every node.
+        """
+        try:
+            store, _ = split_path(write.path)
+            if store not in self.stores:
+                raise MigrationFailed(f"to version {self.version}: {write.path!r} is in no store")
+            if write.body is not None:
+                self._require_readable(write.path, write.body)
+        except ValueError as error:
+            raise MigrationFailed(f"to version {self.version}: {error}, at {write.path!r}") from error
+
+    def _require_readable(self, path: bytes, body: bytes) -> None:
+        family = self.map_of(path)
+        if family is None:
+            raise MigrationFailed(f"to version {self.version}: nobody reads {path!r}")
+        codec.shape_of(family.record, self.version).of_plain(codec.decode_plain(body, most=limits.VALUE_BYTES))
 
 
 class Rulebook:

@@ -229,7 +229,6 @@ def _hear(view: View, planted: dict[int, Planted]) -> Any:
 
 
 def _refusal(said: dict[str, Any]) -> str:
-
     return explained(RULES.refusals[said["code"]](**said["facts"]))
 
 

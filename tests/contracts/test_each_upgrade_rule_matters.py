@@ -118,6 +118,13 @@ RULES = (
             upgrades_claims.too_much, "more than 10000 writes"
         ),
     ),
+    Rule(
+        "a migration writes what the tree commits and the rules read",
+        instead(Rules, "_require_kept", always(None)),
+        lambda: upgrades_claims.test_an_upgrade_whose_migration_fails_is_called_off_and_the_chain_goes_on(
+            upgrades_claims.writing(b"licences/granted/x/y", b""), "not canonical"
+        ),
+    ),
 )
 
 

@@ -1,6 +1,6 @@
 """Upgrades: the members schedule a version, the block before leads the state over, and nothing before it changes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -269,24 +269,40 @@ def test_a_transaction_that_a_node_has_read_under_the_old_rules_is_read_anew(cha
 
 # Failing ----------------------------------------------------------------------------------------
 
+STATED = Licence("cc0").encode()
+
 
 def failing(view: ScanView) -> Iterator[Write]:
-    yield Write(b"licences/granted/x/y", b"\xa0")
+    yield Write(b"licences/granted/x/y", STATED)
     raise InvariantBroken("a record is not what the migration expects")
 
 
 def too_much(view: ScanView) -> Iterator[Write]:
     for number in range(limits.MIGRATION_WRITES + 1):
-        yield Write(b"licences/granted/x/%d" % number, b"\xa0")
+        yield Write(b"licences/granted/x/%d" % number, STATED)
 
 
-def elsewhere(view: ScanView) -> Iterator[Write]:
-    yield Write(b"nowhere/x", b"\xa0")
+def writing(path: bytes, body: object = STATED) -> Callable[[ScanView], Iterator[Write]]:
+    """A migration of one write, which need not be one that a typed path can make."""
+    return lambda _view: iter((Write(path, body),))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("migration", "why"),
-    [(failing, "InvariantBroken"), (too_much, "more than 10000 writes"), (elsewhere, "is in no store")],
+    [
+        (failing, "InvariantBroken"),
+        (too_much, "more than 10000 writes"),
+        (writing(b"nowhere/x"), "is in no store"),
+        (writing(b"licences/x:y"), "begins with 'x:'"),
+        (writing(b"licences/x:y", None), "begins with 'x:'"),
+        (writing(b"licences"), "is not <store>/<key>"),
+        (writing(b"licences/granted/" + b"x" * limits.PATH_BYTES), "a path has"),
+        (writing(b"licences/refused/x/y"), "nobody reads"),
+        (writing(b"licences/granted/x/y", b""), "not canonical"),
+        (writing(b"licences/granted/x/y", b"\xa0"), "licence: is missing"),
+        (writing(b"licences/granted/x/y", bytes(limits.VALUE_BYTES + 1)), "bytes, at most"),
+        (writing(b"licences/granted/x/y", "cc0"), "TypeError"),
+    ],
 )
 def test_an_upgrade_whose_migration_fails_is_called_off_and_the_chain_goes_on(migration: object, why: str) -> None:
     broken = RULES.of(1).then(2, (*CONTRACTS, licences.CONTRACT), migrations=(migration,))  # type: ignore[arg-type]
@@ -306,7 +322,7 @@ def test_an_upgrade_whose_migration_fails_is_called_off_and_the_chain_goes_on(mi
 def test_as_much_as_the_bound_is_led_over() -> None:
     def just_enough(_view: ScanView) -> Iterator[Write]:
         for number in range(limits.MIGRATION_WRITES):
-            yield Write(b"licences/granted/x/%d" % number, b"\xa0")
+            yield Write(b"licences/granted/x/%d" % number, STATED)
 
     rules = RULES.of(1).then(2, (*CONTRACTS, licences.CONTRACT), migrations=(just_enough,))
     chain = upgradable()
@@ -319,7 +335,7 @@ def test_steps_between_are_taken_in_order() -> None:
     """From 1 to 3 where both lie between: what 2 wrote, 3 sees."""
 
     def second(_view: ScanView) -> Iterator[Write]:
-        yield Write(b"licences/granted/x/y", b"\xa1")
+        yield Write(b"licences/granted/x/y", STATED)
 
     def third(view: ScanView) -> Iterator[Write]:
         found = [body for _, body in view.scan(b"licences/")]
@@ -331,7 +347,7 @@ def test_steps_between_are_taken_in_order() -> None:
     chain.book = Rulebook(RULES.of(1), two, three)
     at_height(chain, scheduled(chain, version=3))
     assert chain.rules is three
-    assert chain.view.get(b"licences/granted/x/z") == b"\xa1"
+    assert chain.view.get(b"licences/granted/x/z") == STATED
 
 
 def test_only_the_block_before_the_height_is_due() -> None:
