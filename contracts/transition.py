@@ -3,16 +3,16 @@
 A transaction is read, authenticated, checked for replay, decoded and dispatched; its handler's writes and events
 become its result. A refusal becomes its code. Any *other* exception of a handler becomes code 1 with no writes:
 handlers are pure, so every replica does the same, and no sender can stop a node or fork the chain. Only what says
-"this machine cannot go on" (ReadFailed, MemoryError, RecursionError) passes through and halts the node: swallowed,
-it would decide differently here than elsewhere.
+"this machine cannot go on" (``HALTING``) passes through and halts the node: swallowed, it would decide differently
+here than elsewhere.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from . import identity, validators
+from . import identity, origin, validators
 from .identity import NewKey, Organisation, Roles
 from .kernel import (
     Context,
@@ -32,20 +32,26 @@ from .kernel import (
     require,
 )
 from .kernel.codec import Malformed
-from .kernel.envelope import Envelope
+from .kernel.envelope import Envelope, LedgerId, Sealed
 from .kernel.rules import Fact
 from .kernel.state import InvariantBroken, Overlay, ReadFailed, ScanView
 from .kernel.types import AgeRecipient, ChainId, Items, NanoEpsilon, OrgId
+from .origin import Origin
 from .registry import HANDLERS, STORES
 from .validators import NewValidator
 
 __all__ = [
-    "STORES", "BlockContext", "Genesis", "Result", "Transaction", "apply_block", "apply_tx", "authenticate", "genesis",
+    "STORES", "BlockContext", "Genesis", "Result", "Transaction", "apply_block", "apply_tx", "authenticate",
+    "founding_digest", "genesis",
     "recheck", "require_entitled",
 ]  # fmt: skip
 
+R = TypeVar("R")
 APP_VERSION = 1
 INTERNAL_ERROR = 1
+# What says that this machine, or whoever runs it, cannot go on. Anything else that a rule or a library raises is code
+# 1; a panic in a library written in Rust is a BaseException and no Exception, and must not halt every node.
+HALTING = (MemoryError, RecursionError, ReadFailed, KeyboardInterrupt, SystemExit, GeneratorExit)
 MOST_FACT_CHARS = 200
 
 
@@ -73,8 +79,8 @@ class MalformedTransaction(
     """The bytes are not the canonical form of a transaction."""
 
 
-class WrongChain(Rejected, code=3, hint="Check which chain your profile names: `fedledger doctor`."):
-    """The transaction was signed for another chain."""
+class WrongChain(Rejected, code=3, hint="Check which ledger your profile names: `fedledger doctor`."):
+    """The transaction was signed for another ledger: one of another name, or of the same name and another genesis."""
 
 
 class BadSignature(Rejected, code=4, hint="The bytes changed after signing, or another key signed them."):
@@ -144,9 +150,15 @@ class Transaction:
         return crypto.sha256(self.raw)
 
     @cached_property
+    def sealed(self) -> Sealed:
+        """The envelope as far as its header, which names the key. Rejects: MalformedTransaction."""
+        return _naming_the_part(lambda: envelope.unwrap(self.raw))
+
+    @cached_property
     def envelope(self) -> Envelope:
         """The parsed envelope. Rejects: MalformedTransaction."""
-        return parse(self.raw)
+        sealed = self.sealed
+        return _naming_the_part(sealed.opened)
 
     @cached_property
     def message(self) -> Message:
@@ -165,19 +177,31 @@ def genesis(raw: bytes, chain_id: str) -> Outcome:
     stated = codec.decode(Genesis, raw, most=limits.VALUE_BYTES * limits.ORGANISATIONS)
     if stated.chain_id != chain_id:
         raise Malformed("chain_id", f"the genesis is for {stated.chain_id}, the node runs {chain_id}")
+    founding = founding_digest(stated)
     overlay = Overlay(_Nothing())
+    overlay.apply((origin.ORIGIN.set(Origin(crypto.sha256(raw))),))
     outcome = Outcome()
     for founder in stated.founders:
-        ctx = Context(chain_id, 0, 0, 0, founder.key.public, founder.organisation, founder.roles)
+        ctx = Context(founding, 0, 0, 0, founder.key.public, founder.organisation, founder.roles)
         enrolled = identity.enrol(
             overlay, founder.organisation, founder.roles, founder.recipient, founder.epsilon_cap, founder.key, ctx
         )
         overlay.apply(enrolled.writes)
         outcome += Outcome((), enrolled.events)
-    established = validators.establish(overlay, stated.validators, chain_id)
+    established = validators.establish(overlay, stated.validators, founding)
     overlay.apply(established.writes)
     outcome += Outcome((), established.events)
     return Outcome(tuple(Write(path, body) for path, body in overlay.writes.items()), outcome.events)
+
+
+def founding_digest(stated: Genesis) -> bytes:
+    """What the founders' proofs of possession cover: the SHA-256 of the genesis with zeros in the proofs' places."""
+    unproved = replace(
+        stated,
+        founders=tuple(replace(one, key=replace(one.key, possession=origin.NO_PROOF)) for one in stated.founders),
+        validators=tuple(replace(one, possession=origin.NO_PROOF) for one in stated.validators),
+    )
+    return crypto.sha256(unproved.encode())
 
 
 def apply_tx(view: View, transaction: Transaction, block: BlockContext, index: int = 0) -> Result:
@@ -190,10 +214,10 @@ def apply_tx(view: View, transaction: Transaction, block: BlockContext, index: i
         outcome = _disjoint(_dispatch(view, transaction, key, block, index))
         data = _announced(outcome.events)
     except Rejected as refusal:
-        return _refused(refusal.code, refusal.facts, str(refusal), mark)
-    except (MemoryError, RecursionError, ReadFailed):
+        return _refused(refusal.code, refusal.facts, _told(refusal), mark)
+    except HALTING:
         raise
-    except Exception as error:  # noqa: BLE001 - a handler's bug must not stop the chain: the same on every replica.
+    except BaseException as error:  # noqa: BLE001 - a bug must not stop the chain, nor a panic: the same everywhere.
         return _refused(INTERNAL_ERROR, {}, _bounded(f"INTERNAL_ERROR: {type(error).__name__}: {error}"), mark)
     return Result(0, data, "", (*outcome.writes, *mark), outcome.events)
 
@@ -207,7 +231,7 @@ def recheck(view: View, transaction: Transaction, block: BlockContext) -> Result
         authenticate(view, transaction, block)
         _ = transaction.message
     except Rejected as refusal:
-        return _refused(refusal.code, refusal.facts, str(refusal), ())
+        return _refused(refusal.code, refusal.facts, _told(refusal), ())
     return Result(0, b"", "", (), ())
 
 
@@ -229,17 +253,20 @@ def apply_block(
 def authenticate(view: View, transaction: Transaction, block: BlockContext, index: int = 0) -> identity.Key:
     """Establish who signed a transaction, now, for this chain, for the first time.
 
-    Rejects: MalformedTransaction, WrongChain, Expired, ValidTooLong, UnknownKey, KeyIsRevoked,
-    MemberInactive, Replayed, BadSignature.
-    The cheapest checks come first; nothing is remembered of what fails here, because nobody has signed it.
+    Rejects: MalformedTransaction, WrongChain, UnknownKey, KeyIsRevoked, MemberInactive, Expired, ValidTooLong,
+    Replayed, BadSignature. Before the key is known, nothing is decoded and nothing hashed but the header; nothing is
+    remembered of what fails here, because nobody has signed it.
     """
+    sealed, place = transaction.sealed, Place(block.height, index)
+    ledger = LedgerId(block.chain_id, origin.genesis_of(view))
+    require(sealed.ledger == ledger, lambda: _wrong_chain(sealed.ledger, ledger))
+    key = identity.require_good_key(view, sealed.key, place)
+    organisation = identity.ORGANISATIONS.at(view, key.organisation)
     signed = transaction.envelope
-    require(signed.chain_id == block.chain_id, lambda: WrongChain(chain=signed.chain_id, wanted=block.chain_id))
+    identity.require_acting(key, organisation, signed.tag)
     require(block.height <= signed.valid_until, lambda: Expired(valid_until=signed.valid_until, height=block.height))
     furthest = block.height + limits.TX_VALIDITY_BLOCKS
     require(signed.valid_until <= furthest, lambda: ValidTooLong(valid_until=signed.valid_until, furthest=furthest))
-    key = identity.require_good_key(view, signed.key, Place(block.height, index))
-    identity.require_acting(key, identity.ORGANISATIONS.at(view, key.organisation), signed.tag)
     seen = replay.is_seen(view, signed.valid_until, signed.identity)
     require(not seen, lambda: Replayed(transaction=signed.identity))
     require(transaction.is_authentic, lambda: BadSignature(key=signed.key))
@@ -259,10 +286,7 @@ def require_entitled(kind: type[Message], key: identity.Key, organisation: Organ
 
 def parse(raw: bytes) -> Envelope:
     """Read an envelope without judging it. Rejects: MalformedTransaction."""
-    try:
-        return envelope.parse(raw)
-    except Malformed as error:
-        raise MalformedTransaction(field=error.field, why=_bounded(error.why)) from error
+    return Transaction(raw).envelope
 
 
 def message_of(signed: Envelope) -> Message:
@@ -270,19 +294,30 @@ def message_of(signed: Envelope) -> Message:
     kind = Message.by_tag.get(signed.tag)
     if kind is None:
         raise UnknownMessage(type=_bounded(signed.tag))
-    try:
-        message: Message = codec.shape_of(kind).unpack(signed.body, "")
-    except Malformed as error:
-        raise MalformedTransaction(field=_bounded(error.field), why=_bounded(error.why)) from error
+    message: Message = _naming_the_part(lambda: codec.shape_of(kind).unpack(signed.body, ""))
     return message
+
+
+def _naming_the_part(read: Callable[[], R]) -> R:
+    """What a decoder reads. Rejects: MalformedTransaction, with words of our own: a rewording would be a fork."""
+    try:
+        return read()
+    except Malformed as error:
+        raise MalformedTransaction(field=_bounded(error.field), fault=str(error.fault)) from error
+
+
+def _wrong_chain(named: LedgerId, wanted: LedgerId) -> WrongChain:
+    return WrongChain(
+        chain=named.chain_id, wanted=wanted.chain_id, genesis=named.genesis, wanted_genesis=wanted.genesis
+    )
 
 
 def _dispatch(view: View, transaction: Transaction, key: identity.Key, block: BlockContext, index: int) -> Outcome:
     message = transaction.message
     organisation = identity.ORGANISATIONS.at(view, key.organisation)
     require_entitled(type(message), key, organisation)
-    sender = transaction.envelope.key
-    context = Context(block.chain_id, block.height, index, block.time_ms, sender, key.organisation, organisation.roles)
+    ledger, sender, roles = transaction.sealed.ledger, transaction.sealed.key, organisation.roles
+    context = Context(ledger.genesis, block.height, index, block.time_ms, sender, key.organisation, roles)
     return HANDLERS[type(message)](view, message, context)
 
 
@@ -294,6 +329,12 @@ def _announced(events: tuple[Event, ...]) -> bytes:
 def _refused(code: int, facts: dict[str, Fact], log: str, mark: tuple[Write, ...]) -> Result:
     plain: dict[str, Any] = {name: str(value) if isinstance(value, str) else value for name, value in facts.items()}
     return Result(code, codec.encode_plain(plain), log, mark, ())
+
+
+def _told(refusal: Rejected) -> str:
+    """A refusal for people, in a log that nothing depends on: with what the decoder said, in whatever words."""
+    cause = refusal.__cause__
+    return f"{refusal}: {_bounded(cause.why)}" if isinstance(cause, Malformed) else str(refusal)
 
 
 def _disjoint(outcome: Outcome) -> Outcome:

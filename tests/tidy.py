@@ -48,6 +48,7 @@ RELATIVE = ("contracts", "learning", "abci_app", "client_sdk", "devnet", "servic
 # Within the core: each module may import those before it, and the kernel. The kernel imports no contract.
 CONTRACT_ORDER = (
     "electorate",
+    "origin",
     "recipients",
     "identity",
     "attestation",

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from random import Random
-from typing import Final
 
 from contracts.contributions import Publish, Reserve
 from contracts.governance import AdmitOrganisation, Propose, RollBackModel, Vote
@@ -18,7 +18,7 @@ from ..harness.chain import Member, Signer
 from ..harness.consortium import DATA_CLASS, DELTA_INVERSE, LAB, LIMIT, STAND_BY, digest
 from ..harness.recipients import recipient_of
 from ..simulation.hostile import STRANGER
-from ..simulation.members import CHAIN_ID, EVERYBODY, FOUNDERS, HOSPITALS, LABS
+from ..simulation.members import EVERYBODY, FOUNDERS, HOSPITALS, LABS
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class Wrong:
     members: tuple[Member, ...] = EVERYBODY
 
 
-def messages(rng: Random, human: Signer, worker: Signer | None) -> list[Message]:
+def messages(rng: Random, human: Signer, worker: Signer | None, genesis: bytes) -> list[Message]:
     """One of every message that a human key signs, and with a worker also of those that workers sign."""
     task, model, dataset = consortium.TASK, consortium.MODEL, consortium.DATASET
     spoken: list[Message] = [
-        AddKey(Signer(human.organisation, Purpose.WORKLOAD, 50 + rng.randrange(50)).enrolment(CHAIN_ID)),
+        AddKey(Signer(human.organisation, Purpose.WORKLOAD, 50 + rng.randrange(50)).enrolment(genesis)),
         RevokeKey(human.public),
         ChangeRecipient(recipient_of(f"{human.organisation} {rng.randrange(9)}")),
         RegisterDataset(f"extra-{rng.randrange(1_000)}", DATA_CLASS, LIMIT, DELTA_INVERSE),
@@ -56,7 +56,7 @@ def messages(rng: Random, human: Signer, worker: Signer | None) -> list[Message]
     return spoken
 
 
-def _never(task: str = "no-such-task", model: str = "no-such-model") -> Iterator[Wrong]:
+def _never(genesis: bytes, task: str = "no-such-task", model: str = "no-such-model") -> Iterator[Wrong]:
     dataset = consortium.DATASET
     stranger, lab = STRANGER.worker, LAB.worker
     others = tuple(member for member in EVERYBODY if member is not LAB)
@@ -64,15 +64,15 @@ def _never(task: str = "no-such-task", model: str = "no-such-model") -> Iterator
     yield Wrong(RevokeKey(LAB.human.public), others)
     yield Wrong(ReportStolenKey(stranger.public, Place(1, 0)))
     yield Wrong(ReportStolenKey(LAB.human.public, Place(1, 0)), others)
-    yield Wrong(AddKey(stranger.enrolment(CHAIN_ID)))
+    yield Wrong(AddKey(stranger.enrolment(genesis)))
     yield Wrong(AddKey(stranger.enrolment("another-chain", owner=LAB.name)), (LAB,))
-    yield Wrong(AddKey(LAB.human.enrolment(CHAIN_ID)))
+    yield Wrong(AddKey(LAB.human.enrolment(genesis)))
     yield Wrong(RegisterDataset("too-much", DATA_CLASS, limits.EPSILON_NANO_MAX, DELTA_INVERSE), HOSPITALS)
     yield Wrong(Vote(10**9, approve=True))
     yield Wrong(Propose(RollBackModel(model, 1, "because")))
     yield Wrong(
         Propose(
-            AdmitOrganisation(LAB.name, (Role.AUDITOR,), recipient_of("nobody"), 0, STRANGER.human.enrolment(CHAIN_ID))
+            AdmitOrganisation(LAB.name, (Role.AUDITOR,), recipient_of("nobody"), 0, STRANGER.human.enrolment(genesis))
         )
     )
     yield Wrong(JoinTask(task, dataset, digest("terms")), HOSPITALS)
@@ -90,4 +90,7 @@ def _never(task: str = "no-such-task", model: str = "no-such-model") -> Iterator
     yield Wrong(RevokeKey(lab.public[:31] + b"\x00"))
 
 
-WRONG: Final = tuple(_never())
+@cache
+def wrong(genesis: bytes) -> tuple[Wrong, ...]:
+    """Messages that no state of the ledger of this genesis allows."""
+    return tuple(_never(genesis))

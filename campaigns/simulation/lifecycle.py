@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TypeAlias
 
-from contracts import governance, identity, lineage, privacy_budget, rounds
+from contracts import governance, identity, lineage, origin, privacy_budget, rounds
 from contracts.contributions import Commit, NoiseSource, Publish, Reserve
 from contracts.governance import AdmitOrganisation, AdmitValidator, OpenTask, Propose, RemoveValidator, Vote
 from contracts.identity import AddKey, RegisterDataset
@@ -24,7 +24,7 @@ from contracts.terms import Terms
 from ..harness.chain import Member, Signer
 from ..harness.consortium import DATA_CLASS, DATASET, DELTA_INVERSE, artefact, cid, digest
 from ..harness.recipients import recipient_of
-from .members import CHAIN_ID, EVERYBODY, GENESIS_CAP, HOSPITALS, LATECOMERS, ROLES_OF, VERIFIERS
+from .members import EVERYBODY, GENESIS_CAP, HOSPITALS, LATECOMERS, ROLES_OF, VERIFIERS
 
 Due: TypeAlias = Iterator[tuple[Member, Message]]
 BY_NAME = {member.name: member for member in EVERYBODY}
@@ -115,7 +115,7 @@ class Lifecycle:
                 self.workers[member] += 1
                 key = None
             if key is None:
-                yield member, AddKey(self.worker(member).enrolment(CHAIN_ID))
+                yield member, AddKey(self.worker(member).enrolment(origin.genesis_of(view)))
             registered = identity.DATASETS.get(view, (member.name, DATASET)) is not None
             if member in self.limit_of and not registered:
                 yield member, RegisterDataset(DATASET, DATA_CLASS, self.limit_of[member], DELTA_INVERSE)
@@ -131,7 +131,7 @@ class Lifecycle:
         for member in LATECOMERS:
             known = identity.ORGANISATIONS.get(view, member.name) is not None or member.name in admitting
             if not known and height > 8 and self.rng.random() < 0.2:
-                yield self.rng.choice(VERIFIERS), Propose(admission(member))
+                yield self.rng.choice(VERIFIERS), Propose(admission(member, origin.genesis_of(view)))
 
     def _votes(self, view: View, now: int) -> Due:
         for number, proposal in open_proposals(view):
@@ -196,10 +196,10 @@ def affords(view: View, organisation: str, terms: Terms) -> bool:
     return privacy_budget.fits(wanted, dataset.epsilon_limit, dataset.delta_inverse)
 
 
-def admission(member: Member) -> AdmitOrganisation:
+def admission(member: Member, genesis: bytes) -> AdmitOrganisation:
     """The motion to admit a member."""
     return AdmitOrganisation(
-        member.name, ROLES_OF[member], recipient_of(member.name), GENESIS_CAP, member.human.enrolment(CHAIN_ID)
+        member.name, ROLES_OF[member], recipient_of(member.name), GENESIS_CAP, member.human.enrolment(genesis)
     )
 
 

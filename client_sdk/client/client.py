@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from contracts.kernel import Event, InvariantBroken, Map, Message, View, codec, crypto, envelope, limits
-from contracts.kernel.envelope import Signer
+from contracts.kernel.envelope import LedgerId, Signer
 from contracts.kernel.state import Key
 from contracts.transition import Expired, Replayed
 
@@ -84,10 +84,10 @@ class Signed:
 class LedgerClient:
     """Reads and writes one ledger through its nodes."""
 
-    def __init__(self, rpc: RpcClient, reader: Reader, chain_id: str, signer: Signer | None = None) -> None:
+    def __init__(self, rpc: RpcClient, reader: Reader, ledger: LedgerId, signer: Signer | None = None) -> None:
         self.rpc = rpc
         self.reader = reader
-        self.chain_id = chain_id
+        self.ledger = ledger
         self._signer = signer
 
     @property
@@ -111,7 +111,7 @@ class LedgerClient:
         raw = await asyncio.to_thread(  # A token, or an agent that asks a person, may take its time.
             envelope.seal,
             self._signer,
-            self.chain_id,
+            self.ledger,
             tag=message.tag,
             body=codec.shape_of(type(message)).pack(message, ""),
             nonce=secrets.token_bytes(limits.NONCE_BYTES),

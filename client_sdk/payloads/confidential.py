@@ -64,7 +64,13 @@ def encrypt(payload: bytes, recipients: Sequence[str]) -> bytes:
         raise InvalidRecipient(f"{len(recipients)} recipients, must be 1 to {RECIPIENTS_MAX}")
     if len(set(recipients)) != len(recipients):
         raise InvalidRecipient("a recipient is named twice")
-    return pyrage.encrypt(payload, [_recipient(text) for text in recipients])
+    keys = [_recipient(text) for text in recipients]
+    try:
+        return pyrage.encrypt(payload, keys)
+    except BaseException as error:
+        if not is_panic(error):
+            raise
+        raise InvalidRecipient("a recipient cannot be encrypted to: the library gave up") from error
 
 
 def decrypt(ciphertext: bytes, *identities: str, max_bytes: int) -> bytes:
@@ -82,6 +88,15 @@ def decrypt(ciphertext: bytes, *identities: str, max_bytes: int) -> bytes:
         if str(error) == "No matching keys found":
             raise NotARecipient from None
         raise CiphertextCorrupt(str(error).splitlines()[0]) from error
+    except BaseException as error:
+        if not is_panic(error):
+            raise
+        raise CiphertextCorrupt("the library gave up on it") from error
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether a library written in Rust panicked. Its class is no Exception, and has no module to be imported from."""
+    return type(error).__name__ == "PanicException" and not isinstance(error, Exception)
 
 
 def plaintext_bytes(ciphertext: bytes) -> int:

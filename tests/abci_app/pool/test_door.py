@@ -264,9 +264,9 @@ def test_a_lane_is_for_a_live_key_of_the_right_purpose_and_role_and_a_well_forme
     human, worker = HOSPITAL_A.human, HOSPITAL_A.worker
     revoke, alarm = RevokeKey(worker.public), RaiseAlarm("classifier", 1, digest("e"), "reason")
     malformed = envelope.seal(
-        human, chain.chain_id, tag=RevokeKey.tag, body={"public": b"short"}, nonce=bytes(16), valid_until=9
+        human, chain.ledger, tag=RevokeKey.tag, body={"public": b"short"}, nonce=bytes(16), valid_until=9
     )
-    unknown = envelope.seal(human, chain.chain_id, tag="no/such", body={}, nonce=bytes(16), valid_until=9)
+    unknown = envelope.seal(human, chain.ledger, tag="no/such", body={}, nonce=bytes(16), valid_until=9)
     expected = {
         chain.seal(human, revoke): Lane.SAFETY,
         chain.seal(worker, alarm): Lane.SAFETY,
@@ -299,7 +299,7 @@ def test_a_block_over_the_ledgers_own_size_is_rejected_and_never_proposed():
     chain = STAGE()
     padding = bytes(limits.TX_BYTES - 500)
     large = [
-        envelope.seal(who.worker, chain.chain_id, tag="x", body=padding, nonce=bytes([n] * 16), valid_until=20)
+        envelope.seal(who.worker, chain.ledger, tag="x", body=padding, nonce=bytes([n] * 16), valid_until=20)
         for n in range(35)
         for who in (HOSPITAL_A, HOSPITAL_B, HOSPITAL_C)
     ]

@@ -15,7 +15,7 @@ from campaigns.hostile.forger import Forger
 from campaigns.hostile.in_process import Besieged, besiege
 from campaigns.hostile.kinds import EXPECTED, Attack, Kind
 from campaigns.hostile.siege import Tally
-from campaigns.simulation.members import CHAIN_ID, genesis
+from campaigns.simulation.members import genesis, ledger
 from client_sdk.secrets.keys import SigningKey
 from contracts import identity, transition
 from contracts.kernel import Rejected, crypto, envelope
@@ -124,14 +124,14 @@ def test_what_is_forged_of_the_right_parts_is_what_a_client_seals() -> None:
     body, nonce = {"approve": True, "proposal": 1}, bytes(16)
     sealed = envelope.seal(
         SigningKey("worker", Purpose.WORKLOAD, seed),
-        CHAIN_ID,
+        ledger(),
         tag="governance/vote",
         body=body,
         nonce=nonce,
         valid_until=9,
     )
     payload = forgery.plain(forgery.content("governance/vote", body, nonce, 9))
-    assert forgery.signed(seed, forgery.header(seed, CHAIN_ID), payload) == sealed
+    assert forgery.signed(seed, forgery.header(seed, ledger()), payload) == sealed
 
 
 def test_an_attack_that_cannot_be_made_yet_says_so() -> None:

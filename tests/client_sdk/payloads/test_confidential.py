@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from campaigns.harness.recipients import encoded
 from client_sdk.payloads import confidential
 from client_sdk.payloads.confidential import (
     CiphertextCorrupt,
@@ -19,6 +20,7 @@ from client_sdk.payloads.confidential import (
 from client_sdk.payloads.errors import PayloadCorrupt, PayloadOverLimit
 from client_sdk.secrets.age_identity import new_identity, recipient_of
 from client_sdk.secrets.age_passphrase import seal
+from contracts.kernel.recipient import SMALL_ORDER
 
 ALICE, BOB, EVE = new_identity(), new_identity(), new_identity()
 TO_BOTH = [recipient_of(ALICE), recipient_of(BOB)]
@@ -108,6 +110,29 @@ def test_the_header_of_the_largest_number_of_recipients_is_within_its_bound():
 def test_recipients_are_checked_before_anything_is_encrypted(recipients, sin):
     with pytest.raises(InvalidRecipient, match=sin):
         encrypt(b"x", recipients)
+
+
+def test_a_recipient_on_which_the_library_panics_is_refused_and_nothing_ends():
+    weak = encoded(SMALL_ORDER[0].to_bytes(32, "little"))
+    with pytest.raises(InvalidRecipient, match="gave up"):
+        encrypt(b"x", [recipient_of(ALICE), weak])
+
+
+class PanicException(BaseException):
+    """As a panic of the library reaches Python."""
+
+
+@pytest.mark.parametrize(
+    ("error", "seen"), [(PanicException(), CiphertextCorrupt), (KeyboardInterrupt(), KeyboardInterrupt)]
+)
+def test_a_panic_while_decrypting_is_the_publisher_s_fault_and_an_interruption_is_not(error, seen, monkeypatch):
+    def decrypt_badly(*_):
+        raise error
+
+    sealed = encrypt(b"x", [recipient_of(ALICE)])
+    monkeypatch.setattr(confidential.pyrage, "decrypt", decrypt_badly)
+    with pytest.raises(seen):
+        decrypt(sealed, ALICE, max_bytes=10)
 
 
 IDENTITIES = {"empty": "", "short": "AGE-SECRET-KEY-1QQQ", "recipient": recipient_of(ALICE)}

@@ -122,7 +122,7 @@ def test_a_session_signs_with_the_named_key_and_decrypts_with_the_organisation_s
     assert session.keyring is not None
     assert session.client._signer == session.keyring.signing("worker")
     assert session.identities == (session.keyring.encryption("encryption").identity,)
-    assert (session.organisation, session.client.chain_id) == (ORGANISATION, "fedledger-test")
+    assert (session.organisation, session.client.ledger.chain_id) == (ORGANISATION, "fedledger-test")
     assert isinstance(session.store, BlockFolder)
 
 
