@@ -162,8 +162,10 @@ if TYPE_CHECKING:
         VersionNotOpen as VersionNotOpen,
     )
     from contracts.privacy_budget import BudgetExceeded as BudgetExceeded, TooManyHolds as TooManyHolds
-    from contracts.recipients import BadRecipient as BadRecipient
-    from contracts.recipients import RecipientTaken as RecipientTaken
+    from contracts.recipients import (
+        BadRecipient as BadRecipient,
+        RecipientTaken as RecipientTaken,
+    )
     from contracts.rounds import (
         AlreadyJoined as AlreadyJoined,
         DeadlinePassed as DeadlinePassed,

@@ -1,7 +1,6 @@
 """Transition: what one transaction and one block do, whoever sent them and whatever goes wrong inside."""
 
 import hashlib
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,12 +8,12 @@ from nacl import bindings
 
 from campaigns.harness import consortium
 from campaigns.harness.chain import CHAIN_ID, Chain, Committed, Signer, at_height, facts_of
-from campaigns.harness.consortium import AUDITOR, HOSPITAL_A, HOSPITAL_B, LAB, NEWCOMER, TASK, TERMS, founder, reserve
-from contracts import electorate, identity, origin, registry, transition
+from campaigns.harness.consortium import AUDITOR, HOSPITAL_A, HOSPITAL_B, LAB, NEWCOMER, TASK, TERMS, reserve
+from contracts import identity, origin, registry, transition
 from contracts.contributions import Reserve
 from contracts.governance import OpenTask, Propose
 from contracts.identity import KEYS, AddKey, KeyIsRevoked, RevokeKey, UnknownKey
-from contracts.kernel import Context, Outcome, Place, Write, codec, crypto, envelope, limits, replay
+from contracts.kernel import Context, Outcome, Write, codec, crypto, envelope, limits, replay
 from contracts.kernel.codec import Malformed
 from contracts.kernel.envelope import LedgerId
 from contracts.kernel.state import InvariantBroken, ReadFailed
@@ -131,23 +130,6 @@ def test_a_transaction_for_a_chain_of_the_same_name(vector: VectorWriter) -> Non
     raw = chain.seal(HOSPITAL_A, A_KEY, ledger=LedgerId(CHAIN_ID, other))
     facts = vector.refused_raw(chain, WrongChain, raw)
     assert (facts["chain"], facts["genesis"], facts["wanted_genesis"]) == (CHAIN_ID, other, chain.ledger.genesis)
-
-
-def test_two_ledgers_of_one_name_share_no_signature() -> None:
-    """Neither a transaction nor a proof of possession, although the members and their keys are the same."""
-    one = consortium.founded()
-    other = Chain(
-        consortium.genesis(
-            *(founder(m, consortium.ROLES[m], 7) for m in consortium.MEMBERS), operators=consortium.OPERATORS
-        )
-    )
-    assert (one.chain_id, one.height) == (other.chain_id, other.height)
-    other.refused_raw(WrongChain, one.seal(HOSPITAL_A, AddKey(HOSPITAL_A.worker.enrolment())))
-    other.refused(identity.NotInPossession, HOSPITAL_A, AddKey(HOSPITAL_A.worker.enrolment(one.ledger.genesis)))
-    other.submit(HOSPITAL_A, AddKey(HOSPITAL_A.worker.enrolment(other.ledger.genesis)))
-    foreign = replace(consortium.founded_by(), founders=consortium.founded_by().founders[:-1])
-    with pytest.raises(identity.NotInPossession):
-        transition.genesis(foreign.encode(), foreign.chain_id)
 
 
 @pytest.mark.vectors
@@ -469,37 +451,6 @@ def test_what_this_machine_cannot_do_halts_it_instead_of_deciding_differently(
 ) -> None:
     with pytest.raises(type(error)):
         buggy(consortium.round_open(), monkeypatch, raising(error))
-
-
-# --- genesis ---
-
-
-def test_genesis_makes_every_founder_a_member_with_its_human_key() -> None:
-    chain = consortium.founded()
-    assert electorate.MEMBERSHIP.at(chain.view).organisations == 7
-    key = KEYS.at(chain.view, HOSPITAL_A.human.public)
-    assert (key.organisation, key.purpose, key.revoked_from) == ("hospital-a", "human", None)
-    assert (key.enrolled_at, key.enrolled_by) == (Place(0, 0), None)
-
-
-def test_a_genesis_for_another_chain_does_not_begin() -> None:
-    raw = consortium.genesis(founder(HOSPITAL_A, TERMS_ROLES)).encode()
-    with pytest.raises(Malformed, match="chain_id"):
-        transition.genesis(raw, "another-chain")
-
-
-def test_a_genesis_that_names_an_organisation_twice_does_not_begin() -> None:
-    raw = consortium.genesis(*(founder(HOSPITAL_A, TERMS_ROLES),) * 2).encode()
-    with pytest.raises(identity.OrganisationExists):
-        transition.genesis(raw, CHAIN_ID)
-
-
-def test_a_genesis_with_a_stolen_name_under_a_key_does_not_begin() -> None:
-    stated = consortium.genesis(founder(HOSPITAL_A, TERMS_ROLES))
-    stolen = HOSPITAL_A.human.enrolment(transition.founding_digest(stated), owner="hospital-b")
-    (entry,) = stated.founders
-    with pytest.raises(identity.NotInPossession):
-        transition.genesis(replace(stated, founders=(replace(entry, key=stolen),)).encode(), CHAIN_ID)
 
 
 def test_a_handler_knows_nothing_but_view_message_and_context(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,7 +183,7 @@ def test_without_shares_and_lanes_the_same_flood_keeps_the_revocation_out():
 def test_a_transaction_is_parsed_and_verified_once_on_its_way_through_the_node(comet, monkeypatch):
     raw = comet.chain.seal(HOSPITAL_A, reserve())
     calls = Counter()
-    for module, name in ((envelope, "parse"), (crypto, "verify"), (transition, "message_of")):
+    for module, name in ((envelope, "unwrap"), (crypto, "verify"), (transition, "message_of")):
         honest = getattr(module, name)
 
         def counted(*arguments, honest=honest, name=name):
@@ -195,7 +195,7 @@ def test_a_transaction_is_parsed_and_verified_once_on_its_way_through_the_node(c
     assert comet.ask("check_tx", m.RequestCheckTx(tx=raw, type=m.CheckTxType.RECHECK)).code == 0
     assert comet.block() == (raw,)
     assert comet.results[0].code == 0
-    assert calls == {"parse": 1, "verify": 1, "message_of": 1}
+    assert calls == {"unwrap": 1, "verify": 1, "message_of": 1}
 
 
 def test_a_flood_beyond_its_share_is_refused_before_any_signature_is_verified(comet, monkeypatch):

@@ -285,7 +285,7 @@ def test_a_payload_journalled_under_a_key_that_was_replaced_is_committed_with_th
             asyncio.run(victim.contribute(1, trainer))
     entry = world.participant(HOSPITAL_A).journal.find(TASK, 1, DATASET)
     assert entry is not None
-    world.chain.submit(HOSPITAL_A, AddKey(second.enrolment()))
+    world.chain.submit(HOSPITAL_A, AddKey(second.enrolment(world.chain.ledger.genesis)))
     world.chain.submit(HOSPITAL_A, RevokeKey(HOSPITAL_A.worker.public))
     heir = world.participant(HOSPITAL_A)
     heir.client = world.node.client(second)
