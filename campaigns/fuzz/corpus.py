@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from abci_app.inspection.stored_records import map_of
-from contracts.kernel import Event, Message, codec, envelope
+from contracts.kernel import Event, Message, codec, crypto, envelope
 from contracts.kernel.codec import Malformed
 from contracts.kernel.merkle import ProofOp
+from contracts.origin import ORIGIN, Origin
 
 _HERE = Path(__file__).parent
 _TESTS = _HERE.parents[1] / "tests"
@@ -113,6 +114,7 @@ def _records() -> Iterator[tuple[type, bytes]]:
         kind = Message.by_tag.get(said.tag)
         if kind is not None:
             yield kind, codec.encode_plain(said.body)
+    yield Origin, ORIGIN.set(Origin(crypto.sha256(genesis()))).body or b""  # Only a genesis writes it.
     for one in _vectors():
         for path, body in one.get("writes", ()):
             kind_of_map = map_of(path.encode())

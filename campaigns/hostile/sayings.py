@@ -65,7 +65,7 @@ def _never(genesis: bytes, task: str = "no-such-task", model: str = "no-such-mod
     yield Wrong(ReportStolenKey(stranger.public, Place(1, 0)))
     yield Wrong(ReportStolenKey(LAB.human.public, Place(1, 0)), others)
     yield Wrong(AddKey(stranger.enrolment(genesis)))
-    yield Wrong(AddKey(stranger.enrolment("another-chain", owner=LAB.name)), (LAB,))
+    yield Wrong(AddKey(stranger.enrolment(digest("another genesis"), owner=LAB.name)), (LAB,))
     yield Wrong(AddKey(LAB.human.enrolment(genesis)))
     yield Wrong(RegisterDataset("too-much", DATA_CLASS, limits.EPSILON_NANO_MAX, DELTA_INVERSE), HOSPITALS)
     yield Wrong(Vote(10**9, approve=True))
