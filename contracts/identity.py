@@ -11,7 +11,7 @@ is judged where it is counted, by ``is_good``. A dataset's budget is kept by ``p
 from dataclasses import replace
 from typing import Annotated
 
-from . import electorate, recipients
+from . import electorate, origin, recipients
 from .electorate import MEMBERSHIP, Standing
 from .kernel import (
     Context,
@@ -36,6 +36,7 @@ from .kernel.types import (
     DataClass,
     DatasetId,
     DeltaInverse,
+    Digest,
     Height,
     Items,
     Label,
@@ -370,7 +371,7 @@ def enrol_key(view: View, organisation: OrgId, key: NewKey, ctx: Context, *, by:
     """Describe enrolling one key, by another or by the members. Rejects: KeyExists, WeakKey, NotInPossession."""
     require(KEYS.get(view, key.public) is None, lambda: KeyExists(key=key.public))
     require(crypto.is_enrollable(key.public), lambda: WeakKey(key=key.public))
-    statement = possession_statement(ctx.chain_id, organisation, key.public, key.purpose)
+    statement = possession_statement(ctx.genesis, organisation, key.public, key.purpose)
     require(crypto.verify(key.public, statement, key.possession), lambda: NotInPossession(key=key.public))
     record = Key(organisation, key.purpose, key.label, ctx.place, by, revoked_from=None, reported=False)
     return Outcome((KEYS.put(key.public, record),), (KeyAdded(organisation, key.public, key.purpose),))
@@ -460,15 +461,17 @@ def revoked(public: PublicKey, key: Key, since: Place) -> Outcome:
     )
 
 
-def possession_statement(chain_id: str, organisation: OrgId, public: PublicKey, purpose: Purpose) -> bytes:
-    """What a new key signs to show that its organisation holds it."""
-    return crypto.tagged(POSSESSION_DOMAIN, f"{chain_id}\0{organisation}\0{public.hex()}\0{purpose}".encode("ascii"))
+def possession_statement(genesis: Digest, organisation: OrgId, public: PublicKey, purpose: Purpose) -> bytes:
+    """What a new key signs to show that its organisation holds it, on the ledger that began with this genesis."""
+    return crypto.tagged(
+        POSSESSION_DOMAIN, f"{genesis.hex()}\0{organisation}\0{public.hex()}\0{purpose}".encode("ascii")
+    )
 
 
 CONTRACT = Contract(
     name="identity",
     number=1,
-    state=(ORGANISATIONS, KEYS, DATASETS, MEMBERSHIP, recipients.RECIPIENTS),
+    state=(ORGANISATIONS, KEYS, DATASETS, MEMBERSHIP, recipients.RECIPIENTS, origin.ORIGIN),
     handlers={
         AddKey: add_key,
         RevokeKey: revoke_key,
@@ -476,5 +479,5 @@ CONTRACT = Contract(
         ChangeRecipient: change_recipient,
         RegisterDataset: register_dataset,
     },
-    modules=("contracts.electorate", "contracts.recipients", __name__),
+    modules=("contracts.electorate", "contracts.origin", "contracts.recipients", __name__),
 )

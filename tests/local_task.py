@@ -104,10 +104,10 @@ def _opened() -> Chain:
     founders = tuple(
         Founder(member.name, ROLES[member], age_identity.recipient_of(identities()[member.name]), LIMIT, key)
         for member in MEMBERS
-        for key in [member.human.enrolment()]
+        for key in [member.human.enrolment(consortium.NO_GENESIS)]
     )
     chain = Chain(consortium.genesis(*founders, operators=consortium.OPERATORS))
-    consortium.succeed(chain, *((member, AddKey(member.worker.enrolment())) for member in MEMBERS))
+    consortium.succeed(chain, *((member, AddKey(member.worker.enrolment(chain.ledger.genesis))) for member in MEMBERS))
     consortium.succeed(chain, *((hospital, consortium.register_dataset()) for hospital in HOSPITALS))
     consortium.pass_proposal(chain, OpenTask(terms))
     consortium.succeed(chain, *((hospital, consortium.join(terms=terms)) for hospital in HOSPITALS))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from random import Random
 
-from contracts import governance, identity, rounds, tasks
+from contracts import governance, identity, origin, rounds, tasks
 from contracts.governance import AdmitOrganisation, AdmitValidator, OpenTask, Propose, RemoveValidator, Vote
 from contracts.identity import AddKey, RegisterDataset
 from contracts.kernel import Message, View
@@ -20,7 +20,7 @@ from ..harness.chain import Member, Signer
 from ..harness.consortium import DATA_CLASS, DATASET, DELTA_INVERSE
 from ..harness.recipients import recipient_of
 from .acts import ANOTHER, Acts, Due
-from .members import CHAIN_ID, CONTRIBUTORS, EVERYBODY, GENESIS_CAP, LATECOMERS, ROLES_OF, VERIFIERS
+from .members import CONTRIBUTORS, EVERYBODY, GENESIS_CAP, LATECOMERS, ROLES_OF, VERIFIERS
 
 LIMITS = (2_300_000_000, 4_200_000_000, *[GENESIS_CAP] * 4)  # One round, three, as many as the terms allow.
 WORKERS_MAX = 4
@@ -77,7 +77,7 @@ class Lifecycle:
                 self.workers[member] += 1
                 key = None
             if key is None:
-                yield member, AddKey(self.worker(member).enrolment(CHAIN_ID))
+                yield member, AddKey(self.worker(member).enrolment(origin.genesis_of(view)))
             for dataset in self._datasets(member):
                 if identity.DATASETS.get(view, (member.name, dataset)) is None:
                     yield member, RegisterDataset(dataset, DATA_CLASS, self.limit_of[member], DELTA_INVERSE)
@@ -98,7 +98,7 @@ class Lifecycle:
         for member in LATECOMERS:
             known = identity.ORGANISATIONS.get(view, member.name) is not None or member.name in admitting
             if not known and height > 8 and self.rng.random() < 0.2:
-                yield self.rng.choice(VERIFIERS), Propose(admission(member))
+                yield self.rng.choice(VERIFIERS), Propose(admission(member, origin.genesis_of(view)))
 
     def _votes(self, view: View, now: int) -> Due:
         for number, proposal in open_proposals(view):
@@ -121,10 +121,10 @@ class Lifecycle:
                     yield member, JoinTask(terms.task, dataset, task.terms_digest)
 
 
-def admission(member: Member) -> AdmitOrganisation:
+def admission(member: Member, genesis: bytes) -> AdmitOrganisation:
     """The motion to admit a member."""
     return AdmitOrganisation(
-        member.name, ROLES_OF[member], recipient_of(member.name), GENESIS_CAP, member.human.enrolment(CHAIN_ID)
+        member.name, ROLES_OF[member], recipient_of(member.name), GENESIS_CAP, member.human.enrolment(genesis)
     )
 
 

@@ -95,11 +95,12 @@ def _application(
 ) -> "AdmitOrganisation":
     """What the members vote on, signed by the newcomer's own key."""
     from client_sdk.session import ENCRYPTION, unlock
+    from client_sdk.session.opening import ledger_id
     from contracts.governance import AdmitOrganisation
 
     profile = newcomer.profile(name)
     ring = unlock(profile, newcomer.passphrase_file)
-    first = ring.signing(key).enrolment(profile.chain_id, name)
+    first = ring.signing(key).enrolment(ledger_id(profile).genesis, name)
     recipient = ring.encryption(ENCRYPTION).recipient
     return AdmitOrganisation(name, roles, recipient, round(epsilon_cap * units.NANO), first)
 

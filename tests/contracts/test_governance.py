@@ -50,9 +50,9 @@ from tests.vectors_io import VectorWriter
 OPENING = OpenTask(TERMS)
 
 
-def admission(member: Member = NEWCOMER) -> AdmitOrganisation:
+def admission(member: Member = NEWCOMER, genesis: bytes | None = None) -> AdmitOrganisation:
     return AdmitOrganisation(
-        member.name, (Role.DATA_OWNER,), recipient_of(member.name), LIMIT, member.human.enrolment()
+        member.name, (Role.DATA_OWNER,), recipient_of(member.name), LIMIT, member.human.enrolment(genesis)
     )
 
 
@@ -101,7 +101,7 @@ def test_a_proposal_is_defeated_once_the_quorum_is_out_of_reach(vector: VectorWr
 
 def test_a_consortium_of_one_decides_alone() -> None:
     chain = Chain(consortium.genesis(founder(HOSPITAL_A, (Role.DATA_OWNER,))))
-    events = chain.submit(HOSPITAL_A, Propose(admission()))
+    events = chain.submit(HOSPITAL_A, Propose(admission(genesis=chain.ledger.genesis)))
     assert events[-1] == ProposalDecided(1, ProposalStatus.PASSED, 0)
 
 
@@ -336,7 +336,7 @@ def test_a_proposal_is_settled_however_the_members_vote(members: int) -> None:
     genesis = consortium.genesis(*(founder(member, (Role.AUDITOR,)) for member in crowd))
     for approvals in range(1, members + 1):
         chain = Chain(genesis)
-        chain.submit(crowd[0], Propose(admission()))
+        chain.submit(crowd[0], Propose(admission(genesis=chain.ledger.genesis)))
         for i, member in enumerate(crowd[1:], start=1):
             if status_of(chain) is ProposalStatus.OPEN:
                 chain.submit(member, Vote(1, approve=i < approvals))
