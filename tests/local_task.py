@@ -23,6 +23,7 @@ import numpy as np
 from campaigns.harness import consortium
 from campaigns.harness.chain import Chain, Member
 from campaigns.harness.consortium import DATASET, HOSPITALS, LAB, LIMIT, MEMBERS, ROLES, TASK
+from campaigns.harness.founding import NO_GENESIS
 from client_sdk.client import LedgerClient
 from client_sdk.payloads.block_folder import BlockFolder
 from client_sdk.payloads.cid import Cid
@@ -104,7 +105,7 @@ def _opened() -> Chain:
     founders = tuple(
         Founder(member.name, ROLES[member], age_identity.recipient_of(identities()[member.name]), LIMIT, key)
         for member in MEMBERS
-        for key in [member.human.enrolment(consortium.NO_GENESIS)]
+        for key in [member.human.enrolment(NO_GENESIS)]
     )
     chain = Chain(consortium.genesis(*founders, operators=consortium.OPERATORS))
     consortium.succeed(chain, *((member, AddKey(member.worker.enrolment(chain.ledger.genesis))) for member in MEMBERS))

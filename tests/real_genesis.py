@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from campaigns.harness.chain import Member, admission_of
-from campaigns.harness.consortium import NO_GENESIS, ledger_of
+from campaigns.harness.founding import NO_GENESIS, ledger_of
 from contracts import transition
 from contracts.kernel import limits
 from contracts.kernel.envelope import LedgerId

@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from functools import cache, wraps
 from typing import Any
 
-from contracts import ballot_box, contributions, lineage, reputation, rounds, tasks, transition
+from contracts import ballot_box, contributions, lineage, reputation, rounds, tasks
 from contracts.ballot_box import Statement
 from contracts.ballots import AdvanceRound, Attest, OpenBallot, Seal
 from contracts.contributions import Commit, NoiseSource, Reserve
 from contracts.governance import Action, OpenTask, Propose, Vote
-from contracts.identity import AddKey, NewKey, RegisterDataset
-from contracts.kernel import Event, bitmap, crypto, limits
+from contracts.identity import AddKey, RegisterDataset
+from contracts.kernel import Event, bitmap, crypto
 from contracts.kernel.envelope import LedgerId
 from contracts.kernel.types import Role
 from contracts.lineage import NO_CANDIDATE, Candidate, Finding
@@ -40,9 +40,9 @@ from contracts.terms import (
     Update,
 )
 from contracts.transition import Founder, Genesis
-from contracts.validators import NewValidator
 
-from .chain import CHAIN_ID, Chain, Member, Step, Validator
+from .chain import CHAIN_ID, Chain, Member, Step
+from .founding import NO_GENESIS, ledger_of, proved
 from .recipients import recipient_of
 
 HOSPITAL_A, HOSPITAL_B = Member("hospital-a"), Member("hospital-b")
@@ -62,7 +62,6 @@ TASK, MODEL, DATASET, DATA_CLASS = "breast-cancer", "classifier", "wdbc", "tumou
 PHASE_MS = 10_000
 PHASE_BLOCKS = 2
 CANARY_RECORDS = 100
-NO_GENESIS = bytes(32)  # What a proof covers until the genesis is known that it will stand in.
 LIMIT = 4_500_000_000  # Of a dataset, and the cap of an organisation: three rounds of MECHANISM fit, a fourth does not.
 DELTA_INVERSE = 100_000
 MECHANISM = Mechanism(
@@ -155,50 +154,30 @@ def founder(member: Member, roles: tuple[Role, ...], epsilon_cap: int = LIMIT) -
     return Founder(member.name, roles, recipient_of(member.name), epsilon_cap, member.human.enrolment(NO_GENESIS))
 
 
-def genesis(*founders: Founder, operators: Iterable[Member] | None = None, chain_id: str = CHAIN_ID) -> Genesis:
+def genesis(
+    *founders: Founder,
+    operators: Iterable[Member] | None = None,
+    chain_id: str = CHAIN_ID,
+    rules: int = RULES.newest.version,
+) -> Genesis:
     """A genesis with a validator for each operator; the first founder is made the only one if none is named."""
     if operators is None:
         first, *others = founders
         founders = (replace(first, roles=(Role.OPERATOR, *first.roles)), *others)
         operators = (Member(first.organisation),)
     seated = tuple(member.validator.admission(NO_GENESIS) for member in operators)
-    return proved(Genesis(chain_id, RULES.newest.version, founders, seated))
+    return proved(Genesis(chain_id, rules, founders, seated))
 
 
-def proved(stated: Genesis) -> Genesis:
-    """The genesis with its founders' proofs of possession, and validators' where they are for ``NO_GENESIS``."""
-    founding = transition.founding_digest(stated)
-
-    def key_of(one: Founder) -> NewKey:
-        signer = Member(one.organisation).human
-        return signer.enrolment(founding) if one.key.public == signer.public else one.key
-
-    def validator_of(one: NewValidator) -> NewValidator:
-        known = (Validator(one.operator, number) for number in range(limits.VALIDATORS))
-        key = next((each for each in known if each.public == one.public), None)
-        return one if key is None or one != key.admission(NO_GENESIS) else key.admission(founding)
-
-    return replace(
-        stated,
-        founders=tuple(replace(one, key=key_of(one)) for one in stated.founders),
-        validators=tuple(map(validator_of, stated.validators)),
-    )
-
-
-def founded_by() -> Genesis:
+def founded_by(rules: int = RULES.newest.version) -> Genesis:
     """The genesis of the consortium."""
-    return genesis(*(founder(member, ROLES[member]) for member in MEMBERS), operators=OPERATORS)
+    return genesis(*(founder(member, ROLES[member]) for member in MEMBERS), operators=OPERATORS, rules=rules)
 
 
 @cache
 def ledger() -> LedgerId:
     """What signatures on the consortium's ledger are bound to."""
     return ledger_of(founded_by())
-
-
-def ledger_of(stated: Genesis) -> LedgerId:
-    """What signatures are bound to on the ledger of a genesis."""
-    return LedgerId(stated.chain_id, crypto.sha256(stated.encode()))
 
 
 @stage

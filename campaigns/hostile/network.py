@@ -21,7 +21,8 @@ from devnet.manifest import Manifest, Timeouts, load_manifest
 from devnet.supervisor import Devnet
 
 from ..harness.chain import Member, admission_of
-from ..harness.consortium import NO_GENESIS, OPERATORS
+from ..harness.consortium import OPERATORS
+from ..harness.founding import NO_GENESIS
 from ..simulation.members import CHAIN_ID, genesis
 
 

@@ -33,6 +33,7 @@ from ..harness.consortium import (
     TERMS,
     founder,
 )
+from ..harness.founding import ledger_of
 
 CHAIN_ID = "fedledger-simulation"
 FOUNDERS = (HOSPITAL_A, HOSPITAL_B, HOSPITAL_C, LAB, STAND_BY, AUDITOR)
@@ -91,7 +92,7 @@ def genesis() -> Genesis:
 @cache
 def ledger() -> LedgerId:
     """What signatures on the simulated ledger are bound to."""
-    return consortium.ledger_of(genesis())
+    return ledger_of(genesis())
 
 
 @dataclass

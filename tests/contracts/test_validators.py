@@ -16,13 +16,13 @@ from campaigns.harness.consortium import (
     HOSPITAL_D,
     LAB,
     MEMBERS,
-    NO_GENESIS,
     OPERATORS,
     ROLES,
     STAND_BY,
     founder,
     pass_proposal,
 )
+from campaigns.harness.founding import NO_GENESIS, proved
 from contracts import identity, transition, validators
 from contracts.governance import Action, AdmitValidator, ProposalDecided, ProposalStatus, Propose, RemoveValidator, Vote
 from contracts.identity import NotInPossession, UnknownOrganisation, WeakKey
@@ -383,7 +383,7 @@ def test_genesis_makes_the_validators_it_names() -> None:
 def test_a_genesis_with_validators_that_could_not_be_admitted_does_not_begin(
     entries: tuple[NewValidator, ...], refusal: type[Rejected]
 ) -> None:
-    stated = consortium.proved(replace(consortium.founded_by(), validators=entries))
+    stated = proved(replace(consortium.founded_by(), validators=entries))
     with pytest.raises(refusal):
         transition.genesis(RULES.newest, stated.encode(), CHAIN_ID)
 
@@ -392,5 +392,5 @@ def test_a_genesis_may_give_an_organisation_two_of_seven_validators() -> None:
     founders = tuple(founder(Member(name), ROLES[LAB]) for name in NAMES)
     entries = (Validator(NAMES[0], 1), *(Validator(name) for name in NAMES))
     stated = replace(consortium.genesis(*founders), validators=tuple(one.admission(NO_GENESIS) for one in entries))
-    stated = consortium.proved(stated)
+    stated = proved(stated)
     assert transition.genesis(RULES.newest, stated.encode(), CHAIN_ID)
