@@ -115,7 +115,7 @@ def _prepared(name: str, ledger: Ledger) -> tuple[Callable[[], Result], Callable
     view, block, signed = ledger.view, ledger.next_block(), Transaction(raw).envelope
 
     def decide() -> Result:
-        return transition.apply_tx(view, Transaction(raw), block)
+        return transition.apply_tx(RULES.newest, view, Transaction(raw), block)
 
     result = decide()
     if result.code:
