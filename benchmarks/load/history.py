@@ -121,7 +121,7 @@ class Ledger(Chain):
         raw = [tx if isinstance(tx, bytes) else self.seal(*tx) for tx in transactions]
         context, results = self.next_block(), []
         for tx in raw:
-            results.append(transition.apply_tx(self.view, Transaction(tx), context))
+            results.append(transition.apply_tx(self.rules, self.view, Transaction(tx), context))
             self.view.apply(results[-1].writes)
         self.height, self.time_ms, self._pending_ms = context.height, context.time_ms, BLOCK_MS
         return tuple(results)
