@@ -61,7 +61,7 @@ def test_every_kind_is_expected_to_be_refused_by_codes_that_exist() -> None:
 
 def test_attackers_say_every_message_there_is_well_and_also_as_no_state_allows_it() -> None:
     rng, lab, here = in_process.stream(SEED, "sayings"), consortium.LAB, ledger().genesis
-    said, known = sayings.messages(rng, lab.human, lab.worker, here), set(RULES.newest.messages.values())
+    said, known = sayings.messages(rng, lab.human, lab.worker, here), set(RULES.messages.values())
     assert {type(message) for message in said} == known
     assert {type(wrong.message) for wrong in sayings.wrong(here)} == known
     for wrong in sayings.wrong(here):
