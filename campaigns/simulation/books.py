@@ -145,7 +145,7 @@ class Books:
         elif code == tasks.TooLittleReputation.code:
             task: str = transition.message_of(RULES.newest, signed).task  # type: ignore[attr-defined]
             self.esteem.require_distrusted(owner, TERMS_OF[task].minimum_reputation, block)
-        elif code in (rounds.WrongPhase.code, rounds.PhaseOver.code, rounds.PhaseNotOver.code):
+        elif code in (rounds.WrongPhase.code, rounds.PhaseOver.code, rounds.PhaseNotOver.code, rounds.RoundEnded.code):
             message = transition.message_of(RULES.newest, signed)
             assert isinstance(message, RoundMessage)
             if self.courses.would_accept(message, block):
