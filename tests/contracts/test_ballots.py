@@ -51,7 +51,7 @@ from contracts.kernel import bitmap
 from contracts.lineage import Finding, VersionDecided, VersionStatus, candidate_digest
 from contracts.models import NotAVerifier
 from contracts.reputation import CHANGES, Verdict
-from contracts.rounds import Charged, RoundVoided, WrongPhase
+from contracts.rounds import Charged, RoundVoided, Void, WrongPhase
 from contracts.terms import Phase
 from tests.contracts.box_scenes import (
     CONFIRMED,
@@ -305,7 +305,7 @@ def test_too_few_ballots_for_a_quorum_are_never_opened() -> None:
     before = chain.fork()
     consortium.seal_all(chain, by=VERIFIERS[:4])
     (voided,) = consortium.pass_phase(chain)
-    assert voided == RoundVoided(TASK, 1, "too few ballots", Charged.ALL)
+    assert voided == RoundVoided(TASK, 1, Void.TOO_FEW_BALLOTS, Charged.ALL)
     assert not changes_of(chain, before)
 
 
@@ -315,7 +315,7 @@ def test_that_nothing_follows_from_the_set_is_a_finding_too() -> None:
     succeed(chain, *((member, seal(member, None, correct=0)) for member in VERIFIERS))
     for member in VERIFIERS:
         events = chain.submit(member, open_ballot(member, None, correct=0))
-    assert events[-1] == RoundVoided(TASK, 1, "nothing follows from the set", Charged.ALL)
+    assert events[-1] == RoundVoided(TASK, 1, Void.NO_CANDIDATE, Charged.ALL)
     assert changes_of(chain, before, (LAB,)) == {"lab": CONFIRMED}
 
 
@@ -413,7 +413,7 @@ def test_a_round_reaches_its_decision_without_any_aggregator() -> None:
     consortium.pass_phase(chain)
     assert round_of(chain).phase is Phase.SEALING
     (voided,) = _seal_and_pass(chain, others)
-    assert voided == RoundVoided(TASK, 1, "too few ballots", Charged.ALL)  # Two of six are silent, f_v is 1.
+    assert voided == RoundVoided(TASK, 1, Void.TOO_FEW_BALLOTS, Charged.ALL)  # Two of six are silent, f_v is 1.
 
 
 def _seal_and_pass(chain: Chain, members: Iterable[Member]) -> tuple[object, ...]:

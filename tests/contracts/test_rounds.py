@@ -41,11 +41,13 @@ from contracts.rounds import (
     PhaseBegan,
     PhaseNotOver,
     PhaseOver,
+    RoundEnded,
     RoundOpened,
     RoundUnderway,
     RoundVoided,
     TooFewParticipants,
     UnknownRound,
+    Void,
     WrongPhase,
 )
 from contracts.tasks import (
@@ -109,7 +111,7 @@ def test_a_round_that_nobody_may_go_on_with_is_void_where_the_next_one_is_opened
     chain = consortium.round_open()
     consortium.let_pass(chain)
     events = chain.submit(LAB, OpenRound(TASK))
-    assert events[0] == RoundVoided(TASK, 1, "too few reserved", Charged.NOBODY)
+    assert events[0] == RoundVoided(TASK, 1, Void.TOO_FEW_RESERVED, Charged.NOBODY)
     assert (round_of(chain, 1).phase, round_of(chain, 2).phase) == (Phase.VOID, Phase.RESERVING)
 
 
@@ -271,7 +273,7 @@ def test_a_phase_that_is_not_over(vector: VectorWriter) -> None:
 def test_a_decided_or_void_round_goes_nowhere() -> None:
     for chain in (consortium.promoted(), _void()):
         consortium.let_pass(chain)
-        chain.refused(PhaseNotOver, LAB, AdvanceRound(TASK, 1))
+        chain.refused(RoundEnded, LAB, AdvanceRound(TASK, 1))
 
 
 def _void() -> Chain:
@@ -310,7 +312,7 @@ def test_too_few_reservations_void_the_round_and_nobody_pays(vector: VectorWrite
     consortium.succeed(chain, *((hospital, reserve()) for hospital in HOSPITALS[:3]))
     consortium.let_pass(chain)
     events = vector.accepted(chain, LAB, AdvanceRound(TASK, 1))
-    assert events == (RoundVoided(TASK, 1, "too few reserved", Charged.NOBODY),)
+    assert events == (RoundVoided(TASK, 1, Void.TOO_FEW_RESERVED, Charged.NOBODY),)
     assert round_of(chain).phase is Phase.VOID
 
 
@@ -328,7 +330,7 @@ def test_too_few_commitments_void_the_round_and_who_stayed_away_pays(vector: Vec
     consortium.succeed(chain, *((hospital, commit()) for hospital in HOSPITALS[:3]))
     consortium.let_pass(chain)
     events = vector.accepted(chain, LAB, AdvanceRound(TASK, 1))
-    assert events == (RoundVoided(TASK, 1, "too few committed", Charged.ABSENT),)
+    assert events == (RoundVoided(TASK, 1, Void.TOO_FEW_COMMITTED, Charged.ABSENT),)
 
 
 def test_a_round_with_a_drop_out_goes_on_with_the_others_after_the_deadline() -> None:
