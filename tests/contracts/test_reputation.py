@@ -91,7 +91,7 @@ def test_who_disowns_what_a_stolen_key_did_keeps_nothing_of_what_that_earned() -
     assert earned == CHANGES[ACCEPTED] + CHANGES[Verdict.CONFIRMED]
     late = chain.fork()
     late.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, Place(late.height + 1, 0)))
-    assert deviation_of(late, HOSPITAL_A) == earned, "what came before the theft stays"
+    assert earned - 1 <= deviation_of(late, HOSPITAL_A) <= earned, "what came before the theft stays, and fades"
     events = chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, Place(1, 0)))
     assert events[-1] == MeritDisowned("hospital-a", NEUTRAL)
     assert deviation_of(chain, HOSPITAL_A) == NEUTRAL

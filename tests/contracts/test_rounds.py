@@ -26,10 +26,12 @@ from campaigns.harness.consortium import (
     round_of,
     run_round,
 )
-from contracts import reputation
+from campaigns.harness.recipients import recipient_of
+from contracts import reputation, rounds
 from contracts.ballots import AdvanceRound
 from contracts.contributions import Withdraw
 from contracts.governance import OpenTask
+from contracts.identity import ChangeRecipient
 from contracts.kernel import bitmap, limits
 from contracts.lineage import VersionStatus
 from contracts.reputation import SCORES, Score
@@ -268,6 +270,18 @@ def test_a_phase_that_is_not_over(vector: VectorWriter) -> None:
     current = round_of(chain)
     facts = vector.refused(chain, PhaseNotOver, LAB, AdvanceRound(TASK, 1))
     assert facts == {"phase": "reserving", "until": current.until, "until_height": current.until_height}
+
+
+def test_recipients_are_frozen_when_a_round_opens_and_can_only_be_taken_out() -> None:
+    """Whoever steals a human key while a round is open names another recipient, and reads nothing of this round."""
+    chain = consortium.round_open()
+    names, current = TERMS.recipients, consortium.round_of(chain, 1)
+    assert rounds.recipients_of(chain.view, TERMS, current) == tuple(recipient_of(name) for name in names)
+    chain.submit(HOSPITAL_A, ChangeRecipient(recipient_of("a thief")))
+    others = tuple(recipient_of(name) for name in names if name != HOSPITAL_A.name)
+    assert rounds.recipients_of(chain.view, TERMS, current) == others
+    later = replace(current, opened_at=chain.height + 1)
+    assert recipient_of("a thief") in rounds.recipients_of(chain.view, TERMS, later)
 
 
 def test_a_decided_or_void_round_goes_nowhere() -> None:
