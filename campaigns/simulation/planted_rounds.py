@@ -342,7 +342,9 @@ _PLANTS = {
     "round-outlives-its-base": Plant(
         "a round that goes on from a fallen version", OUTLIVES, _round_outlives_its_base
     ),
-    "debts-fall-with-the-base": Plant("ballots that owe nothing once their base falls", "who pays", _debts_fall_with_the_base),
+    "debts-fall-with-the-base": Plant(
+        "ballots that owe nothing once their base falls", "who pays", _debts_fall_with_the_base
+    ),
     "leavers-reserve": Plant("a seat for one that has left the task", "conduct", _leavers_reserve),
     "reputation-ignored": Plant("a reputation that keeps nobody out", "conduct", _reputation_ignored),
     "disowned-merit-stays": Plant("merit of acts that are disowned", "disowned merit", _disowned_merit_stays),
