@@ -94,16 +94,6 @@ def faults(count: int) -> Removal:
     return instead(ballots, "_after_attesting", changed)
 
 
-def everybody_reads(patch: pytest.MonkeyPatch) -> None:
-    """A round's recipients are those of the moment."""
-    frozen = rounds.recipients_of
-
-    def of_the_moment(view: View, terms: Any, current: rounds.Round) -> Any:
-        return frozen(view, terms, replace(current, opened_at=10**9))
-
-    patch.setattr(rounds, "recipients_of", of_the_moment)
-
-
 def revocation_is_only_announced(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(identity, "revoked", always(Outcome()))
 
@@ -365,16 +355,6 @@ RULES = (
         "a ballot of a stolen key counts for nothing",
         instead(identity, "is_good", always(True)),
         ballots_claims.test_a_ballot_of_a_stolen_key_counts_for_nothing,
-    ),
-    Rule(
-        "what a disowned act earned is taken back",
-        instead(reputation, "disowned", always(Outcome())),
-        reputation_claims.test_who_disowns_what_a_stolen_key_did_keeps_nothing_of_what_that_earned,
-    ),
-    Rule(
-        "nobody comes to read what a round is open for",
-        everybody_reads,
-        rounds_claims.test_recipients_are_frozen_when_a_round_opens_and_can_only_be_taken_out,
     ),
     Rule(
         "an alarm of a stolen key counts for nothing",

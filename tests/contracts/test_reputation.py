@@ -97,6 +97,14 @@ def test_who_disowns_what_a_stolen_key_did_keeps_nothing_of_what_that_earned() -
     assert NEUTRAL <= deviation_of(chain, HOSPITAL_A) <= 2, "nothing but what rounding leaves of two merits"
 
 
+@pytest.mark.vectors
+def test_a_report_takes_back_what_the_acts_that_it_disowns_earned(vector: VectorWriter) -> None:
+    """A contribution that was accepted and a ballot that was confirmed; what they cost would not come back."""
+    chain = consortium.promoted()
+    events = vector.accepted(chain, HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, Place(1, 0)))
+    assert MeritDisowned("hospital-a", deviation_of(chain, HOSPITAL_A)) in events
+
+
 def test_a_judgement_counts_only_once_the_ballots_agree_on_it() -> None:
     chain = consortium.agreed()
     named = consortium.candidate(chain, findings={HOSPITAL_D: Finding.MALFORMED})
