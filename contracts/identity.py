@@ -11,7 +11,7 @@ is judged where it is counted, by ``is_good``. A dataset's budget is kept by ``p
 from dataclasses import replace
 from typing import Annotated
 
-from . import electorate, origin, recipients
+from . import electorate, origin, recipients, reputation
 from .electorate import MEMBERSHIP, Standing
 from .kernel import (
     Context,
@@ -57,6 +57,7 @@ class Organisation(Record):
 
     roles: Roles
     recipient: AgeRecipient
+    recipient_since: Height
     epsilon_cap: NanoEpsilon
     enrolled_at: Height
     keys: Annotated[tuple[PublicKey, ...], Items(1, limits.KEYS_WITH_RECOVERIES)]  # In the order of their enrolment.
@@ -278,7 +279,8 @@ def revoke_key(view: View, msg: RevokeKey, ctx: Context) -> Outcome:
 def report_stolen_key(view: View, msg: ReportStolenKey, ctx: Context) -> Outcome:
     """Revoke a key as of a place, and the keys that it enrolled from there on, and those that these enrolled.
 
-    What they signed meanwhile is judged by ``is_good`` wherever it is pending. The key that signs the report must stay.
+    What they signed meanwhile is judged by ``is_good`` wherever it is pending, and what it earned is taken back. The
+    key that signs the report must stay.
 
     Rejects: SinceInFuture, TooFarBack, UnknownKey, NotYourKey, ReportedAlready, RevocationMovesLater, LastHumanKey.
     """
@@ -297,7 +299,7 @@ def report_stolen_key(view: View, msg: ReportStolenKey, ctx: Context) -> Outcome
             if is_good(key, key.enrolled_at):  # Else it was revoked as of before it was enrolled.
                 outcome += revoked(public, key, key.enrolled_at)
     require(ctx.sender not in fallen, lambda: LastHumanKey(key=ctx.sender))
-    return outcome
+    return outcome + reputation.disowned(view, ctx.organisation, fallen, ctx)
 
 
 def change_recipient(view: View, msg: ChangeRecipient, ctx: Context) -> Outcome:
@@ -308,9 +310,10 @@ def change_recipient(view: View, msg: ChangeRecipient, ctx: Context) -> Outcome:
     organisation = ORGANISATIONS.at(view, ctx.organisation)
     before = organisation.recipient
     require(msg.recipient != before, lambda: SameRecipient(organisation=ctx.organisation))
+    changed = replace(organisation, recipient=msg.recipient, recipient_since=ctx.height)
     return Outcome(
         (
-            ORGANISATIONS.put(ctx.organisation, replace(organisation, recipient=msg.recipient)),
+            ORGANISATIONS.put(ctx.organisation, changed),
             recipients.RECIPIENTS.remove(before),
             recipients.taken(view, msg.recipient, by=ctx.organisation),
         ),
@@ -354,7 +357,15 @@ def enrol(
     require(first.purpose is Purpose.HUMAN, lambda: FirstKeyNotHuman(organisation=name, purpose=first.purpose))
     kept = tuple(role for role in Role if role in roles)
     member = Organisation(
-        kept, recipient, cap, ctx.height, (first.public,), datasets=0, standing=Standing.ACTIVE, votes_after=ctx.height
+        roles=kept,
+        recipient=recipient,
+        recipient_since=ctx.height,
+        epsilon_cap=cap,
+        enrolled_at=ctx.height,
+        keys=(first.public,),
+        datasets=0,
+        standing=Standing.ACTIVE,
+        votes_after=ctx.height,
     )
     counted = replace(electorate.activated(members, ctx.height), organisations=members.organisations + 1)
     return enrol_key(view, name, first, ctx, by=None) + Outcome(

@@ -16,12 +16,10 @@ from campaigns.harness.consortium import (
     HOSPITALS,
     LAB,
     LIMIT,
-    MODEL,
     PHASE_BLOCKS,
     PHASE_MS,
     TASK,
     TERMS,
-    VERIFIERS,
     commit,
     join,
     let_pass,
@@ -38,7 +36,6 @@ from contracts.contributions import Withdraw
 from contracts.identity import AddKey
 from contracts.kernel import Context, bitmap, limits
 from contracts.kernel.types import Role
-from contracts.models import RaiseAlarm
 from contracts.privacy_budget import (
     Now,
     Standing,
@@ -46,6 +43,7 @@ from contracts.privacy_budget import (
 from contracts.rounds import Bill, Charged, OpenRound, PhaseOver
 from contracts.terms import Phase
 from tests.contracts.accounts import PRICE, account_of, bill, bills, epsilon, standing_of
+from tests.contracts.box_scenes import base_falls
 from tests.effort import examples
 
 HELD, SPENT, FREE = Bill.HELD, Bill.SPENT, Bill.FREE
@@ -195,13 +193,6 @@ def second_round() -> Chain:
     chain = consortium.promoted()
     chain.submit(LAB, OpenRound(TASK))
     return chain
-
-
-def base_falls(chain: Chain) -> None:
-    """A quorum of the verifiers finds version 1 unfit, in one block."""
-    alarm = RaiseAlarm(MODEL, 1, consortium.digest("evidence"), "found unfit")
-    succeed(chain, *((verifier, alarm) for verifier in VERIFIERS[:5]))
-    assert round_of(chain, 2).phase is Phase.VOID
 
 
 def spent_rounds(chain: Chain, member: Member) -> int:
