@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from campaigns.harness import consortium
-from campaigns.harness.chain import Chain
 from campaigns.harness.consortium import (
     AUDITOR,
     HOSPITAL_A,
