@@ -1,8 +1,8 @@
 """Privacy budgets: what every dataset and every organisation has spent, and the refusal before it is overspent.
 
 A budget belongs to (organisation, registered dataset) under a cap of the organisation, never to a key: neither a new
-key nor a new dataset name refills it. It is kept as a Rényi curve at fixed integer orders; a charge is integer
-addition, and a limit on ε is a filter on the composition (``kernel.renyi``).
+key nor a new dataset name refills it. It is kept as a Rényi curve; a charge is one addition, and a limit on ε is a
+filter on the composition (``kernel.renyi``).
 
 Invariants: spent + live holds stays within the limit; spent never falls; a hold that nobody commits lapses by block
 time alone, so a stalled round cannot lock anyone's budget. Lapsed holds are ignored where they are read and dropped
@@ -12,7 +12,7 @@ What the ledger cannot see is the noise itself: it enforces what was declared (`
 """
 
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, Final
 
 from . import identity
 from .kernel import (
@@ -28,10 +28,10 @@ from .kernel import (
     renyi,
     require,
 )
-from .kernel.types import DatasetId, DeltaInverse, Digest, Items, NanoEpsilon, NanoRenyi, OrgId, TimeMs
+from .kernel.renyi import Curve
+from .kernel.types import DatasetId, DeltaInverse, Digest, Items, NanoEpsilon, OrgId, TimeMs
 
-Curve = Annotated[tuple[NanoRenyi, ...], Items(len(renyi.ORDERS), len(renyi.ORDERS))]
-NOTHING: Curve = (0,) * len(renyi.ORDERS)
+NOTHING: Final = renyi.ZERO
 _NO_RESERVATION: Digest = bytes(32)
 
 
@@ -151,7 +151,7 @@ def quote(view: View, organisation: OrgId, dataset: DatasetId, price: Curve, now
     registered = identity.require_dataset(view, organisation, dataset)
     narrow, wide = dataset_account(view, organisation, dataset), organisation_account(view, organisation)
     before = standing(narrow, registered.epsilon_limit, registered.delta_inverse, now)
-    after, whole = (composed(_total(_live(account, now)), price) for account in (narrow, wide))
+    after, whole = (_total(_live(account, now)) + price for account in (narrow, wide))
     return Quote(
         price=epsilon_of(price, registered.delta_inverse),
         spent=before.spent,
@@ -189,11 +189,6 @@ def epsilon_of(curve: Curve, delta_inverse: DeltaInverse) -> NanoEpsilon:
     return min(renyi.epsilon_nano(curve, delta_inverse)[0], limits.EPSILON_NANO_MAX)
 
 
-def composed(spent: Curve, price: Curve) -> Curve:
-    """The loss of both together."""
-    return renyi.compose(spent, price)
-
-
 def fits(curve: Curve, limit: NanoEpsilon, delta_inverse: DeltaInverse) -> bool:
     """Whether a loss stays within a limit: the very check that a hold passes."""
     return renyi.within(limit, curve, delta_inverse)
@@ -219,7 +214,7 @@ def _settled(account: Account, reservation: Digest, now: TimeMs) -> Account:
     if len(mine) != 1:
         raise InvariantBroken("a live reservation has no hold")
     others = tuple(entry for entry in live.holds if entry.reservation != reservation)
-    return Account(composed(live.spent, mine[0].price), others)
+    return Account(live.spent + mine[0].price, others)
 
 
 def _live(account: Account, now: TimeMs) -> Account:
@@ -230,7 +225,7 @@ def _live(account: Account, now: TimeMs) -> Account:
 def _total(account: Account) -> Curve:
     total = account.spent
     for entry in account.holds:
-        total = composed(total, entry.price)
+        total += entry.price
     return total
 
 

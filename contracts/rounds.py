@@ -35,6 +35,7 @@ from .kernel import (
     limits,
     require,
 )
+from .kernel.renyi import Curve
 from .kernel.types import (
     DatasetId,
     Digest,
@@ -52,7 +53,6 @@ from .kernel.types import (
     TimeMs,
     VersionNumber,
 )
-from .privacy_budget import Curve
 from .terms import Terms, price_of, require_consistent
 
 

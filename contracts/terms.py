@@ -10,8 +10,8 @@ from enum import StrEnum
 from typing import Annotated, assert_never
 
 from .kernel import Record, Rejected, limits, renyi, require
+from .kernel.renyi import Curve
 from .kernel.types import Cid, DataClass, Digest, DurationMs, Items, ModelId, OrgId, Positive, Ppm, Range, TaskId
-from .privacy_budget import Curve
 from .reputation import HIGHEST, LOWEST
 
 

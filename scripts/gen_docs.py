@@ -273,6 +273,8 @@ def _cells(kind: type[Record]) -> list[tuple[str, str]]:
 
 def _cell(written: ast.expr, hint: Any) -> str:
     named = isinstance(written, ast.Name) and (hasattr(types, written.id) or isinstance(hint, type))
+    if isinstance(hint, type) and issubclass(hint, types.Packed):
+        return codec.shape_of(hint).description
     if named or not hasattr(hint, "__metadata__"):
         return f"`{ast.unparse(written)}`".replace("|", "or")
     bound = hint.__metadata__[0]

@@ -191,7 +191,7 @@ def affords(view: View, organisation: str, terms: Terms) -> bool:
     """Whether a round of the task fits what the dataset has left, lapsed reservations aside."""
     dataset = identity.DATASETS.at(view, (organisation, DATASET))
     spent = privacy_budget.dataset_account(view, organisation, DATASET).spent
-    wanted = privacy_budget.composed(spent, rounds.TASKS.at(view, terms.task).price)
+    wanted = spent + rounds.TASKS.at(view, terms.task).price
     return privacy_budget.fits(wanted, dataset.epsilon_limit, dataset.delta_inverse)
 
 

@@ -112,7 +112,7 @@ def _lapsed_reservation_counted_twice() -> Patches:
         """What was held and has lapsed is charged as if it had been spent."""
         spent = account.spent
         for entry in account.holds:
-            spent = spent if now < entry.until else privacy_budget.composed(spent, entry.price)
+            spent = spent if now < entry.until else spent + entry.price
         return replace(honest(account, now), spent=spent)
 
     yield patch.object(privacy_budget, "_live", live)

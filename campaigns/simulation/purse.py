@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from contracts.kernel import renyi
-from contracts.privacy_budget import NOTHING, Curve
+from contracts.kernel.renyi import Curve
+from contracts.privacy_budget import NOTHING
 from contracts.terms import price_of
 
 from ..harness.consortium import DELTA_INVERSE
@@ -42,8 +43,8 @@ class Debt:
 @cache
 def curve_of(tasks: tuple[str, ...]) -> Curve:
     """The sum of one round's price for every task named."""
-    prices = [price_of(TERMS_OF[task].mechanism) for task in tasks]
-    return tuple(sum(costs) for costs in zip(*prices, strict=True)) if prices else NOTHING
+    prices = [price_of(TERMS_OF[task].mechanism).costs() for task in tasks]
+    return Curve.of(map(sum, zip(*prices, strict=True))) if prices else NOTHING
 
 
 class Purse:

@@ -36,7 +36,6 @@ DELTA_INVERSE_MIN: Final = 100_000  # δ ≤ 10⁻⁵.
 DELTA_INVERSE_MAX: Final = 10**12
 EPSILON_NANO_MAX: Final = 100 * 10**9  # ε = 100 protects nobody: no account may promise less.
 HOLDS_PER_ACCOUNT: Final = 8
-RENYI_NANO_MAX: Final = 2**62
 
 # Rounds -----------------------------------------------------------------------------------------
 SEATS_PER_ROUND: Final = 64

@@ -8,7 +8,7 @@ that depends on them would fork the chain.
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, TypeAlias
+from typing import Annotated, ClassVar, Self, TypeAlias
 
 from . import limits
 
@@ -45,6 +45,21 @@ class Items:
     high: int
 
 
+class Packed:
+    """A value that stands in a record as a byte string of one length: ``of_bytes`` reads what ``bytes()`` writes."""
+
+    __slots__ = ()
+    SIZE: ClassVar[int]
+
+    @classmethod
+    def of_bytes(cls, raw: bytes) -> Self:
+        """The value that SIZE bytes stand for. Raises ValueError when they stand for none."""
+        raise NotImplementedError
+
+    def __bytes__(self) -> bytes:
+        raise NotImplementedError
+
+
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?", re.ASCII)
 _PRINTABLE = re.compile(r"[ -~]*", re.ASCII)
 _CID = re.compile(r"b[a-z2-7]{20,}", re.ASCII)
@@ -77,7 +92,6 @@ Ppm: TypeAlias = Annotated[int, Range(0, limits.PARTS_PER_MILLION)]  # Parts per
 VersionNumber: TypeAlias = Annotated[int, Range(0, 2**31)]
 RoundNumber: TypeAlias = Annotated[int, Range(1, limits.ROUNDS_PER_TASK)]
 NanoEpsilon: TypeAlias = Annotated[int, Range(0, limits.EPSILON_NANO_MAX)]  # 10⁻⁹ of ε, in nats.
-NanoRenyi: TypeAlias = Annotated[int, Range(0, limits.RENYI_NANO_MAX)]  # 10⁻⁹ of a Rényi divergence, in nats.
 DeltaInverse: TypeAlias = Annotated[int, Range(limits.DELTA_INVERSE_MIN, limits.DELTA_INVERSE_MAX)]
 
 

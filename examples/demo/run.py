@@ -185,9 +185,9 @@ def _cap_for(terms: Terms, rounds: int) -> int:
     price = price_of(terms.mechanism)
     total = price
     for _ in range(rounds - 1):
-        total = privacy_budget.composed(total, price)
+        total += price
     enough = privacy_budget.epsilon_of(total, DELTA_INVERSE)
-    too_much = privacy_budget.epsilon_of(privacy_budget.composed(total, price), DELTA_INVERSE)
+    too_much = privacy_budget.epsilon_of(total + price, DELTA_INVERSE)
     return (enough + too_much) // 2
 
 

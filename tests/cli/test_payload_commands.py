@@ -12,7 +12,7 @@ from cli import units
 from client_sdk.payloads.cid import Cid
 from client_sdk.training import terms_file
 from contracts import lineage, privacy_budget, rounds
-from contracts.kernel import codec
+from contracts.kernel import codec, renyi
 from contracts.lineage import VersionStatus
 from contracts.rounds import CloseRound
 from tests import local_task
@@ -66,7 +66,7 @@ def test_a_participant_contributes_and_says_what_it_cost(run, members, world, ta
 
 def test_a_spent_budget_ends_a_participant_before_it_trains(run, members, world, table):
     number = world.open_round()
-    spent = privacy_budget.Account((10**12,) * len(privacy_budget.NOTHING), ())
+    spent = privacy_budget.Account(renyi.Curve.of([10**12] * len(renyi.ORDERS)), ())
     world.chain.given(privacy_budget.DATASET_ACCOUNTS.put((HOSPITAL_A.name, DATASET), spent))
     who = members(world=world)
     ran = run("participant", "run", TASK, "--dataset", DATASET, "--records", table, *who.of(HOSPITAL_A))

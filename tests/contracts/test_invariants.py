@@ -35,7 +35,7 @@ from contracts import lineage, privacy_budget, rounds, transition
 from contracts.contributions import COMMITMENTS, Committed
 from contracts.governance import Propose, RollBackModel, Vote
 from contracts.identity import KEYS, AddKey, Key, RevokeKey
-from contracts.kernel import Message, renyi
+from contracts.kernel import Message
 from contracts.kernel.types import Purpose
 from contracts.lineage import MODELS, VERSIONS, VersionDecided, VersionStatus
 from contracts.models import RaiseAlarm, ReportStolenKey
@@ -170,7 +170,7 @@ class Consortium(RuleBasedStateMachine):
         for hospital in HOSPITALS:
             spent = NOTHING
             for _ in range(self.debits[hospital.name]):
-                spent = renyi.compose(spent, PRICE)
+                spent += PRICE
             assert privacy_budget.dataset_account(self.view, hospital.name, DATASET).spent == spent
             assert privacy_budget.organisation_account(self.view, hospital.name).spent == spent
 

@@ -28,6 +28,7 @@ from campaigns.harness.consortium import (
 from contracts import privacy_budget, rounds
 from contracts.identity import DATASETS, ORGANISATIONS, AddKey
 from contracts.kernel import limits, renyi
+from contracts.kernel.renyi import Curve
 from contracts.kernel.state import Overlay
 from contracts.kernel.types import Purpose
 from contracts.privacy_budget import (
@@ -54,7 +55,7 @@ def epsilon(rounds_spent: int) -> int:
     """ε of this many rounds together: their curves add, their ε do not."""
     curve = NOTHING
     for _ in range(rounds_spent):
-        curve = renyi.compose(curve, PRICE)
+        curve = curve + PRICE
     return privacy_budget.epsilon_of(curve, DELTA_INVERSE)
 
 
@@ -218,7 +219,7 @@ def test_the_price_of_a_round_is_computed_once_and_stored_with_the_task() -> Non
 def test_the_epsilons_of_rounds_do_not_add_but_their_curves_do() -> None:
     chain = consortium.thrice_promoted()
     spent = account_of(chain).spent
-    assert spent == tuple(3 * cost for cost in PRICE)
+    assert spent == PRICE + PRICE + PRICE
     assert standing_of(chain).spent == epsilon(3) < 3 * epsilon(1)
 
 
@@ -238,12 +239,17 @@ def test_an_untouched_account_has_lost_nothing() -> None:
 
 def test_a_hopeless_price_is_shown_as_the_largest_epsilon_there_is() -> None:
     """Curves saturate; what is announced stays within the bounds of its field."""
-    assert privacy_budget.epsilon_of((limits.RENYI_NANO_MAX,) * len(NOTHING), DELTA_INVERSE) == limits.EPSILON_NANO_MAX
+    assert (
+        privacy_budget.epsilon_of(renyi.Curve.of([renyi.SATURATED] * len(renyi.ORDERS)), DELTA_INVERSE)
+        == limits.EPSILON_NANO_MAX
+    )
 
 
 # Of one shape or another, and from nothing to far over any limit.
 CURVES = st.builds(
-    lambda scale, flat: tuple(scale * (one + flat) // 100 for one in PRICE), st.integers(0, 60), st.integers(0, 10**7)
+    lambda scale, flat: Curve.of(scale * (one + flat) // 100 for one in PRICE.costs()),
+    st.integers(0, 60),
+    st.integers(0, 10**7),
 )
 HOLDS = st.lists(st.tuples(CURVES, st.integers(0, 20)), max_size=limits.HOLDS_PER_ACCOUNT)
 ACCOUNTS = st.builds(
@@ -256,7 +262,7 @@ ACCOUNTS = st.builds(
 @settings(max_examples=examples(300))
 @given(ACCOUNTS, ACCOUNTS, CURVES, st.integers(0, 20), st.integers(10**9, 10**11), st.integers(10**9, 10**11))
 def test_a_quote_says_affordable_exactly_when_a_hold_is_accepted(
-    narrow: Account, wide: Account, price: tuple[int, ...], now: int, limit: int, cap: int
+    narrow: Account, wide: Account, price: Curve, now: int, limit: int, cap: int
 ) -> None:
     view = consortium.joined().view
     dataset, member = DATASETS.at(view, (HOSPITAL_A.name, DATASET)), ORGANISATIONS.at(view, HOSPITAL_A.name)

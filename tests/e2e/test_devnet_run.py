@@ -219,7 +219,7 @@ def test_what_a_hospital_has_spent_is_what_its_rounds_cost_and_within_its_limit(
     ledger = finished.ledger
     spent = privacy_budget.NOTHING
     for _ in ledger.contributed(hospital):
-        spent = privacy_budget.composed(spent, ledger.task.price)
+        spent += ledger.task.price
     assert ledger.accounts[hospital].spent == spent
     assert privacy_budget.fits(spent, ledger.limits[hospital], 100_000)
     (shown,) = [line for line in finished.summary.privacy if line.hospital == hospital]
@@ -230,7 +230,7 @@ def test_the_exhausted_hospital_was_refused_before_it_trained_and_found_no_way_r
     name, contributions_it_can_afford = PLAN.exhausted
     ledger = finished.ledger
     assert len(ledger.contributed(name)) == contributions_it_can_afford
-    once_more = privacy_budget.composed(ledger.accounts[name].spent, ledger.task.price)
+    once_more = ledger.accounts[name].spent + ledger.task.price
     assert not privacy_budget.fits(once_more, ledger.limits[name], 100_000)
     said = finished.view.texts("BUDGET_EXCEEDED")
     assert any(text.startswith(f"{name} in round {contributions_it_can_afford + 1}") for text in said), said

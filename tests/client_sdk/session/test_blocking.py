@@ -147,7 +147,7 @@ def test_a_reservation_alone_can_be_made_and_repeated(door: Door, ledger: Ledger
 def spend(world: World, times: int) -> None:
     spent = privacy_budget.NOTHING
     for _ in range(times):
-        spent = privacy_budget.composed(spent, price_of(consortium.MECHANISM))
+        spent += price_of(consortium.MECHANISM)
     account = privacy_budget.Account(spent, ())
     world.chain.given(
         privacy_budget.DATASET_ACCOUNTS.put((HOSPITAL_A.name, DATASET), account),

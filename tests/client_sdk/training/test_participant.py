@@ -323,7 +323,7 @@ def test_a_second_life_of_a_whole_contribution_only_reads_it_back(world: World) 
 def test_an_exhausted_budget_is_refused_before_the_trainer_is_called(world: World) -> None:
     full = NOTHING
     for _ in range(3):
-        full = privacy_budget.composed(full, price_of(consortium.MECHANISM))
+        full += price_of(consortium.MECHANISM)
     world.chain.given(privacy_budget.DATASET_ACCOUNTS.put(OWNER, Account(full, ())))
     trainer = world.trainer(HOSPITAL_A)
     with pytest.raises(BudgetExceeded) as caught:
