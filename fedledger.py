@@ -118,6 +118,7 @@ if TYPE_CHECKING:
         KeyExists as KeyExists,
         KeyIsRevoked as KeyIsRevoked,
         LastHumanKey as LastHumanKey,
+        LegalIdentityKnown as LegalIdentityKnown,
         LimitOverCap as LimitOverCap,
         NotInPossession as NotInPossession,
         NotYourKey as NotYourKey,
@@ -241,8 +242,8 @@ _HOMES: Final = {
     "contracts.governance": ("NotInElectorate", "ProposalClosed", "UnknownProposal", "VotedAlready"),
     "contracts.identity": (
         "DatasetExists", "EnrolmentCap", "FirstKeyNotHuman", "KeyExists", "KeyIsRevoked", "LastHumanKey",
-        "LimitOverCap", "NotInPossession", "NotYourKey", "OrganisationExists", "RevocationMovesLater", "SameRecipient",
-        "UnknownDataset", "UnknownKey", "UnknownOrganisation", "WeakKey",
+        "LegalIdentityKnown", "LimitOverCap", "NotInPossession", "NotYourKey", "OrganisationExists",
+        "RevocationMovesLater", "SameRecipient", "UnknownDataset", "UnknownKey", "UnknownOrganisation", "WeakKey",
     ),
     "contracts.kernel.codec": ("Malformed",),
     "contracts.kernel.rules": ("Rejected",),

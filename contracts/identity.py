@@ -2,7 +2,7 @@
 
 Invariants: a key belongs to one organisation and one purpose for ever; revocation only moves earlier, never later;
 an organisation holds at most KEYS_PER_ORGANISATION keys and DATASETS_PER_ORGANISATION datasets, revoked ones
-included, so neither can be used to start afresh.
+included; a legal identity has one name for ever: so none of them can be used to start afresh.
 
 Admission is decided by governance and a stolen key is reported to ``models`` (which knows what it signed); both act
 through the effect builders here. A dataset's budget is kept by ``privacy_budget``.
@@ -37,6 +37,7 @@ from .kernel.types import (
     Height,
     Items,
     Label,
+    LegalId,
     NanoEpsilon,
     OrgId,
     PublicKey,
@@ -50,8 +51,9 @@ POSSESSION_DOMAIN = "key-possession"
 
 
 class Organisation(Record):
-    """A member: what it may do, how to encrypt to it, and the cap on its total privacy loss."""
+    """A member: who it is in law, what it may do, how to encrypt to it, and the cap on its total privacy loss."""
 
+    legal_id: LegalId
     roles: Roles
     recipient: AgeRecipient
     epsilon_cap: NanoEpsilon
@@ -79,6 +81,12 @@ class Dataset(Record):
     registered_at: Height
 
 
+class LegalIdentity(Record):
+    """The one name under which a legal identity is, or was, a member."""
+
+    organisation: OrgId
+
+
 class Membership(Record):
     """How many organisations are members."""
 
@@ -94,9 +102,21 @@ class NewKey(Record):
     possession: Signature
 
 
+class Admission(Record):
+    """What an organisation becomes a member with, by genesis or by vote."""
+
+    organisation: OrgId
+    legal_id: LegalId  # Upper case and no spaces, so that nobody is two by spelling.
+    roles: Roles
+    recipient: AgeRecipient
+    epsilon_cap: NanoEpsilon  # On the privacy loss of all its datasets together.
+    key: NewKey  # Its first, a human one.
+
+
 ORGANISATIONS = Map("identity/organisations", Organisation, "organisation")
 KEYS = Map("identity/keys", Key, "public key")
 DATASETS = Map("identity/datasets", Dataset, "organisation", "dataset")
+LEGAL_IDENTITIES = Map("identity/legal", LegalIdentity, "SHA-256 of the legal id")
 MEMBERSHIP = Item("identity/membership", Membership)
 
 
@@ -227,6 +247,12 @@ class SameRecipient(Rejected, code=116, hint="Nothing to do, or name the new rec
     """Payloads are encrypted to this recipient already."""
 
 
+class LegalIdentityKnown(
+    Rejected, code=117, hint="Act under that name: a second one would refill the cap on its privacy loss."
+):
+    """This legal identity is, or was, a member under another name."""
+
+
 class FirstKeyNotHuman(Rejected, code=115, hint="Enrol a human key first; it then adds the workload keys."):
     """An organisation's first key must be a human one, or nobody could ever act for it."""
 
@@ -283,20 +309,37 @@ def register_dataset(view: View, msg: RegisterDataset, ctx: Context) -> Outcome:
     )
 
 
-def enrol(
-    view: View, name: OrgId, roles: Roles, recipient: AgeRecipient, cap: NanoEpsilon, first: NewKey, ctx: Context
-) -> Outcome:
+def enrol(view: View, admission: Admission, ctx: Context) -> Outcome:
     """Make an organisation a member with its first human key. For governance and genesis.
 
-    Rejects: OrganisationExists, EnrolmentCap, FirstKeyNotHuman, KeyExists, WeakKey, NotInPossession.
+    Rejects: OrganisationExists, LegalIdentityKnown, EnrolmentCap, FirstKeyNotHuman, KeyExists, WeakKey,
+    NotInPossession.
     """
+    name, first = admission.organisation, admission.key
+    legal = crypto.sha256(admission.legal_id.encode("ascii"))
     members = (MEMBERSHIP.get(view) or Membership(0)).organisations
     require(ORGANISATIONS.get(view, name) is None, lambda: OrganisationExists(organisation=name))
+    known = LEGAL_IDENTITIES.get(view, legal)
+    if known is not None:
+        raise LegalIdentityKnown(legal_id=admission.legal_id, organisation=known.organisation)
     require(members < limits.ORGANISATIONS, lambda: EnrolmentCap(what="organisations", limit=limits.ORGANISATIONS))
     require(first.purpose is Purpose.HUMAN, lambda: FirstKeyNotHuman(organisation=name, purpose=first.purpose))
-    member = Organisation(tuple(role for role in Role if role in roles), recipient, cap, ctx.height, keys=1, datasets=0)
+    member = Organisation(
+        legal_id=admission.legal_id,
+        roles=tuple(role for role in Role if role in admission.roles),
+        recipient=admission.recipient,
+        epsilon_cap=admission.epsilon_cap,
+        enrolled_at=ctx.height,
+        keys=1,
+        datasets=0,
+    )
+    enrolled = (
+        ORGANISATIONS.put(name, member),
+        LEGAL_IDENTITIES.put(legal, LegalIdentity(name)),
+        MEMBERSHIP.set(Membership(members + 1)),
+    )
     return enrol_key(view, name, first, ctx) + Outcome(
-        (ORGANISATIONS.put(name, member), MEMBERSHIP.set(Membership(members + 1))),
+        enrolled,
         (OrganisationEnrolled(name, member.roles),),
     )
 
@@ -358,7 +401,7 @@ def possession_statement(chain_id: str, organisation: OrgId, public: PublicKey, 
 CONTRACT = Contract(
     name="identity",
     number=1,
-    state=(ORGANISATIONS, KEYS, DATASETS, MEMBERSHIP),
+    state=(ORGANISATIONS, KEYS, DATASETS, LEGAL_IDENTITIES, MEMBERSHIP),
     handlers={
         AddKey: add_key,
         RevokeKey: revoke_key,

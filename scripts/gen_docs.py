@@ -106,7 +106,7 @@ def blocks() -> dict[str, str]:
         "types": _types(),
         "limits": _limits(),
         "stores": "\n".join(f"{place}. `{name}`" for place, name in enumerate(STORES)),
-        "genesis": _records([transition.Founder, transition.Genesis]),
+        "genesis": _records([transition.Genesis]),
         "transition refusals": _refusals(kernel_refusals()),
         "envelope example": docs_examples.envelope_example(),
         "state example": docs_examples.state_example(),

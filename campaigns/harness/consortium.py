@@ -16,7 +16,7 @@ from typing import Any
 from contracts import lineage, reputation, rounds
 from contracts.contributions import Commit, NoiseSource, Publish, Reserve
 from contracts.governance import Action, OpenTask, Propose, Vote
-from contracts.identity import AddKey, RegisterDataset
+from contracts.identity import AddKey, Admission, RegisterDataset
 from contracts.kernel import Event, crypto
 from contracts.kernel.types import Role
 from contracts.lineage import Candidate, Judgement
@@ -34,7 +34,7 @@ from contracts.terms import (
     Terms,
     Update,
 )
-from contracts.transition import Founder, Genesis
+from contracts.transition import Genesis
 
 from .chain import CHAIN_ID, Chain, Member, Step
 
@@ -137,12 +137,24 @@ def stage(build: Callable[[], Chain]) -> Callable[[], Chain]:
     return forked
 
 
-def founder(member: Member, roles: tuple[Role, ...], epsilon_cap: int = LIMIT) -> Founder:
-    """A member from the first block on."""
-    return Founder(member.name, roles, RECIPIENT, epsilon_cap, member.human.enrolment())
+def as_member(member: Member, roles: tuple[Role, ...], epsilon_cap: int = LIMIT, chain_id: str = CHAIN_ID) -> Admission:
+    """What makes an organisation a member: in the genesis, or by vote."""
+    return Admission(
+        organisation=member.name,
+        legal_id=legal_id(member.name),
+        roles=roles,
+        recipient=RECIPIENT,
+        epsilon_cap=epsilon_cap,
+        key=member.human.enrolment(chain_id),
+    )
 
 
-def genesis(*founders: Founder, operators: Iterable[Member] | None = None, chain_id: str = CHAIN_ID) -> Genesis:
+def legal_id(name: str) -> str:
+    """Something shaped like a register's entry that follows from a name."""
+    return f"REGISTER:{name.upper()}"
+
+
+def genesis(*founders: Admission, operators: Iterable[Member] | None = None, chain_id: str = CHAIN_ID) -> Genesis:
     """A genesis with a validator for each operator; the first founder is made the only one if none is named."""
     if operators is None:
         first, *others = founders
@@ -153,7 +165,7 @@ def genesis(*founders: Founder, operators: Iterable[Member] | None = None, chain
 
 def founded_by() -> Genesis:
     """The genesis of the consortium."""
-    return genesis(*(founder(member, ROLES[member]) for member in MEMBERS), operators=OPERATORS)
+    return genesis(*(as_member(member, ROLES[member]) for member in MEMBERS), operators=OPERATORS)
 
 
 @stage

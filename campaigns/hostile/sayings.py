@@ -1,7 +1,7 @@
 """What attackers say under a right signature: messages that are well formed, and some that no state ever allows."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
@@ -69,7 +69,9 @@ def _never(task: str = "no-such-task", model: str = "no-such-model") -> Iterator
     yield Wrong(RegisterDataset("too-much", DATA_CLASS, limits.EPSILON_NANO_MAX, DELTA_INVERSE), HOSPITALS)
     yield Wrong(Vote(10**9, approve=True))
     yield Wrong(Propose(RollBackModel(model, 1, "because")))
-    yield Wrong(Propose(AdmitOrganisation(LAB.name, (Role.AUDITOR,), RECIPIENT, 0, STRANGER.human.enrolment(CHAIN_ID))))
+    guest = consortium.as_member(STRANGER, (Role.AUDITOR,), 0, CHAIN_ID)
+    yield Wrong(Propose(AdmitOrganisation(replace(guest, organisation=LAB.name))))
+    yield Wrong(Propose(AdmitOrganisation(replace(guest, legal_id=consortium.legal_id(LAB.name)))))
     yield Wrong(JoinTask(task, dataset, digest("terms")), HOSPITALS)
     yield Wrong(JoinTask(consortium.TASK, dataset, digest("other terms")), HOSPITALS)
     yield Wrong(JoinTask(consortium.TASK, "no-such-dataset", digest("terms")), HOSPITALS)

@@ -10,7 +10,7 @@ from typing import TypeVar
 from client_sdk.secrets.keys import new_signing_key
 from contracts.contributions import Commit, NoiseSource, Publish, Reserve
 from contracts.governance import AdmitOrganisation, Propose, Proposed, Vote
-from contracts.identity import AddKey, RevokeKey
+from contracts.identity import AddKey, Admission, RevokeKey
 from contracts.kernel import Event, limits
 from contracts.kernel.types import Purpose, Role
 from contracts.lineage import Candidate, Judgement
@@ -18,7 +18,7 @@ from contracts.models import ProposeVersion, VersionProposed, VoteVersion, quoru
 from contracts.reputation import Verdict
 from contracts.rounds import CloseRound, OpenRound, RoundOpened, RoundStillMoving
 
-from ..harness.consortium import RECIPIENT, artefact, cid, digest
+from ..harness.consortium import RECIPIENT, artefact, cid, digest, legal_id
 from .load import Desk, NotDecided, Refused
 from .members import DATASET, MODEL, TASK
 
@@ -121,7 +121,15 @@ async def _abandon(desk: Desk, lab: str, number: int) -> None:
 def _admission(chain_id: str) -> AdmitOrganisation:
     """A guest of whom nobody has heard."""
     name, key = f"guest-{secrets.token_hex(6)}", new_signing_key("spare", Purpose.HUMAN)
-    return AdmitOrganisation(name, (Role.AUDITOR,), RECIPIENT, 0, key.enrolment(chain_id, name))
+    admission = Admission(
+        organisation=name,
+        legal_id=legal_id(name),
+        roles=(Role.AUDITOR,),
+        recipient=RECIPIENT,
+        epsilon_cap=0,
+        key=key.enrolment(chain_id, name),
+    )
+    return AdmitOrganisation(admission)
 
 
 def _only(kind: type[E], events: tuple[Event, ...]) -> E:

@@ -5,6 +5,7 @@ who is enrolled and revoked, what is held and spent, which objects exist, which 
 committed state to these books after every block.
 """
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,7 @@ from contracts import (
     validators,
 )
 from contracts.governance import AdmitOrganisation, AdmitValidator, OpenTask, ProposalDecided, RemoveValidator
+from contracts.identity import Admission
 from contracts.kernel import Event, Message, Rejected, codec, replay
 from contracts.kernel.envelope import Envelope
 from contracts.lineage import VersionDecided, VersionStatus
@@ -62,6 +64,7 @@ class Books:
         self.keys: dict[bytes, Enrolled] = {}
         self.paths: dict[bytes, None] = {}
         self.marks: dict[bytes, int] = {}  # Path of a replay mark → last height of validity.
+        self.legal_ids: dict[str, str] = {}  # Legal identity → its one name.
         self.purse = Purse()
         self.lines: dict[str, Line] = {}
         self.rounds: dict[str, int] = {}
@@ -72,7 +75,7 @@ class Books:
         self.validators = {one.public: one.operator for one in genesis.validators}
         self._exist(identity.MEMBERSHIP.path(), validators.SET.path())
         for founder in genesis.founders:
-            self._enrol(founder.organisation, founder.key.public, founder.epsilon_cap)
+            self._enrol(founder)
 
     def record(self, block: Block, results: Iterable[m.ExecTxResult]) -> None:
         """Enter one block. Raises Violation where a result contradicts the books."""
@@ -185,7 +188,7 @@ class Books:
     def _apply(self, action: Any) -> None:
         match action:
             case AdmitOrganisation():
-                self._enrol(action.organisation, action.key.public, action.epsilon_cap)
+                self._enrol(action.admission)
             case AdmitValidator():
                 if action.replaces is not None:
                     del self.validators[action.replaces]
@@ -213,10 +216,15 @@ class Books:
         elif event.status in (VersionStatus.QUARANTINED, VersionStatus.ROLLED_BACK):
             line.fallen.append(event.version)
 
-    def _enrol(self, organisation: str, public: bytes, cap: int) -> None:
-        self.purse.cap(organisation, cap)
-        self.keys[public] = Enrolled(organisation)
-        self._exist(identity.ORGANISATIONS.path(organisation), identity.KEYS.path(public))
+    def _enrol(self, admitted: Admission) -> None:
+        if admitted.legal_id in self.legal_ids:
+            raise Violation("caps", f"{admitted.legal_id} is {self.legal_ids[admitted.legal_id]} already")
+        self.legal_ids[admitted.legal_id] = admitted.organisation
+        self.purse.cap(admitted.organisation, admitted.epsilon_cap)
+        self.keys[admitted.key.public] = Enrolled(admitted.organisation)
+        legal = hashlib.sha256(admitted.legal_id.encode()).digest()
+        self._exist(identity.ORGANISATIONS.path(admitted.organisation), identity.KEYS.path(admitted.key.public))
+        self._exist(identity.LEGAL_IDENTITIES.path(legal))
 
     def _exist(self, *paths: bytes) -> None:
         self.paths.update(dict.fromkeys(paths))

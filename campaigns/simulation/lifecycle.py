@@ -22,7 +22,7 @@ from contracts.rounds import CloseRound, JoinTask, OpenRound, Progress, Round, R
 from contracts.terms import Terms
 
 from ..harness.chain import Member, Signer
-from ..harness.consortium import DATA_CLASS, DATASET, DELTA_INVERSE, RECIPIENT, artefact, cid, digest
+from ..harness.consortium import DATA_CLASS, DATASET, DELTA_INVERSE, artefact, as_member, cid, digest
 from .members import CHAIN_ID, EVERYBODY, GENESIS_CAP, HOSPITALS, LATECOMERS, ROLES_OF, VERIFIERS
 
 Due: TypeAlias = Iterator[tuple[Member, Message]]
@@ -126,7 +126,7 @@ class Lifecycle:
         for number, terms in enumerate(self.tasks):
             if rounds.TASKS.get(view, terms.task) is None and terms.task not in opening and height >= 6 * number:
                 yield self.rng.choice(VERIFIERS), Propose(OpenTask(terms))
-        admitting = [action.organisation for action in pending if isinstance(action, AdmitOrganisation)]
+        admitting = [action.admission.organisation for action in pending if isinstance(action, AdmitOrganisation)]
         for member in LATECOMERS:
             known = identity.ORGANISATIONS.get(view, member.name) is not None or member.name in admitting
             if not known and height > 8 and self.rng.random() < 0.2:
@@ -197,7 +197,7 @@ def affords(view: View, organisation: str, terms: Terms) -> bool:
 
 def admission(member: Member) -> AdmitOrganisation:
     """The motion to admit a member."""
-    return AdmitOrganisation(member.name, ROLES_OF[member], RECIPIENT, GENESIS_CAP, member.human.enrolment(CHAIN_ID))
+    return AdmitOrganisation(as_member(member, ROLES_OF[member], GENESIS_CAP, CHAIN_ID))
 
 
 def open_proposals(view: View) -> Iterator[tuple[int, governance.Proposal]]:

@@ -131,11 +131,13 @@ def _show_one(output: Format, number: int, proposal: "Proposal") -> None:
     }
     action = proposal.action
     if isinstance(action, AdmitOrganisation):
+        wanted = action.admission
         fields |= {
-            "roles": action.roles,
-            "ε cap": f"{units.epsilon(action.epsilon_cap)} over all its datasets together",
-            "first key": f"{units.key(action.key.public)} ({action.key.purpose}; it proved that it holds it)",
-            "encrypts to": action.recipient,
+            "legal identity": wanted.legal_id,
+            "roles": wanted.roles,
+            "ε cap": f"{units.epsilon(wanted.epsilon_cap)} over all its datasets together",
+            "first key": f"{units.key(wanted.key.public)} ({wanted.key.purpose}; it proved that it holds it)",
+            "encrypts to": wanted.recipient,
         }
     elif isinstance(action, OpenTask):
         fields |= described(action.terms)
@@ -154,7 +156,7 @@ def _subject(action: Any) -> str:
 
     match action:
         case AdmitOrganisation():
-            return f"admit {action.organisation}"
+            return f"admit {action.admission.organisation}"
         case OpenTask():
             return f"open task {action.terms.task}"
         case RollBackModel():

@@ -28,6 +28,7 @@ RECIPIENT_CHARS: Final = 64  # An age X25519 recipient has 62.
 
 # Identity ---------------------------------------------------------------------------------------
 ORGANISATIONS: Final = 256
+LEGAL_ID_CHARS: Final = 64  # An LEI has 20.
 KEYS_PER_ORGANISATION: Final = 16  # Live and revoked together: the enrolment cap of paper section 4.3.
 DATASETS_PER_ORGANISATION: Final = 16
 

@@ -61,6 +61,7 @@ class Packed:
 
 
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?", re.ASCII)
+_LEGAL_ID = re.compile(r"[A-Z0-9](?:[A-Z0-9./:-]*[A-Z0-9])?", re.ASCII)
 _PRINTABLE = re.compile(r"[ -~]*", re.ASCII)
 _CID = re.compile(r"b[a-z2-7]{20,}", re.ASCII)
 _RECIPIENT = re.compile(r"age1[02-9ac-hj-np-z]{20,}", re.ASCII)
@@ -68,6 +69,7 @@ _CHAIN = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
 
 Slug: TypeAlias = Annotated[str, Text(limits.NAME_CHARS, _SLUG)]
 OrgId: TypeAlias = Slug  # An organisation's name on this ledger; its keys are did:key identifiers.
+LegalId: TypeAlias = Annotated[str, Text(limits.LEGAL_ID_CHARS, _LEGAL_ID)]  # LEI or register and number.
 DatasetId: TypeAlias = Slug
 DataClass: TypeAlias = Slug
 TaskId: TypeAlias = Slug

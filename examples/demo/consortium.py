@@ -17,7 +17,7 @@ from client_sdk.secrets.passphrase import read_passphrase
 from client_sdk.session import Session, open_session
 from client_sdk.session.profile import find_profile
 from contracts.governance import Action, AdmitOrganisation, OpenTask, Propose, Proposed, Vote
-from contracts.identity import AddKey, NewKey, RegisterDataset
+from contracts.identity import AddKey, Admission, NewKey, RegisterDataset
 from contracts.kernel import Message
 from contracts.kernel.types import Purpose, Role
 from contracts.models import quorum
@@ -124,13 +124,15 @@ def verifiers(manifest: Manifest) -> tuple[str, ...]:
 def _admission(session: Session, member: Organisation, cap: int | None) -> AdmitOrganisation:
     assert session.keyring is not None
     human = session.keyring.signing(HUMAN)
-    return AdmitOrganisation(
+    admission = Admission(
         organisation=member.name,
+        legal_id=member.legal_id,
         roles=member.roles,
         recipient=session.keyring.encryption("encryption").recipient,
         epsilon_cap=member.epsilon_cap_nano if cap is None else cap,
         key=_enrolment(session, human),
     )
+    return AdmitOrganisation(admission)
 
 
 def _enrolment(session: Session, key: keys.SigningKey) -> NewKey:

@@ -7,6 +7,8 @@ import asyncio
 import json
 from dataclasses import replace
 
+import pytest
+
 from campaigns.harness import consortium
 from campaigns.harness.consortium import (
     AUDITOR,
@@ -187,13 +189,15 @@ def test_a_key_name_that_is_taken_is_not_overwritten(run, members):
 def test_an_organisation_applies_is_proposed_and_admitted_by_vote(run, members, tmp_path):
     who = members(consortium.founded())
     file = tmp_path / "application"
-    applied = run("org", "enrol", "newcomer", "--roles", "data-owner", "--epsilon-cap", "2", "--write", file,
-                  *who.of(NEWCOMER))  # fmt: skip
+    told = ("--roles", "data-owner", "--legal-id", "HRB-1", "--epsilon-cap", "2", "--write", file)
+    applied = run("org", "enrol", "newcomer", *told, *who.of(NEWCOMER))
     assert applied.status == 0, applied.err
     proposed = run("org", "enrol", "newcomer", "--application", file, *who.of(LAB, "human"), "--format", "json").data
     number = proposed["proposal"]
     assert "admit newcomer" in run("proposal", "show", *who.of(LAB)).out
-    assert "did:key:" in run("proposal", "show", number, *who.of(LAB)).out
+    shown = run("proposal", "show", number, *who.of(LAB)).out
+    assert "did:key:" in shown
+    assert "HRB-1" in shown
     outcomes = [
         run("proposal", "vote", number, "--approve", *who.of(member, "human"), "--format", "json").data["status"]
         for member in HOSPITALS
@@ -202,6 +206,15 @@ def test_an_organisation_applies_is_proposed_and_admitted_by_vote(run, members, 
     assert "newcomer" in run("org", "show", *who.of(LAB)).out
     late = run("proposal", "vote", number, "--reject", *who.of(AUDITOR, "human"))
     assert "PROPOSAL_CLOSED" in late.err
+
+
+@pytest.mark.parametrize("legal_id", [(), ("--legal-id", "HRB 1")])
+def test_an_application_states_who_applies_in_law(run, members, tmp_path, legal_id):
+    who = members(consortium.founded())
+    told = ("--roles", "data-owner", "--epsilon-cap", "2", "--write", tmp_path / "application", *legal_id)
+    ran = run("org", "enrol", "newcomer", *told, *who.of(NEWCOMER))
+    assert ran.status != 0
+    assert "legal" in ran.err
 
 
 def test_an_application_is_for_one_organisation_only(run, members, tmp_path):

@@ -333,6 +333,11 @@ RULES = (
         budget_claims.test_a_second_dataset_name_does_not_refill_the_organisation_s_budget,
     ),
     Rule(
+        "a cap belongs to the legal identity, not to a name",
+        instead(identity.LEGAL_IDENTITIES, "get", always(None)),
+        identity_claims.test_a_second_name_for_a_newcomer_fails_when_it_is_settled_after_the_first,
+    ),
+    Rule(
         "only who joined takes part",
         instead(rounds, "require_seat", lambda current, *_: current.seats[0]),
         a_contribution_without_a_seat_is_refused,

@@ -10,13 +10,11 @@ from campaigns.harness.consortium import (
     AUDITOR,
     HOSPITAL_A,
     HOSPITAL_B,
-    LIMIT,
     MEMBERS,
     NEWCOMER,
-    RECIPIENT,
     TASK,
     TERMS,
-    founder,
+    as_member,
     pass_proposal,
 )
 from contracts import governance, identity
@@ -45,7 +43,7 @@ OPENING = OpenTask(TERMS)
 
 
 def admission(member: Member = NEWCOMER) -> AdmitOrganisation:
-    return AdmitOrganisation(member.name, (Role.DATA_OWNER,), RECIPIENT, LIMIT, member.human.enrolment())
+    return AdmitOrganisation(as_member(member, (Role.DATA_OWNER,)))
 
 
 def proposal() -> Chain:
@@ -91,7 +89,7 @@ def test_a_proposal_is_defeated_once_the_quorum_is_out_of_reach(vector: VectorWr
 
 
 def test_a_consortium_of_one_decides_alone() -> None:
-    chain = Chain(consortium.genesis(founder(HOSPITAL_A, (Role.DATA_OWNER,))))
+    chain = Chain(consortium.genesis(as_member(HOSPITAL_A, (Role.DATA_OWNER,))))
     events = chain.submit(HOSPITAL_A, Propose(admission()))
     assert events[-1] == ProposalDecided(1, ProposalStatus.PASSED, 0)
 
@@ -169,7 +167,8 @@ def test_a_newcomer_votes_on_what_is_proposed_later() -> None:
 def test_what_could_not_be_applied_now_is_not_even_voted_on() -> None:
     chain = consortium.task_open()
     chain.refused(TaskExists, HOSPITAL_A, Propose(OPENING))
-    stolen = replace(admission(), key=HOSPITAL_B.human.enrolment(owner="newcomer"))
+    wanted = admission().admission
+    stolen = AdmitOrganisation(replace(wanted, key=HOSPITAL_B.human.enrolment(owner="newcomer")))
     chain.refused(KeyExists, HOSPITAL_A, Propose(stolen))
     mandate = replace(TERMS, task="other", model="other", aggregators=("hospital-a",))
     chain.refused(MissingMandate, HOSPITAL_A, Propose(OpenTask(mandate)))
@@ -199,7 +198,7 @@ def test_every_action_is_in_the_table_once() -> None:
 @pytest.mark.parametrize("members", range(1, 12))
 def test_a_proposal_is_settled_however_the_members_vote(members: int) -> None:
     crowd = tuple(Member(f"member-{i}") for i in range(members))
-    genesis = consortium.genesis(*(founder(member, (Role.AUDITOR,)) for member in crowd))
+    genesis = consortium.genesis(*(as_member(member, (Role.AUDITOR,)) for member in crowd))
     for approvals in range(1, members + 1):
         chain = Chain(genesis)
         chain.submit(crowd[0], Propose(admission()))

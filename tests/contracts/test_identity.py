@@ -1,6 +1,7 @@
 """Identity: members, their keys and their datasets."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from campaigns.harness.consortium import (
     NEWCOMER,
     RECIPIENT,
     TERMS,
-    founder,
+    as_member,
     join,
     pass_proposal,
     register_dataset,
@@ -38,6 +39,7 @@ from contracts.identity import (
     KeyIsRevoked,
     KeyRevoked,
     LastHumanKey,
+    LegalIdentityKnown,
     LimitOverCap,
     NotInPossession,
     NotYourKey,
@@ -53,6 +55,7 @@ from contracts.identity import (
     WeakKey,
 )
 from contracts.kernel import limits
+from contracts.kernel.codec import Malformed
 from contracts.kernel.speccheck import CASES
 from contracts.kernel.types import Purpose, Role
 from contracts.models import ReportStolenKey
@@ -61,7 +64,12 @@ from tests.vectors_io import VectorWriter
 
 SECOND_WORKER = HOSPITAL_A.key(Purpose.WORKLOAD, 1)
 SECOND_HUMAN = HOSPITAL_A.key(Purpose.HUMAN, 1)
-ADMISSION = AdmitOrganisation("newcomer", (Role.DATA_OWNER,), RECIPIENT, LIMIT, NEWCOMER.human.enrolment())
+ADMISSION = AdmitOrganisation(as_member(NEWCOMER, (Role.DATA_OWNER,)))
+
+
+def asking(**changes: Any) -> AdmitOrganisation:
+    """The newcomer's admission with something else in it."""
+    return AdmitOrganisation(replace(ADMISSION.admission, **changes))
 
 
 # --- organisations ---
@@ -82,9 +90,40 @@ def test_a_quorum_admits_an_organisation_with_its_human_key(vector: VectorWriter
 @pytest.mark.vectors
 def test_an_organisation_that_is_a_member_already(vector: VectorWriter) -> None:
     """A name belongs to one organisation for ever."""
-    action = replace(ADMISSION, organisation=HOSPITAL_B.name)
+    action = asking(organisation=HOSPITAL_B.name)
     facts = vector.refused(consortium.founded(), OrganisationExists, HOSPITAL_A, Propose(action))
     assert facts == {"organisation": "hospital-b"}
+
+
+@pytest.mark.vectors
+def test_a_legal_identity_that_is_a_member_under_another_name(vector: VectorWriter) -> None:
+    """Caps follow the legal identity: a second name for it would refill what its records were promised."""
+    action = asking(legal_id=consortium.legal_id(HOSPITAL_B.name))
+    facts = vector.refused(consortium.founded(), LegalIdentityKnown, HOSPITAL_A, Propose(action))
+    assert facts == {"legal_id": "REGISTER:HOSPITAL-B", "organisation": "hospital-b"}
+
+
+def test_a_second_name_for_a_newcomer_fails_when_it_is_settled_after_the_first() -> None:
+    chain = consortium.founded()
+    again = asking(organisation="second-name", key=Member("second-name").human.enrolment())
+    chain.submit(HOSPITAL_A, Propose(again))
+    pass_proposal(chain, ADMISSION)
+    for member in MEMBERS[1:5]:
+        events = chain.submit(member, Vote(1, approve=True))
+    assert events[-1] == ProposalDecided(1, ProposalStatus.FAILED, LegalIdentityKnown.code)
+    assert ORGANISATIONS.get(chain.view, "second-name") is None
+
+
+def test_a_genesis_that_names_one_legal_identity_twice_begins_no_ledger() -> None:
+    first, second = (as_member(member, (Role.AUDITOR,)) for member in (HOSPITAL_A, HOSPITAL_B))
+    with pytest.raises(LegalIdentityKnown):
+        Chain(consortium.genesis(first, replace(second, legal_id=first.legal_id)))
+
+
+@pytest.mark.parametrize("legal_id", ["", "529900abc", "HRB 4711", "HRB-4711 ", "-1", "\u00c4-1", "1" * 65])
+def test_a_legal_identity_has_one_spelling(legal_id: str) -> None:
+    with pytest.raises(Malformed, match="legal_id"):
+        asking(legal_id=legal_id).encode()
 
 
 @pytest.mark.vectors
@@ -98,21 +137,21 @@ def test_terms_that_name_a_stranger(vector: VectorWriter) -> None:
 @pytest.mark.vectors
 def test_an_organisation_whose_first_key_is_a_machine_s(vector: VectorWriter) -> None:
     """Without a human key nobody could consent, vote or revoke: such a member would only dilute the quorum."""
-    action = replace(ADMISSION, key=NEWCOMER.worker.enrolment())
+    action = asking(key=NEWCOMER.worker.enrolment())
     facts = vector.refused(consortium.founded(), FirstKeyNotHuman, HOSPITAL_A, Propose(action))
     assert facts == {"organisation": "newcomer", "purpose": "workload"}
 
 
 def test_the_ledger_has_a_cap_on_organisations() -> None:
     crowd = tuple(Member(f"member-{i}") for i in range(limits.ORGANISATIONS))
-    chain = Chain(consortium.genesis(*(founder(member, (Role.AUDITOR,)) for member in crowd)))
+    chain = Chain(consortium.genesis(*(as_member(member, (Role.AUDITOR,)) for member in crowd)))
     facts = chain.refused(EnrolmentCap, crowd[0], Propose(ADMISSION))
     assert facts == {"what": "organisations", "limit": limits.ORGANISATIONS}
 
 
 def test_roles_are_kept_in_one_order_however_they_were_stated() -> None:
     roles = (Role.VERIFIER, Role.DATA_OWNER, Role.VERIFIER)
-    chain = Chain(consortium.genesis(founder(HOSPITAL_A, roles)))
+    chain = Chain(consortium.genesis(as_member(HOSPITAL_A, roles)))
     assert ORGANISATIONS.at(chain.view, "hospital-a").roles == (Role.OPERATOR, Role.DATA_OWNER, Role.VERIFIER)
 
 
@@ -320,7 +359,7 @@ def test_only_a_data_owner_registers_datasets() -> None:
 def test_an_admission_that_became_impossible_fails_by_name_when_it_is_settled() -> None:
     """Two proposals for one name: both are valid when made, the second can no longer be applied."""
     chain = consortium.founded()
-    other = replace(ADMISSION, key=NEWCOMER.key(Purpose.HUMAN, 1).enrolment())
+    other = asking(key=NEWCOMER.key(Purpose.HUMAN, 1).enrolment())
     chain.submit(HOSPITAL_A, Propose(ADMISSION))
     chain.submit(HOSPITAL_A, Propose(other))
     for number in (1, 2):

@@ -9,7 +9,7 @@ from nacl import bindings
 
 from campaigns.harness import consortium
 from campaigns.harness.chain import CHAIN_ID, Chain, Committed, at_height, facts_of
-from campaigns.harness.consortium import AUDITOR, HOSPITAL_A, HOSPITAL_B, LAB, NEWCOMER, TASK, TERMS, founder, reserve
+from campaigns.harness.consortium import AUDITOR, HOSPITAL_A, HOSPITAL_B, LAB, NEWCOMER, TASK, TERMS, as_member, reserve
 from contracts import identity, registry, transition
 from contracts.contributions import Reserve
 from contracts.governance import OpenTask, Propose
@@ -413,19 +413,19 @@ def test_genesis_makes_every_founder_a_member_with_its_human_key() -> None:
 
 
 def test_a_genesis_for_another_chain_does_not_begin() -> None:
-    raw = consortium.genesis(founder(HOSPITAL_A, TERMS_ROLES)).encode()
+    raw = consortium.genesis(as_member(HOSPITAL_A, TERMS_ROLES)).encode()
     with pytest.raises(Malformed, match="chain_id"):
         transition.genesis(raw, "another-chain")
 
 
 def test_a_genesis_that_names_an_organisation_twice_does_not_begin() -> None:
-    raw = consortium.genesis(*(founder(HOSPITAL_A, TERMS_ROLES),) * 2).encode()
+    raw = consortium.genesis(*(as_member(HOSPITAL_A, TERMS_ROLES),) * 2).encode()
     with pytest.raises(identity.OrganisationExists):
         transition.genesis(raw, CHAIN_ID)
 
 
 def test_a_genesis_with_a_stolen_name_under_a_key_does_not_begin() -> None:
-    entry = replace(founder(HOSPITAL_A, TERMS_ROLES), key=HOSPITAL_A.human.enrolment(owner="hospital-b"))
+    entry = replace(as_member(HOSPITAL_A, TERMS_ROLES), key=HOSPITAL_A.human.enrolment(owner="hospital-b"))
     with pytest.raises(identity.NotInPossession):
         transition.genesis(consortium.genesis(entry).encode(), CHAIN_ID)
 
