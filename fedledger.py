@@ -120,6 +120,7 @@ if TYPE_CHECKING:
         LastHumanKey as LastHumanKey,
         LegalIdentityKnown as LegalIdentityKnown,
         LimitOverCap as LimitOverCap,
+        NoRoom as NoRoom,
         NotInPossession as NotInPossession,
         NotYourKey as NotYourKey,
         OrganisationExists as OrganisationExists,
@@ -127,6 +128,7 @@ if TYPE_CHECKING:
         SameRecipient as SameRecipient,
         UnknownDataset as UnknownDataset,
         UnknownKey as UnknownKey,
+        UnknownOrder as UnknownOrder,
         UnknownOrganisation as UnknownOrganisation,
         WeakKey as WeakKey,
     )
@@ -242,8 +244,9 @@ _HOMES: Final = {
     "contracts.governance": ("NotInElectorate", "ProposalClosed", "UnknownProposal", "VotedAlready"),
     "contracts.identity": (
         "DatasetExists", "EnrolmentCap", "FirstKeyNotHuman", "KeyExists", "KeyIsRevoked", "LastHumanKey",
-        "LegalIdentityKnown", "LimitOverCap", "NotInPossession", "NotYourKey", "OrganisationExists",
-        "RevocationMovesLater", "SameRecipient", "UnknownDataset", "UnknownKey", "UnknownOrganisation", "WeakKey",
+        "LegalIdentityKnown", "LimitOverCap", "NoRoom", "NotInPossession", "NotYourKey", "OrganisationExists",
+        "RevocationMovesLater", "SameRecipient", "UnknownDataset", "UnknownKey", "UnknownOrder",
+        "UnknownOrganisation", "WeakKey",
     ),
     "contracts.kernel.codec": ("Malformed",),
     "contracts.kernel.rules": ("Rejected",),

@@ -26,6 +26,7 @@ from .kernel import (
     crypto,
     found,
     limits,
+    renyi,
     require,
 )
 from .kernel.types import (
@@ -42,6 +43,7 @@ from .kernel.types import (
     OrgId,
     PublicKey,
     Purpose,
+    RenyiOrder,
     Role,
     Signature,
 )
@@ -50,13 +52,21 @@ Roles = Annotated[tuple[Role, ...], Items(1, len(Role))]
 POSSESSION_DOMAIN = "key-possession"
 
 
+class Promise(Record):
+    """What an account is held to: at most ε at δ = 1 / delta_inverse, counted at one Rényi order. Fixed for ever."""
+
+    epsilon: NanoEpsilon
+    delta_inverse: DeltaInverse
+    order_milli: RenyiOrder
+
+
 class Organisation(Record):
     """A member: who it is in law, what it may do, how to encrypt to it, and the cap on its total privacy loss."""
 
     legal_id: LegalId
     roles: Roles
     recipient: AgeRecipient
-    epsilon_cap: NanoEpsilon
+    cap: Promise  # To every record of all its datasets together.
     enrolled_at: Height
     keys: Count
     datasets: Count
@@ -76,8 +86,7 @@ class Dataset(Record):
     """A registered dataset. Its privacy unit is one record under add/remove neighbouring, fixed for ever."""
 
     data_class: DataClass
-    epsilon_limit: NanoEpsilon
-    delta_inverse: DeltaInverse
+    promise: Promise
     registered_at: Height
 
 
@@ -109,7 +118,9 @@ class Admission(Record):
     legal_id: LegalId  # Upper case and no spaces, so that nobody is two by spelling.
     roles: Roles
     recipient: AgeRecipient
-    epsilon_cap: NanoEpsilon  # On the privacy loss of all its datasets together.
+    epsilon_cap: NanoEpsilon  # On the privacy loss of all its datasets together; 0 for who has none.
+    delta_inverse: DeltaInverse  # Of the cap.
+    order_milli: RenyiOrder | None  # At which the cap is held; null for the one that follows from cap and δ.
     key: NewKey  # Its first, a human one.
 
 
@@ -145,6 +156,7 @@ class RegisterDataset(Message, purpose=Purpose.HUMAN, role=Role.DATA_OWNER, lane
     data_class: DataClass
     epsilon_limit: NanoEpsilon
     delta_inverse: DeltaInverse
+    order_milli: RenyiOrder | None = None  # At which the limit is held; null for the one that follows from it and δ.
 
 
 class OrganisationEnrolled(Event):
@@ -253,6 +265,14 @@ class LegalIdentityKnown(
     """This legal identity is, or was, a member under another name."""
 
 
+class UnknownOrder(Rejected, code=118, hint="Leave it out, or take one of the orders in docs/protocol.md."):
+    """The Rényi order is not one of the table's."""
+
+
+class NoRoom(Rejected, code=119, hint="State a larger limit or delta, or another order: see what is taken."):
+    """The limit admits no loss at all: converting to (ε, δ) at its order takes all of it."""
+
+
 class FirstKeyNotHuman(Rejected, code=115, hint="Enrol a human key first; it then adds the workload keys."):
     """An organisation's first key must be a human one, or nobody could ever act for it."""
 
@@ -289,7 +309,7 @@ def change_recipient(view: View, msg: ChangeRecipient, ctx: Context) -> Outcome:
 
 
 def register_dataset(view: View, msg: RegisterDataset, ctx: Context) -> Outcome:
-    """Register a dataset. Rejects: DatasetExists, EnrolmentCap, LimitOverCap."""
+    """Register a dataset. Rejects: DatasetExists, EnrolmentCap, LimitOverCap, UnknownOrder, NoRoom."""
     organisation = ORGANISATIONS.at(view, ctx.organisation)
     key = (ctx.organisation, msg.dataset)
     require(DATASETS.get(view, key) is None, lambda: DatasetExists(dataset=msg.dataset))
@@ -298,10 +318,12 @@ def register_dataset(view: View, msg: RegisterDataset, ctx: Context) -> Outcome:
         lambda: EnrolmentCap(what="datasets", limit=limits.DATASETS_PER_ORGANISATION),
     )
     require(
-        msg.epsilon_limit <= organisation.epsilon_cap,
-        lambda: LimitOverCap(wanted=msg.epsilon_limit, cap=organisation.epsilon_cap),
+        msg.epsilon_limit <= organisation.cap.epsilon,
+        lambda: LimitOverCap(wanted=msg.epsilon_limit, cap=organisation.cap.epsilon),
     )
-    dataset = Dataset(msg.data_class, msg.epsilon_limit, msg.delta_inverse, ctx.height)
+    promise = promised(msg.epsilon_limit, msg.delta_inverse, msg.order_milli)
+    _require_room("epsilon_limit", promise)
+    dataset = Dataset(msg.data_class, promise, ctx.height)
     counted = replace(organisation, datasets=organisation.datasets + 1)
     return Outcome(
         (DATASETS.put(key, dataset), ORGANISATIONS.put(ctx.organisation, counted)),
@@ -312,8 +334,8 @@ def register_dataset(view: View, msg: RegisterDataset, ctx: Context) -> Outcome:
 def enrol(view: View, admission: Admission, ctx: Context) -> Outcome:
     """Make an organisation a member with its first human key. For governance and genesis.
 
-    Rejects: OrganisationExists, LegalIdentityKnown, EnrolmentCap, FirstKeyNotHuman, KeyExists, WeakKey,
-    NotInPossession.
+    Rejects: OrganisationExists, LegalIdentityKnown, EnrolmentCap, FirstKeyNotHuman, UnknownOrder, NoRoom, KeyExists,
+    WeakKey, NotInPossession.
     """
     name, first = admission.organisation, admission.key
     legal = crypto.sha256(admission.legal_id.encode("ascii"))
@@ -324,11 +346,14 @@ def enrol(view: View, admission: Admission, ctx: Context) -> Outcome:
         raise LegalIdentityKnown(legal_id=admission.legal_id, organisation=known.organisation)
     require(members < limits.ORGANISATIONS, lambda: EnrolmentCap(what="organisations", limit=limits.ORGANISATIONS))
     require(first.purpose is Purpose.HUMAN, lambda: FirstKeyNotHuman(organisation=name, purpose=first.purpose))
+    cap = promised(admission.epsilon_cap, admission.delta_inverse, admission.order_milli)
+    if cap.epsilon > 0:  # With a cap of 0 it registers no dataset, so nothing is ever held against its order.
+        _require_room("epsilon_cap", cap)
     member = Organisation(
         legal_id=admission.legal_id,
         roles=tuple(role for role in Role if role in admission.roles),
         recipient=admission.recipient,
-        epsilon_cap=admission.epsilon_cap,
+        cap=cap,
         enrolled_at=ctx.height,
         keys=1,
         datasets=0,
@@ -366,6 +391,24 @@ def revoke(view: View, public: PublicKey, since: Height, ctx: Context) -> Outcom
     return Outcome(
         (KEYS.put(public, replace(key, revoked_from=since)),),
         (KeyRevoked(key.organisation, public, since),),
+    )
+
+
+def promised(epsilon: NanoEpsilon, delta_inverse: DeltaInverse, order_milli: RenyiOrder | None) -> Promise:
+    """The promise with the order that was chosen, or the one that follows from the public limit and δ.
+
+    Rejects: UnknownOrder.
+    """
+    order = renyi.best_order(epsilon, delta_inverse) if order_milli is None else order_milli
+    require(order in renyi.ORDERS, lambda: UnknownOrder(field="order_milli", order_milli=order))
+    return Promise(epsilon, delta_inverse, order)
+
+
+def _require_room(field: str, promise: Promise) -> None:
+    taken = renyi.offset_at(promise.order_milli, promise.delta_inverse)
+    require(
+        promise.epsilon > taken,
+        lambda: NoRoom(field=field, limit=promise.epsilon, taken=taken, order_milli=promise.order_milli),
     )
 
 

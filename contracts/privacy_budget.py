@@ -1,8 +1,9 @@
 """Privacy budgets: what every dataset and every organisation has spent, and the refusal before it is overspent.
 
 A budget belongs to (organisation, registered dataset) under a cap of the organisation, never to a key: neither a new
-key nor a new dataset name refills it. It is kept as a Rényi curve; a charge is one addition, and a limit on ε is a
-filter on the composition (``kernel.renyi``).
+key nor a new dataset name refills it. It is kept as a Rényi curve; a charge is one addition, and a limit on ε is one
+comparison, at the one order that was fixed with the promise: so it holds also for prices that are chosen as one goes
+(``kernel.renyi``). Every ε here is at that order, and cumulative, because the ε of rounds do not add.
 
 Invariants: spent + live holds stays within the limit; spent never falls; a hold that nobody commits lapses by block
 time alone, so a stalled round cannot lock anyone's budget. Lapsed holds are ignored where they are read and dropped
@@ -15,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Final
 
 from . import identity
+from .identity import Promise
 from .kernel import (
     Contract,
     Event,
@@ -29,7 +31,7 @@ from .kernel import (
     require,
 )
 from .kernel.renyi import Curve
-from .kernel.types import DatasetId, DeltaInverse, Digest, Items, NanoEpsilon, OrgId, TimeMs
+from .kernel.types import DatasetId, DeltaInverse, Digest, Items, NanoEpsilon, OrgId, RenyiOrder, TimeMs
 
 NOTHING: Final = renyi.ZERO
 _NO_RESERVATION: Digest = bytes(32)
@@ -51,11 +53,14 @@ class Account(Record):
 
 
 class Standing(Record):
-    """An account against its limit, all in nano-ε: for quotes, refusals and audit."""
+    """An account against its limit, all in nano-ε at the account's order: for quotes, refusals and audit."""
 
     limit: NanoEpsilon
+    delta_inverse: DeltaInverse
+    order_milli: RenyiOrder
     spent: NanoEpsilon
     held: NanoEpsilon  # Cumulative ε with live holds included, minus spent.
+    least: NanoEpsilon  # Spent and held over all orders: valid only for prices that were fixed beforehand.
 
 
 DATASET_ACCOUNTS = Map("privacy_budget/datasets", Account, "organisation", "dataset")
@@ -110,9 +115,9 @@ def hold(
     member = identity.require_member(view, organisation)
     narrow = _held(dataset_account(view, organisation, dataset), entry, now)
     wide = _held(organisation_account(view, organisation), entry, now)
-    _require_within("dataset", narrow, registered.epsilon_limit, registered.delta_inverse)
-    _require_within("organisation", wide, member.epsilon_cap, limits.DELTA_INVERSE_MIN)
-    epsilon = epsilon_of(_total(narrow), registered.delta_inverse)
+    _require_within("dataset", narrow, registered.promise)
+    _require_within("organisation", wide, member.cap)
+    epsilon = epsilon_of(_total(narrow), registered.promise)
     return Outcome(
         (DATASET_ACCOUNTS.put((organisation, dataset), narrow), ORGANISATION_ACCOUNTS.put(organisation, wide)),
         (BudgetHeld(organisation, dataset, epsilon, until),),
@@ -126,22 +131,25 @@ def spend(view: View, organisation: OrgId, dataset: DatasetId, *, reservation: D
     wide = _settled(organisation_account(view, organisation), reservation, now)
     return Outcome(
         (DATASET_ACCOUNTS.put((organisation, dataset), narrow), ORGANISATION_ACCOUNTS.put(organisation, wide)),
-        (BudgetSpent(organisation, dataset, epsilon_of(narrow.spent, registered.delta_inverse)),),
+        (BudgetSpent(organisation, dataset, epsilon_of(narrow.spent, registered.promise)),),
     )
 
 
 @dataclass(frozen=True)
 class Quote:
-    """What a price would do to the two accounts that bear it, in nano-ε. All but ``price`` is cumulative."""
+    """What a price would do to the two accounts that bear it, in nano-ε at their orders; cumulative but ``price``."""
 
-    price: NanoEpsilon  # Alone: ε of rounds do not add.
+    price: NanoEpsilon  # Alone, as the first on the account: ε of rounds do not add.
     spent: NanoEpsilon
     held: NanoEpsilon
     after: NanoEpsilon
     limit: NanoEpsilon
     delta_inverse: DeltaInverse
-    organisation_after: NanoEpsilon  # Over all datasets of the organisation, at δ = 10⁻⁵.
+    order_milli: RenyiOrder
+    organisation_after: NanoEpsilon  # Over all datasets of the organisation.
     organisation_cap: NanoEpsilon
+    organisation_delta_inverse: DeltaInverse
+    organisation_order_milli: RenyiOrder
     affordable: bool  # Whether ``hold`` would accept it now.
 
 
@@ -150,17 +158,21 @@ def quote(view: View, organisation: OrgId, dataset: DatasetId, price: Curve, now
     member = identity.require_member(view, organisation)
     registered = identity.require_dataset(view, organisation, dataset)
     narrow, wide = dataset_account(view, organisation, dataset), organisation_account(view, organisation)
-    before = standing(narrow, registered.epsilon_limit, registered.delta_inverse, now)
+    promise, cap = registered.promise, member.cap
+    before = standing(narrow, promise, now)
     after, whole = (_total(_live(account, now)) + price for account in (narrow, wide))
     return Quote(
-        price=epsilon_of(price, registered.delta_inverse),
+        price=epsilon_of(price, promise),
         spent=before.spent,
         held=before.held,
-        after=epsilon_of(after, registered.delta_inverse),
-        limit=registered.epsilon_limit,
-        delta_inverse=registered.delta_inverse,
-        organisation_after=epsilon_of(whole, limits.DELTA_INVERSE_MIN),
-        organisation_cap=member.epsilon_cap,
+        after=epsilon_of(after, promise),
+        limit=promise.epsilon,
+        delta_inverse=promise.delta_inverse,
+        order_milli=promise.order_milli,
+        organisation_after=epsilon_of(whole, cap),
+        organisation_cap=cap.epsilon,
+        organisation_delta_inverse=cap.delta_inverse,
+        organisation_order_milli=cap.order_milli,
         affordable=_would_hold(view, organisation, dataset, price, now),
     )
 
@@ -175,23 +187,32 @@ def organisation_account(view: View, organisation: OrgId) -> Account:
     return ORGANISATION_ACCOUNTS.get(view, organisation) or Account(NOTHING, ())
 
 
-def standing(account: Account, limit: NanoEpsilon, delta_inverse: DeltaInverse, now: TimeMs) -> Standing:
-    """The account in ε at a block time: cumulative, because per-round ε do not add."""
-    spent = epsilon_of(account.spent, delta_inverse)
-    committed = epsilon_of(_total(_live(account, now)), delta_inverse)
-    return Standing(limit, spent, committed - spent)
+def standing(account: Account, promise: Promise, now: TimeMs) -> Standing:
+    """The account against its promise at a block time."""
+    spent, total = account.spent, _total(_live(account, now))
+    return Standing(
+        limit=promise.epsilon,
+        delta_inverse=promise.delta_inverse,
+        order_milli=promise.order_milli,
+        spent=epsilon_of(spent, promise),
+        held=epsilon_of(total, promise) - epsilon_of(spent, promise),
+        least=least_epsilon_of(total, promise.delta_inverse),
+    )
 
 
-def epsilon_of(curve: Curve, delta_inverse: DeltaInverse) -> NanoEpsilon:
-    """ε of a curve at δ = 1 / delta_inverse, rounded up; an untouched account has lost nothing."""
-    if curve == NOTHING:
-        return 0
-    return min(renyi.epsilon_nano(curve, delta_inverse)[0], limits.EPSILON_NANO_MAX)
+def epsilon_of(curve: Curve, promise: Promise) -> NanoEpsilon:
+    """ε of a curve at the order and the δ of a promise, rounded up; an untouched account has lost nothing."""
+    return min(renyi.epsilon_at(curve, promise.order_milli, promise.delta_inverse), limits.EPSILON_NANO_MAX)
 
 
-def fits(curve: Curve, limit: NanoEpsilon, delta_inverse: DeltaInverse) -> bool:
-    """Whether a loss stays within a limit: the very check that a hold passes."""
-    return renyi.within(limit, curve, delta_inverse)
+def least_epsilon_of(curve: Curve, delta_inverse: DeltaInverse) -> NanoEpsilon:
+    """The least ε over all orders: of one price, or of prices that were fixed beforehand. No limit is held to it."""
+    return min(renyi.least_epsilon(curve, delta_inverse)[0], limits.EPSILON_NANO_MAX)
+
+
+def fits(curve: Curve, promise: Promise) -> bool:
+    """Whether a loss keeps a promise: the very check that a hold passes."""
+    return renyi.within(promise.epsilon, curve, promise.order_milli, promise.delta_inverse)
 
 
 def _would_hold(view: View, organisation: OrgId, dataset: DatasetId, price: Curve, now: TimeMs) -> bool:
@@ -229,14 +250,16 @@ def _total(account: Account) -> Curve:
     return total
 
 
-def _require_within(account: str, wanted: Account, limit: NanoEpsilon, delta_inverse: DeltaInverse) -> None:
+def _require_within(account: str, wanted: Account, promise: Promise) -> None:
+    total = _total(wanted)
     require(
-        fits(_total(wanted), limit, delta_inverse),
+        fits(total, promise),
         lambda: BudgetExceeded(
             account=account,
-            spent=epsilon_of(wanted.spent, delta_inverse),
-            wanted=epsilon_of(_total(wanted), delta_inverse),
-            limit=limit,
+            spent=epsilon_of(wanted.spent, promise),
+            wanted=epsilon_of(total, promise),
+            limit=promise.epsilon,
+            order_milli=promise.order_milli,
         ),
     )
 

@@ -314,7 +314,7 @@ def open_task(view: View, terms: Terms, ctx: Context) -> Outcome:
     price = price_of(terms.mechanism)
     digest = terms_digest(terms)
     task = Task(digest, price, ctx.height, base=0, rounds=0, participants=())
-    epsilon = privacy_budget.epsilon_of(price, limits.DELTA_INVERSE_MIN)
+    epsilon = privacy_budget.least_epsilon_of(price, limits.DELTA_INVERSE_MIN)
     return Outcome(
         (TERMS.put(terms.task, terms), TASKS.put(terms.task, task)), (TaskOpened(terms.task, digest, epsilon),)
     )

@@ -15,7 +15,7 @@ from client_sdk.secrets import age_passphrase, keys
 from client_sdk.secrets.private_files import create_private, make_private_directory
 from contracts import transition
 from contracts.identity import Admission
-from contracts.kernel import codec
+from contracts.kernel import codec, limits
 from contracts.kernel.types import Purpose
 
 from . import cometbft_home
@@ -123,5 +123,7 @@ def _founder(member: Organisation, ring: keys.Keyring, chain_id: str) -> Admissi
         roles=member.roles,
         recipient=ring.encryption(ENCRYPTION).recipient,
         epsilon_cap=member.epsilon_cap_nano,
+        delta_inverse=limits.DELTA_INVERSE_MIN,
+        order_milli=None,
         key=key,
     )

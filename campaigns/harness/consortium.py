@@ -16,7 +16,7 @@ from typing import Any
 from contracts import lineage, reputation, rounds
 from contracts.contributions import Commit, NoiseSource, Publish, Reserve
 from contracts.governance import Action, OpenTask, Propose, Vote
-from contracts.identity import AddKey, Admission, RegisterDataset
+from contracts.identity import AddKey, Admission, RegisterDataset, promised
 from contracts.kernel import Event, crypto
 from contracts.kernel.types import Role
 from contracts.lineage import Candidate, Judgement
@@ -54,6 +54,7 @@ TASK, MODEL, DATASET, DATA_CLASS = "breast-cancer", "classifier", "wdbc", "tumou
 PHASE_MS = 10_000
 LIMIT = 4_500_000_000  # Of a dataset, and the cap of an organisation: three rounds of MECHANISM fit, a fourth does not.
 DELTA_INVERSE = 100_000
+PROMISE = promised(LIMIT, DELTA_INVERSE, None)  # Of every dataset and to every organisation.
 RECIPIENT = "age1" + "q" * 58
 MECHANISM = Mechanism(
     kind=MechanismKind.GAUSSIAN,
@@ -145,6 +146,8 @@ def as_member(member: Member, roles: tuple[Role, ...], epsilon_cap: int = LIMIT,
         roles=roles,
         recipient=RECIPIENT,
         epsilon_cap=epsilon_cap,
+        delta_inverse=DELTA_INVERSE,
+        order_milli=None,
         key=member.human.enrolment(chain_id),
     )
 

@@ -127,6 +127,8 @@ def _admission(chain_id: str) -> AdmitOrganisation:
         roles=(Role.AUDITOR,),
         recipient=RECIPIENT,
         epsilon_cap=0,
+        delta_inverse=limits.DELTA_INVERSE_MIN,
+        order_milli=None,
         key=key.enrolment(chain_id, name),
     )
     return AdmitOrganisation(admission)

@@ -136,7 +136,8 @@ class Books:
             case models.ReportStolenKey():
                 self.keys[message.public].revoked_from = message.since
             case identity.RegisterDataset():
-                self.purse.limit(organisation, message.dataset, message.epsilon_limit, message.delta_inverse)
+                stated = (message.epsilon_limit, message.delta_inverse, message.order_milli)
+                self.purse.limit(organisation, message.dataset, *stated)
                 self._exist(identity.DATASETS.path((organisation, message.dataset)))
             case governance.Propose():
                 self.proposals.append(message.action)
@@ -220,7 +221,7 @@ class Books:
         if admitted.legal_id in self.legal_ids:
             raise Violation("caps", f"{admitted.legal_id} is {self.legal_ids[admitted.legal_id]} already")
         self.legal_ids[admitted.legal_id] = admitted.organisation
-        self.purse.cap(admitted.organisation, admitted.epsilon_cap)
+        self.purse.cap(admitted.organisation, admitted.epsilon_cap, admitted.delta_inverse, admitted.order_milli)
         self.keys[admitted.key.public] = Enrolled(admitted.organisation)
         legal = hashlib.sha256(admitted.legal_id.encode()).digest()
         self._exist(identity.ORGANISATIONS.path(admitted.organisation), identity.KEYS.path(admitted.key.public))

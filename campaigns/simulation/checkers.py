@@ -44,18 +44,33 @@ class Moment:
 
 def debits_are_the_budget_minus_the_remainder(now: Moment) -> None:
     """Accounts hold exactly what accepted commitments cost and live reservations hold; no remainder is negative."""
-    accounts: list[tuple[str, Debt, privacy_budget.Account]] = [
-        (f"{name}/{dataset}", debt, privacy_budget.dataset_account(now.state, name, dataset))
+    accounts: list[tuple[str, Debt, privacy_budget.Account, identity.Promise]] = [
+        (
+            f"{name}/{dataset}",
+            debt,
+            privacy_budget.dataset_account(now.state, name, dataset),
+            identity.DATASETS.at(now.state, (name, dataset)).promise,
+        )
         for (name, dataset), debt in now.books.purse.datasets.items()
     ]
     accounts += [
-        (name, debt, privacy_budget.organisation_account(now.state, name))
+        (
+            name,
+            debt,
+            privacy_budget.organisation_account(now.state, name),
+            identity.ORGANISATIONS.at(now.state, name).cap,
+        )
         for name, debt in now.books.purse.organisations.items()
     ]
     time = now.block.time_ms
-    for name, debt, account in accounts:
+    for name, debt, account, promise in accounts:
         _hold(account.spent == debt.spent_curve(), f"{name} has spent other than its commitments cost")
-        standing = privacy_budget.standing(account, debt.limit, debt.delta_inverse, time)
+        standing = privacy_budget.standing(account, promise, time)
+        _hold(
+            (promise.epsilon, promise.delta_inverse, promise.order_milli)
+            == (debt.limit, debt.delta_inverse, debt.order_milli),
+            f"{name} promises other than was stated, or at another order",
+        )
         _hold(standing.spent + standing.held == debt.epsilon(time), f"{name} holds back other than its reservations")
         _hold(standing.spent + standing.held <= debt.limit, f"{name} is over its limit {debt.limit}")
 

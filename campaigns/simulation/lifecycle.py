@@ -192,7 +192,7 @@ def affords(view: View, organisation: str, terms: Terms) -> bool:
     dataset = identity.DATASETS.at(view, (organisation, DATASET))
     spent = privacy_budget.dataset_account(view, organisation, DATASET).spent
     wanted = spent + rounds.TASKS.at(view, terms.task).price
-    return privacy_budget.fits(wanted, dataset.epsilon_limit, dataset.delta_inverse)
+    return privacy_budget.fits(wanted, dataset.promise)
 
 
 def admission(member: Member) -> AdmitOrganisation:

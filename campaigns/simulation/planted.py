@@ -19,7 +19,7 @@ from abci_app.store.interface import Version
 from abci_app.store.memory_store import MemoryStore
 from contracts import contributions, identity, privacy_budget, rounds, validators
 from contracts.contributions import Commit, Publish
-from contracts.kernel import Context, Lane, Message, Outcome, View, replay
+from contracts.kernel import Context, Lane, Message, Outcome, View, renyi, replay
 from contracts.kernel.state_tree import StateTree, StateVersion
 from contracts.privacy_budget import Account
 from contracts.registry import HANDLERS
@@ -118,6 +118,14 @@ def _lapsed_reservation_counted_twice() -> Patches:
     yield patch.object(privacy_budget, "_live", live)
 
 
+def _best_order_so_far() -> Patches:
+    def within(limit: int, curve: renyi.Curve, _order: int, delta_inverse: int) -> bool:
+        """Whatever order suits what was charged until now: no filter for prices that are chosen as one goes."""
+        return renyi.least_epsilon(curve, delta_inverse)[0] <= limit
+
+    yield patch.object(renyi, "within", within)
+
+
 def _revocation_ignored() -> Patches:
     yield patch.object(identity, "is_live", lambda _key, _height: True)
 
@@ -199,6 +207,7 @@ PLANTS = {
         "a lapsed reservation that is charged", "debits are the budget minus the remainder",
         _lapsed_reservation_counted_twice,
     ),
+    "best-order-so-far": Plant("a limit held at whichever order suits", "budget", _best_order_so_far),
     "revocation-ignored": Plant("keys that are never revoked", "revocation", _revocation_ignored),
     "marks-dropped-early": Plant(
         "replay marks pruned too early", "replay marks are those of decided transactions", _marks_dropped_early

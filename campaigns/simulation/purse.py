@@ -1,18 +1,19 @@
 """Privacy budgets, counted a second time: rounds that were spent, rounds that are held, and what still fits.
 
 The contract keeps curves and drops lapsed holds when it next writes an account. Here every accepted reservation and
-commitment is kept for ever, and every question is answered from the whole list.
+commitment is kept for ever, and every question is answered from the whole list; an account's order, where nobody chose
+it, and what converting at it takes, are found in decimals.
 """
 
 from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, Decimal, localcontext
+from fractions import Fraction
 from functools import cache
 
-from contracts.kernel import renyi
-from contracts.kernel.renyi import Curve
+from contracts.kernel.renyi import ORDERS, Curve
 from contracts.privacy_budget import NOTHING
 from contracts.terms import price_of
 
-from ..harness.consortium import DELTA_INVERSE
 from .agreement import Violation
 from .members import TERMS_OF
 
@@ -23,6 +24,7 @@ class Debt:
 
     limit: int
     delta_inverse: int
+    order_milli: int
     spent: list[str] = field(default_factory=list)  # Tasks, one entry for each accepted commitment.
     holds: dict[tuple[str, int, str], int] = field(default_factory=dict)  # (task, round, dataset) → when it lapses.
 
@@ -36,8 +38,23 @@ class Debt:
 
     def epsilon(self, now: int) -> int:
         """The same in nano-ε."""
-        curve = self.total_curve(now)
-        return renyi.epsilon_nano(curve, self.delta_inverse)[0] if curve != NOTHING else 0
+        cost = self.total_curve(now).at(self.order_milli)
+        return cost + offset(self.order_milli, self.delta_inverse) if cost else 0
+
+
+@cache
+def offset(order_milli: int, delta_inverse: int) -> int:
+    """What converting to ε takes at an order, in nano-ε, rounded up: Canonne, Kamath and Steinke's formula."""
+    with localcontext(prec=50):
+        order = Decimal(order_milli) / 1_000
+        exact = ((order - 1) / order).ln() + (Decimal(delta_inverse) / order).ln() / (order - 1)
+        return int((exact * 10**9).to_integral_value(ROUND_CEILING))
+
+
+@cache
+def order_for(limit: int, delta_inverse: int) -> int:
+    """The order of an account whose owner chose none: the most room per order, and of equals the lowest."""
+    return max(ORDERS, key=lambda order: (Fraction(limit - offset(order, delta_inverse), order), -order))
 
 
 @cache
@@ -54,13 +71,15 @@ class Purse:
         self.datasets: dict[tuple[str, str], Debt] = {}
         self.organisations: dict[str, Debt] = {}
 
-    def cap(self, organisation: str, epsilon: int) -> None:
+    def cap(self, organisation: str, epsilon: int, delta_inverse: int, order_milli: int | None) -> None:
         """A new organisation."""
-        self.organisations[organisation] = Debt(epsilon, DELTA_INVERSE)
+        order = order_milli or order_for(epsilon, delta_inverse)
+        self.organisations[organisation] = Debt(epsilon, delta_inverse, order)
 
-    def limit(self, organisation: str, dataset: str, epsilon: int, delta_inverse: int) -> None:
+    def limit(self, organisation: str, dataset: str, epsilon: int, delta_inverse: int, order_milli: int | None) -> None:
         """A new dataset."""
-        self.datasets[(organisation, dataset)] = Debt(epsilon, delta_inverse)
+        order = order_milli or order_for(epsilon, delta_inverse)
+        self.datasets[(organisation, dataset)] = Debt(epsilon, delta_inverse, order)
 
     def hold(self, organisation: str, dataset: str, place: tuple[str, int], until: int, now: int) -> None:
         """An accepted reservation. Raises Violation when it exceeds a limit."""

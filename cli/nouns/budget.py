@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from contracts.privacy_budget import Quote
 
 app = noun()
+_LEAST_MEANS = "* Over all orders: valid only for prices fixed beforehand. Limits are held at the account's order."
 
 
 @verb(app, "quote", example="budget quote breast-cancer --dataset wdbc-a --as hospital-a")
@@ -38,6 +39,7 @@ def quote(
             return await view.run(lambda state: outlook(state, organisation, dataset, task, view.time_ms))
 
     quoted = opened.read(work)
+    cap = units.promise(quoted.organisation_cap, quoted.organisation_delta_inverse, quoted.organisation_order_milli)
     emit(
         output,
         {"organisation": organisation, "dataset": dataset, **plain(quoted)},
@@ -47,9 +49,9 @@ def quote(
                 "one round costs": f"ε = {units.epsilon(quoted.price)}",
                 "spent or held": f"ε = {units.epsilon(quoted.spent + quoted.held)}",
                 "after it": f"ε = {units.epsilon(quoted.after)} (rounds compose, their ε do not add)",
-                "limit": f"ε = {units.epsilon(quoted.limit)} at δ = {units.delta(quoted.delta_inverse)}",
-                "organisation": f"ε = {units.epsilon(quoted.organisation_after)} after it, "
-                f"of {units.epsilon(quoted.organisation_cap)} over all its datasets",
+                "limit": units.promise(quoted.limit, quoted.delta_inverse, quoted.order_milli),
+                "organisation": f"ε = {units.epsilon(quoted.organisation_after)} after it, over all its datasets",
+                "organisation's cap": cap,
                 "so the next round is": "within the limits" if quoted.affordable else "REFUSED: over a limit",
             }
         ),
@@ -68,12 +70,12 @@ def show(
     accounts = Access(ledger, who, output=output).read(lambda client: _accounts(client, organisation))
     rows = [
         (each["account"], units.epsilon(each["spent"]), units.epsilon(each["held"]), units.epsilon(each["limit"]),
-         units.delta(each["delta_inverse"]), _bar(each["spent"] + each["held"], each["limit"]))
+         units.delta(each["delta_inverse"]), units.order(each["order_milli"]), _bar(each), units.epsilon(each["least"]))
         for each in accounts.entries
     ]  # fmt: skip
-    columns = ("account", "ε spent", "ε held", "ε limit", "δ", "used")
+    columns = ("account", "ε spent", "ε held", "ε limit", "δ", "order", "used", "ε least*")
     table = Rows(columns, rows, empty="No datasets are registered.")
-    emit(output, accounts.entries, table, Line(units.EPSILON_MEANS), listed=accounts)
+    emit(output, accounts.entries, table, Line(_LEAST_MEANS), Line(units.EPSILON_MEANS), listed=accounts)
 
 
 async def _accounts(client: "LedgerClient", organisation: str) -> Listing[dict[str, Any]]:
@@ -81,7 +83,6 @@ async def _accounts(client: "LedgerClient", organisation: str) -> Listing[dict[s
     from client_sdk.reads.budgets import dataset_standing, organisation_standing
     from client_sdk.reads.view import every
     from contracts import identity
-    from contracts.kernel import limits
 
     from .dataset import counted
 
@@ -92,17 +93,22 @@ async def _accounts(client: "LedgerClient", organisation: str) -> Listing[dict[s
         listed: list[dict[str, Any]] = []
         for owner in owners:
             whole = organisation_standing(view, owner, now)
-            listed.append({"account": owner, **plain(whole), "delta_inverse": limits.DELTA_INVERSE_MIN})
-            for (_, name), dataset in (each for each in datasets if each[0][0] == owner):
+            listed.append({"account": owner, **plain(whole)})
+            for name in (name for (other, name), _ in datasets if other == owner):
                 one = dataset_standing(view, owner, name, now)
-                listed.append({"account": f"{owner}/{name}", **plain(one), "delta_inverse": dataset.delta_inverse})
+                listed.append({"account": f"{owner}/{name}", **plain(one)})
         count = counted(view, organisation)
         return listed, None if count is None else count + len(owners)
 
     return await listing(client, identity.DATASETS, accounts, prefix=f"{organisation}/" if organisation else "")
 
 
-def _bar(used: int, limit: int) -> str:
-    """How much of a limit is used, in tenths."""
-    tenths = min(10, -(-10 * used // limit)) if limit else 0
+def _bar(account: dict[str, Any]) -> str:
+    """How much of what a limit admits is used, in tenths: of the cost, since converting takes the same at any."""
+    from contracts.kernel import renyi
+
+    order, delta_inverse, used = account["order_milli"], account["delta_inverse"], account["spent"] + account["held"]
+    room = renyi.room_at(account["limit"], order, delta_inverse)
+    cost = max(0, used - renyi.offset_at(order, delta_inverse))
+    tenths = min(10, -(-10 * cost // room)) if room > 0 else 0
     return "█" * tenths + "░" * (10 - tenths)

@@ -13,6 +13,7 @@ from ..errors import CliError
 from ..files import write_whole
 from ..output import Fields, Format, Line, Listing, Rows, emit, plain
 from ..reading import Name, listing, present
+from .dataset import promised
 
 if TYPE_CHECKING:
     from client_sdk.client import LedgerClient
@@ -38,6 +39,8 @@ def enrol(
     epsilon_cap: Annotated[
         float, typer.Option("--epsilon-cap", min=0, max=100, help="Most ε that all its datasets together may spend.")
     ] = 0.0,
+    delta: options.Delta = 1e-5,
+    order: options.Order = None,
     legal_id: Annotated[
         str, typer.Option("--legal-id", metavar="ID", help="Who it is in law: its LEI, or register and number.")
     ] = "",
@@ -63,7 +66,9 @@ def enrol(
     if application is not None:
         admission = _read_application(application, name)
     else:
-        admission = _application(Access(ledger, name, passphrase_file), name, key, _roles(roles), epsilon_cap, legal_id)
+        cap = (round(epsilon_cap * units.NANO), *options.delta_and_order(delta, order))
+        newcomer = Access(ledger, name, passphrase_file)
+        admission = _application(newcomer, name, key, _roles(roles), legal_id, cap)
     if write is not None:
         _write_application(write, admission, output)
         return
@@ -97,7 +102,12 @@ def _roles(text: str) -> tuple["Role", ...]:
 
 
 def _application(
-    newcomer: Access, name: str, key: str, roles: tuple["Role", ...], epsilon_cap: float, legal_id: str
+    newcomer: Access,
+    name: str,
+    key: str,
+    roles: tuple["Role", ...],
+    legal_id: str,
+    cap: tuple[int, int, int | None],
 ) -> "Admission":
     """What the members vote on, signed by the newcomer's own key."""
     from client_sdk.session import ENCRYPTION, unlock
@@ -109,7 +119,7 @@ def _application(
     ring = unlock(profile, newcomer.passphrase_file)
     first = ring.signing(key).enrolment(profile.chain_id, name)
     recipient = ring.encryption(ENCRYPTION).recipient
-    return Admission(name, legal_id, roles, recipient, round(epsilon_cap * units.NANO), first)
+    return Admission(name, legal_id, roles, recipient, *cap, first)
 
 
 def _write_application(path: Path, admission: "Admission", output: Format) -> None:
@@ -191,7 +201,7 @@ def _described(view: "View", name: str, now: int) -> dict[str, Any]:
 
 def _show_all(output: Format, members: Listing[dict[str, Any]]) -> None:
     rows = [
-        (m["organisation"], m["roles"], units.epsilon(m["epsilon_cap"]), m["keys"], m["datasets"],
+        (m["organisation"], m["roles"], units.epsilon(m["cap"]["epsilon"]), m["keys"], m["datasets"],
          units.millionths(m["reputation"]))
         for m in members.entries
     ]  # fmt: skip
@@ -205,9 +215,9 @@ def _show_one(output: Format, name: str, member: dict[str, Any]) -> None:
         for key in member["enrolled_keys"]
     ]
     datasets = [
-        (each["dataset"], each["data_class"], units.epsilon(each["epsilon_limit"]), units.delta(each["delta_inverse"]))
-        for each in member["registered_datasets"]
+        (each["dataset"], each["data_class"], *promised(each["promise"])) for each in member["registered_datasets"]
     ]
+    cap = units.promise(*member["cap"].values())
     emit(
         output,
         member,
@@ -216,7 +226,7 @@ def _show_one(output: Format, name: str, member: dict[str, Any]) -> None:
                 "organisation": name,
                 "legal identity": member["legal_id"],
                 "roles": member["roles"],
-                "ε cap": f"{units.epsilon(member['epsilon_cap'])} over all its datasets together",
+                "ε cap": f"{cap}, over all its datasets together",
                 "reputation": f"{units.millionths(member['reputation'])} (weight {member['weight'] / 1024:.2f})",
                 "encrypts to": member["recipient"],
                 "member since": f"block {member['enrolled_at']}",
@@ -224,7 +234,7 @@ def _show_one(output: Format, name: str, member: dict[str, Any]) -> None:
         ),
         Rows(("key", "purpose", "label", "since block", "state"), keys),
         *Listing(tuple(keys), member["keys"]).lines(),
-        Rows(("dataset", "class", "ε limit", "δ"), datasets, empty="No datasets are registered."),
+        Rows(("dataset", "class", "ε limit", "δ", "order"), datasets, empty="No datasets are registered."),
         *Listing(tuple(datasets), member["datasets"]).lines(),
     )
 

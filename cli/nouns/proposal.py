@@ -115,6 +115,7 @@ def _show_all(output: Format, proposals: Listing[tuple[int, "Proposal"]]) -> Non
 
 def _show_one(output: Format, number: int, proposal: "Proposal") -> None:
     from contracts.governance import AdmitOrganisation, AdmitValidator, OpenTask, RollBackModel
+    from contracts.identity import promised
 
     from .. import units
     from ..terms import described
@@ -132,10 +133,12 @@ def _show_one(output: Format, number: int, proposal: "Proposal") -> None:
     action = proposal.action
     if isinstance(action, AdmitOrganisation):
         wanted = action.admission
+        chosen = promised(wanted.epsilon_cap, wanted.delta_inverse, wanted.order_milli)
+        cap = units.promise(chosen.epsilon, chosen.delta_inverse, chosen.order_milli)
         fields |= {
             "legal identity": wanted.legal_id,
             "roles": wanted.roles,
-            "ε cap": f"{units.epsilon(wanted.epsilon_cap)} over all its datasets together",
+            "ε cap": f"{cap}, over all its datasets together",
             "first key": f"{units.key(wanted.key.public)} ({wanted.key.purpose}; it proved that it holds it)",
             "encrypts to": wanted.recipient,
         }

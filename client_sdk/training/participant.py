@@ -223,7 +223,7 @@ class Participant:
         key = (self.task.name, number, self.organisation, self.dataset)
         record = contributions.COMMITMENTS.get(view, key)
         task = rounds.require_task(view, self.task.name)
-        delta = identity.require_dataset(view, self.organisation, self.dataset).delta_inverse
+        promise = identity.require_dataset(view, self.organisation, self.dataset).promise
         account = privacy_budget.dataset_account(view, self.organisation, self.dataset)
         if record is None:
             raise PayloadLost(f"round {number} of {self.task.name}: the ledger shows no commitment of {self.dataset}")
@@ -231,8 +231,8 @@ class Participant:
             round=number,
             height=record.height,
             cid=record.cid,
-            charged=privacy_budget.epsilon_of(task.price, delta),
-            spent=privacy_budget.epsilon_of(account.spent, delta),
+            charged=privacy_budget.epsilon_of(task.price, promise),
+            spent=privacy_budget.epsilon_of(account.spent, promise),
             bytes=record.size,
         )
 

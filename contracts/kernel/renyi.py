@@ -138,41 +138,72 @@ def subsampled_gaussian_curve(q_numerator: int, q_denominator: int, sigma_milli:
     )
 
 
-def epsilon_nano(curve: Curve, delta_inverse: int) -> tuple[int, int]:
-    """The least ε in nano-nats at δ = 1/delta_inverse, rounded up, and the order that gives it.
+def epsilon_at(curve: Curve, order: int, delta_inverse: int) -> int:
+    """ε in nano-nats at δ = 1/delta_inverse by one order, rounded up: R(a) + ln((a-1)/a) - (ln δ + ln a)/(a-1).
 
-    ε = min over a of R(a) + ln((a-1)/a) - (ln δ + ln a)/(a-1). An order of cost 0 gives ε = 0 outright, since then
-    nothing depends on the record. When every order is saturated, ε is SATURATED. Raises ValueError for a delta_inverse
-    outside its limits.
+    A cost of 0 gives ε = 0, since then nothing depends on the record; a saturated one gives SATURATED. Raises
+    ValueError for a delta_inverse outside its limits.
     """
-    least, best = SATURATED, ORDERS[-1]
-    for order, cost, offset in zip(ORDERS, curve.costs(), conversion_offsets(delta_inverse), strict=True):
-        epsilon = cost + offset if cost else 0
-        if epsilon < least:
-            least, best = epsilon, order
-    return least, best
+    cost = curve.at(order)
+    return min(cost + offset_at(order, delta_inverse), SATURATED) if cost else 0
 
 
-def within(limit_nano: int, curve: Curve, delta_inverse: int) -> bool:
-    """Whether a composed curve still promises (limit, δ): some order stays within its share of the limit."""
-    return epsilon_nano(curve, delta_inverse)[0] <= limit_nano
+def within(limit_nano: int, curve: Curve, order: int, delta_inverse: int) -> bool:
+    """Whether a composed curve still promises (limit, δ) at one order: what a Rényi filter tests before each charge.
+
+    The order is fixed before the first charge; the costs may then be chosen as one goes, each on the outcome of those
+    before, and the promise holds for all of them together (Rogers et al. 2016, arXiv 1605.08294; Feldman and Zrnic
+    2021, arXiv 2008.11193; Lécuyer 2021, arXiv 2103.01379).
+    """
+    return epsilon_at(curve, order, delta_inverse) <= limit_nano
+
+
+def best_order(limit_nano: int, delta_inverse: int) -> int:
+    """The order that admits most of a loss that grows with the order, as a Gaussian's does: the most room per order.
+
+    It depends on the limit and δ alone. Of equals the lowest. Where no order has room it is still one: see ``room_at``.
+    """
+    best, most = ORDERS[0], room_at(limit_nano, ORDERS[0], delta_inverse)
+    for order in ORDERS[1:]:
+        room = room_at(limit_nano, order, delta_inverse)
+        if room * best > most * order:
+            best, most = order, room
+    return best
+
+
+def room_at(limit_nano: int, order: int, delta_inverse: int) -> int:
+    """The cost that a limit admits at an order, in nano-nats. Not positive: none at all."""
+    return limit_nano - offset_at(order, delta_inverse)
+
+
+def least_epsilon(curve: Curve, delta_inverse: int) -> tuple[int, int]:
+    """The least ε over all orders, and the order that gives it; SATURATED when every order is.
+
+    Valid for prices that were fixed beforehand: where they are chosen as one goes, the best order depends on outcomes.
+    """
+    return min((epsilon_at(curve, order, delta_inverse), order) for order in ORDERS)
+
+
+def offset_at(order: int, delta_inverse: int) -> int:
+    """What converting to ε at δ = 1/delta_inverse adds to the cost at an order, in nano-nats."""
+    return conversion_offsets(delta_inverse)[order]
 
 
 @lru_cache(maxsize=64)
-def conversion_offsets(delta_inverse: int) -> tuple[int, ...]:
-    """What converting to ε at δ = 1/delta_inverse adds to each order's cost, in nano-nats, rounded up.
+def conversion_offsets(delta_inverse: int) -> dict[int, int]:
+    """By order, what converting to ε at δ = 1/delta_inverse adds to its cost, in nano-nats, rounded up.
 
     ln((a-1)/a) + ln(delta_inverse/a)/(a-1), always positive. A pure function of its argument, kept because accounts
     share few values of δ. Raises ValueError naming delta_inverse and its limits.
     """
     check_range("delta_inverse", delta_inverse, limits.DELTA_INVERSE_MIN, limits.DELTA_INVERSE_MAX)
-    offsets = []
+    offsets = {}
     for order in ORDERS:
         beyond = order - ORDER_UNIT
         weighted = beyond * ln_up(beyond, order, LOG_BITS)
         weighted += ORDER_UNIT * ln_up(delta_inverse * ORDER_UNIT, order, LOG_BITS)
-        offsets.append(mul_div_ceil(weighted, NANO, beyond << LOG_BITS))
-    return tuple(offsets)
+        offsets[order] = mul_div_ceil(weighted, NANO, beyond << LOG_BITS)
+    return offsets
 
 
 def _check_mechanism(sigma_milli: int, steps: int) -> None:

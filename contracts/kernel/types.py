@@ -94,6 +94,7 @@ Ppm: TypeAlias = Annotated[int, Range(0, limits.PARTS_PER_MILLION)]  # Parts per
 VersionNumber: TypeAlias = Annotated[int, Range(0, 2**31)]
 RoundNumber: TypeAlias = Annotated[int, Range(1, limits.ROUNDS_PER_TASK)]
 NanoEpsilon: TypeAlias = Annotated[int, Range(0, limits.EPSILON_NANO_MAX)]  # 10⁻⁹ of ε, in nats.
+RenyiOrder: TypeAlias = Annotated[int, Range(1_001, 2**20)]  # In thousandths; one of the table's.
 DeltaInverse: TypeAlias = Annotated[int, Range(limits.DELTA_INVERSE_MIN, limits.DELTA_INVERSE_MAX)]
 
 

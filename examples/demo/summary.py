@@ -9,7 +9,7 @@ from client_sdk.reads.view import every
 from client_sdk.session.homes import default_home
 from contracts import contributions, identity, lineage, models, privacy_budget, reputation
 from contracts.kernel import View
-from examples.demo.consortium import DELTA_INVERSE, Consortium
+from examples.demo.consortium import Consortium
 from examples.demo.view import RoundRow
 from examples.demo.watch import NANO, Watcher
 
@@ -109,8 +109,8 @@ def _versions(view: View, model: str) -> list[VersionLine]:
 def _privacy(view: View, hospital: str, dataset: str) -> Privacy:
     registered = identity.require_dataset(view, hospital, dataset)
     account = privacy_budget.dataset_account(view, hospital, dataset)
-    spent = privacy_budget.epsilon_of(account.spent, DELTA_INVERSE)
-    return Privacy(hospital, dataset, spent / NANO, registered.epsilon_limit / NANO)
+    spent = privacy_budget.epsilon_of(account.spent, registered.promise)
+    return Privacy(hospital, dataset, spent / NANO, registered.promise.epsilon / NANO)
 
 
 def _reputations(view: View, club: Consortium, now: int) -> dict[str, float]:

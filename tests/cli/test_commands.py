@@ -51,7 +51,7 @@ def test_a_member_is_shown_with_its_keys_and_datasets(run, members):
     assert DATASET in shown.out
     data = run("org", "show", HOSPITAL_A.name, *who.of(LAB), "--format", "json").data
     assert [key["purpose"] for key in data["enrolled_keys"]].count("human") == 1
-    assert data["registered_datasets"][0]["epsilon_limit"] == consortium.LIMIT
+    assert data["registered_datasets"][0]["promise"]["epsilon"] == consortium.LIMIT
 
 
 def test_an_unknown_organisation_is_refused_with_where_to_look(run, members):
@@ -277,6 +277,34 @@ def test_a_quote_counts_what_was_spent_and_says_when_the_next_round_is_over_the_
         ((TASK, "--dataset", "x"), "UNKNOWN_DATASET"),
     ):
         assert name in run("budget", "quote", *wrong, *options).err
+
+
+def test_an_owner_chooses_the_order_and_is_shown_it_wherever_the_limit_is(run, members):
+    chain = consortium.joined()
+    who = members(chain)
+    options = ("--class", "x", "--epsilon-limit", "4", *who.of(HOSPITAL_A, "human"))
+    assert "(order 7.5)" in run("dataset", "register", "chosen", *options, "--order", "7.5").out
+    assert "(order 6)" in run("dataset", "register", "derived", *options).out
+    assert "UNKNOWN_ORDER" in run("dataset", "register", "between", *options, "--order", "7.3").err
+    refused = run("dataset", "register", "none", *options, "--order", "2")
+    assert "NO_ROOM" in refused.err
+    assert "ε = 10.13" in refused.err
+    listed = run("dataset", "show", "hospital-a", *who.of(LAB), "--format", "json").data
+    assert {one["dataset"]: one["promise"]["order_milli"] for one in listed} == {
+        "chosen": 7_500, "derived": 6_000, DATASET: consortium.PROMISE.order_milli,
+    }  # fmt: skip
+    assert "(order 5.5)" in run("org", "show", "hospital-a", *who.of(LAB)).out
+    assert "(order 5.5)" in run("budget", "quote", TASK, "--dataset", DATASET, *who.of(HOSPITAL_A)).out
+
+
+def test_a_budget_shows_the_least_epsilon_with_what_it_is_valid_for(run, members):
+    chain = consortium.thrice_promoted()
+    shown = run("budget", "show", "hospital-a", *members(chain).of(LAB), "--format", "json").data
+    assert all(each["least"] <= each["spent"] <= each["limit"] for each in shown)
+    assert all(each["order_milli"] == consortium.PROMISE.order_milli for each in shown)
+    told = run("budget", "show", "hospital-a", *members(chain).of(LAB)).out
+    assert "valid only for prices fixed beforehand" in told
+    assert "█████████░" in told  # 2.06 of the 2.52 nats that the limit admits at its order.
 
 
 def test_a_budget_shows_what_is_held_until_it_is_spent(run, members):

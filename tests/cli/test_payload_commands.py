@@ -59,7 +59,7 @@ def test_a_participant_contributes_and_says_what_it_cost(run, members, world, ta
     (told,) = map(json.loads, ran.out.splitlines())
     account = privacy_budget.DATASET_ACCOUNTS.at(world.chain.view, (HOSPITAL_A.name, DATASET))
     assert told["round"] == 1
-    assert told["spent"] == privacy_budget.epsilon_of(account.spent, consortium.DELTA_INVERSE)
+    assert told["spent"] == privacy_budget.epsilon_of(account.spent, consortium.PROMISE)
     text = run(*command, *who.of(HOSPITAL_B))
     assert f"ε = {units.epsilon(told['charged'])} alone" in text.out
 

@@ -10,6 +10,7 @@ from campaigns.harness.chain import Chain, Member
 from campaigns.harness.consortium import (
     AUDITOR,
     DATA_CLASS,
+    DELTA_INVERSE,
     HOSPITAL_A,
     HOSPITAL_B,
     LIMIT,
@@ -41,20 +42,24 @@ from contracts.identity import (
     LastHumanKey,
     LegalIdentityKnown,
     LimitOverCap,
+    NoRoom,
     NotInPossession,
     NotYourKey,
     OrganisationEnrolled,
     OrganisationExists,
+    Promise,
     RecipientChanged,
     RevocationMovesLater,
     RevokeKey,
     SameRecipient,
     UnknownDataset,
     UnknownKey,
+    UnknownOrder,
     UnknownOrganisation,
     WeakKey,
+    promised,
 )
-from contracts.kernel import limits
+from contracts.kernel import limits, renyi
 from contracts.kernel.codec import Malformed
 from contracts.kernel.speccheck import CASES
 from contracts.kernel.types import Purpose, Role
@@ -84,7 +89,7 @@ def test_a_quorum_admits_an_organisation_with_its_human_key(vector: VectorWriter
     assert OrganisationEnrolled("newcomer", (Role.DATA_OWNER,)) in events
     chain.submit(NEWCOMER, AddKey(NEWCOMER.worker.enrolment()))
     member = ORGANISATIONS.at(chain.view, "newcomer")
-    assert (member.roles, member.keys, member.epsilon_cap) == ((Role.DATA_OWNER,), 2, LIMIT)
+    assert (member.roles, member.keys, member.cap) == ((Role.DATA_OWNER,), 2, promised(LIMIT, DELTA_INVERSE, None))
 
 
 @pytest.mark.vectors
@@ -313,7 +318,58 @@ def test_a_dataset_is_registered_with_its_limit(vector: VectorWriter) -> None:
     chain = consortium.equipped()
     events = vector.accepted(chain, HOSPITAL_A, register_dataset("second"))
     assert events == (DatasetRegistered("hospital-a", "second", DATA_CLASS),)
-    assert DATASETS.at(chain.view, ("hospital-a", "second")) == Dataset(DATA_CLASS, LIMIT, 100_000, chain.height)
+    assert DATASETS.at(chain.view, ("hospital-a", "second")) == Dataset(
+        DATA_CLASS, Promise(LIMIT, 100_000, 5_500), chain.height
+    )
+
+
+@pytest.mark.vectors
+def test_an_owner_chooses_the_order_at_which_a_limit_is_held(vector: VectorWriter) -> None:
+    """Who knows what the dataset will be used for may do better than the rule."""
+    chain = consortium.equipped()
+    vector.accepted(chain, HOSPITAL_A, replace(register_dataset("second"), order_milli=9_000))
+    assert DATASETS.at(chain.view, ("hospital-a", "second")).promise == Promise(LIMIT, DELTA_INVERSE, 9_000)
+
+
+def test_the_members_admit_with_a_cap_at_a_delta_and_an_order_of_its_own() -> None:
+    chain = consortium.founded()
+    pass_proposal(chain, asking(delta_inverse=10**9, order_milli=7_500))
+    assert ORGANISATIONS.at(chain.view, "newcomer").cap == Promise(LIMIT, 10**9, 7_500)
+
+
+@pytest.mark.vectors
+def test_an_order_that_is_not_in_the_table(vector: VectorWriter) -> None:
+    """Curves hold costs at the table's orders, so nothing could be held to another."""
+    wanted = replace(register_dataset("second"), order_milli=5_499)
+    facts = vector.refused(consortium.equipped(), UnknownOrder, HOSPITAL_A, wanted)
+    assert facts == {"field": "order_milli", "order_milli": 5_499}
+    consortium.founded().refused(UnknownOrder, HOSPITAL_A, Propose(asking(order_milli=1_001)))
+
+
+@pytest.mark.vectors
+def test_a_limit_that_admits_no_loss(vector: VectorWriter) -> None:
+    """Converting at the order takes all of the limit: not even the cheapest task could ever be paid for."""
+    wanted = replace(register_dataset("second"), order_milli=2_000)
+    facts = vector.refused(consortium.equipped(), NoRoom, HOSPITAL_A, wanted)
+    taken = renyi.offset_at(2_000, DELTA_INVERSE)
+    assert facts == {"field": "epsilon_limit", "limit": LIMIT, "taken": taken, "order_milli": 2_000}
+
+
+def test_room_begins_with_the_first_nano_above_what_converting_takes() -> None:
+    chain = consortium.equipped()
+    taken = renyi.offset_at(6_000, DELTA_INVERSE)
+    chain.refused(NoRoom, HOSPITAL_A, replace(register_dataset("second", taken), order_milli=6_000))
+    chain.submit(HOSPITAL_A, replace(register_dataset("second", taken + 1), order_milli=6_000))
+    assert chain.refused(NoRoom, HOSPITAL_A, register_dataset("third", 0))["field"] == "epsilon_limit"
+    assert chain.refused(NoRoom, HOSPITAL_A, Propose(asking(epsilon_cap=1)))["field"] == "epsilon_cap"
+
+
+def test_who_has_no_data_has_a_cap_of_zero_and_can_register_nothing() -> None:
+    chain = consortium.founded()
+    pass_proposal(chain, asking(epsilon_cap=0))
+    assert ORGANISATIONS.at(chain.view, "newcomer").cap.epsilon == 0
+    chain.refused(LimitOverCap, NEWCOMER, register_dataset("second", 1))
+    chain.refused(NoRoom, NEWCOMER, register_dataset("second", 0))
 
 
 @pytest.mark.vectors

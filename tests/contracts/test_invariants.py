@@ -21,13 +21,13 @@ from campaigns.harness.chain import BlockStep, Chain, Member, Signer, Step, Who
 from campaigns.harness.chain import Committed as CommittedState
 from campaigns.harness.consortium import (
     DATASET,
-    DELTA_INVERSE,
     HOSPITALS,
     LAB,
     LIMIT,
     MECHANISM,
     MEMBERS,
     MODEL,
+    PROMISE,
     STAND_BY,
     TASK,
 )
@@ -178,8 +178,9 @@ class Consortium(RuleBasedStateMachine):
     def a_remainder_is_never_negative(self) -> None:
         for hospital in HOSPITALS:
             account = privacy_budget.dataset_account(self.view, hospital.name, DATASET)
-            standing = privacy_budget.standing(account, LIMIT, DELTA_INVERSE, self.chain.time_ms)
+            standing = privacy_budget.standing(account, PROMISE, self.chain.time_ms)
             assert standing.spent + standing.held <= LIMIT
+            assert standing.least <= standing.spent + standing.held
             assert isinstance(account, Account)
 
     @invariant()

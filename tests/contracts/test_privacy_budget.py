@@ -1,6 +1,7 @@
 """Privacy budgets: held before training, spent by the commitment, whole again when nothing came of it."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -18,6 +19,7 @@ from campaigns.harness.consortium import (
     LIMIT,
     MECHANISM,
     PHASE_MS,
+    PROMISE,
     TASK,
     commit,
     join,
@@ -26,8 +28,8 @@ from campaigns.harness.consortium import (
     run_round,
 )
 from contracts import privacy_budget, rounds
-from contracts.identity import DATASETS, ORGANISATIONS, AddKey
-from contracts.kernel import limits, renyi
+from contracts.identity import DATASETS, ORGANISATIONS, AddKey, Promise, promised
+from contracts.kernel import Write, limits, renyi
 from contracts.kernel.renyi import Curve
 from contracts.kernel.state import Overlay
 from contracts.kernel.types import Purpose
@@ -49,14 +51,15 @@ from tests.effort import examples
 from tests.vectors_io import VectorWriter
 
 PRICE = price_of(MECHANISM)
+LIMITED = {"limit": LIMIT, "order_milli": PROMISE.order_milli}
 
 
 def epsilon(rounds_spent: int) -> int:
     """ε of this many rounds together: their curves add, their ε do not."""
     curve = NOTHING
     for _ in range(rounds_spent):
-        curve = curve + PRICE
-    return privacy_budget.epsilon_of(curve, DELTA_INVERSE)
+        curve += PRICE
+    return privacy_budget.epsilon_of(curve, PROMISE)
 
 
 def account_of(chain: Chain, member: Member = HOSPITAL_A, dataset: str = DATASET) -> Account:
@@ -64,9 +67,24 @@ def account_of(chain: Chain, member: Member = HOSPITAL_A, dataset: str = DATASET
 
 
 def standing_of(chain: Chain, member: Member = HOSPITAL_A, dataset: str = DATASET) -> Standing:
-    registered = DATASETS.at(chain.view, (member.name, dataset))
-    account = account_of(chain, member, dataset)
-    return privacy_budget.standing(account, registered.epsilon_limit, registered.delta_inverse, chain.time_ms)
+    promise = DATASETS.at(chain.view, (member.name, dataset)).promise
+    return privacy_budget.standing(account_of(chain, member, dataset), promise, chain.time_ms)
+
+
+def standing(*, spent: int, held: int, least: int) -> Standing:
+    return Standing(LIMIT, DELTA_INVERSE, PROMISE.order_milli, spent, held, least)
+
+
+def least(rounds_spent: int) -> int:
+    """ε of this many rounds at the order that suits them best."""
+    curve = Curve.of(rounds_spent * cost for cost in PRICE.costs())
+    return privacy_budget.least_epsilon_of(curve, DELTA_INVERSE)
+
+
+def promising(chain: Chain, epsilon: int) -> Write:
+    """Hospital A's dataset with another limit at the same order."""
+    dataset = DATASETS.at(chain.view, ("hospital-a", DATASET))
+    return DATASETS.put(("hospital-a", DATASET), replace(dataset, promise=replace(dataset.promise, epsilon=epsilon)))
 
 
 def exhausted() -> Chain:
@@ -86,7 +104,7 @@ def test_a_reservation_holds_the_price_back_before_any_training(vector: VectorWr
     until = consortium.round_of(chain).commit_by
     events = vector.accepted(chain, HOSPITAL_A, reserve())
     assert BudgetHeld("hospital-a", DATASET, epsilon(1), until) in events
-    assert standing_of(chain) == Standing(LIMIT, spent=0, held=epsilon(1))
+    assert standing_of(chain) == standing(spent=0, held=epsilon(1), least=least(1))
     (hold,) = ORGANISATION_ACCOUNTS.at(chain.view, "hospital-a").holds
     assert (hold.price, hold.until) == (PRICE, until)
 
@@ -105,7 +123,7 @@ def test_a_dropped_reservation_lapses_and_the_budget_is_whole_again() -> None:
     chain = consortium.reserved()
     chain.advance(2 * PHASE_MS)
     chain.block()
-    assert standing_of(chain) == Standing(LIMIT, spent=0, held=0)
+    assert standing_of(chain) == standing(spent=0, held=0, least=0)
     chain.refused(DeadlinePassed, HOSPITAL_A, commit())
     assert account_of(chain).spent == NOTHING
 
@@ -113,7 +131,7 @@ def test_a_dropped_reservation_lapses_and_the_budget_is_whole_again() -> None:
 def test_a_hold_counts_until_the_millisecond_of_its_deadline() -> None:
     chain = consortium.reserved()
     account, until = account_of(chain), consortium.round_of(chain).commit_by
-    before, after = (privacy_budget.standing(account, LIMIT, DELTA_INVERSE, now) for now in (until - 1, until))
+    before, after = (privacy_budget.standing(account, PROMISE, now) for now in (until - 1, until))
     assert (before.held, after.held) == (epsilon(1), 0)
 
 
@@ -133,7 +151,7 @@ def test_a_hospital_that_always_drops_out_keeps_its_whole_budget() -> None:
         chain.submit(LAB, OpenRound(TASK))
         chain.submit(HOSPITAL_A, reserve(number))
         consortium.close(chain, number, waiting=True)
-    assert standing_of(chain) == Standing(LIMIT, spent=0, held=0)
+    assert standing_of(chain) == standing(spent=0, held=0, least=0)
 
 
 # --- the limit ---
@@ -144,7 +162,7 @@ def test_an_exhausted_budget_is_refused_before_training(vector: VectorWriter) ->
     """The fourth round does not fit: the reservation is refused with what was spent, the limit, and what was wanted."""
     chain = exhausted()
     facts = vector.refused(chain, BudgetExceeded, HOSPITAL_A, reserve(4))
-    assert facts == {"account": "dataset", "spent": epsilon(3), "wanted": epsilon(4), "limit": LIMIT}
+    assert facts == {"account": "dataset", "spent": epsilon(3), "wanted": epsilon(4), **LIMITED}
     assert epsilon(3) <= LIMIT < epsilon(4)
 
 
@@ -161,23 +179,21 @@ def test_a_second_dataset_name_does_not_refill_the_organisation_s_budget() -> No
     chain.submit(HOSPITAL_A, join("same-records-again"))
     chain.submit(LAB, OpenRound(TASK))
     facts = chain.refused(BudgetExceeded, HOSPITAL_A, reserve(4, "same-records-again"))
-    assert facts == {"account": "organisation", "spent": epsilon(3), "wanted": epsilon(4), "limit": LIMIT}
+    assert facts == {"account": "organisation", "spent": epsilon(3), "wanted": epsilon(4), **LIMITED}
 
 
 def test_the_limit_itself_is_allowed_and_one_nano_less_is_not() -> None:
     chain = consortium.round_open()
-    dataset = DATASETS.at(chain.view, ("hospital-a", DATASET))
-    chain.given(DATASETS.put(("hospital-a", DATASET), replace(dataset, epsilon_limit=epsilon(1) - 1)))
+    chain.given(promising(chain, epsilon(1) - 1))
     chain.refused(BudgetExceeded, HOSPITAL_A, reserve())
-    chain.given(DATASETS.put(("hospital-a", DATASET), replace(dataset, epsilon_limit=epsilon(1))))
+    chain.given(promising(chain, epsilon(1)))
     chain.submit(HOSPITAL_A, reserve())
 
 
 def test_an_open_reservation_counts_against_the_limit_until_it_lapses() -> None:
     """Held is not available: budget cannot be promised twice at the same time."""
     chain = consortium.reserved()
-    dataset = DATASETS.at(chain.view, ("hospital-a", DATASET))
-    chain.given(DATASETS.put(("hospital-a", DATASET), replace(dataset, epsilon_limit=epsilon(1))))
+    chain.given(promising(chain, epsilon(1)))
     consortium.close(chain, 1, waiting=True)
     chain.submit(LAB, OpenRound(TASK))
     held = replace(account_of(chain).holds[0], until=chain.time_ms + 10 * PHASE_MS)
@@ -190,7 +206,7 @@ def test_an_open_reservation_counts_against_the_limit_until_it_lapses() -> None:
 def test_one_hospital_s_spending_is_nobody_else_s() -> None:
     chain = consortium.round_open()
     chain.submit(HOSPITAL_A, reserve())
-    assert standing_of(chain, HOSPITAL_B) == Standing(LIMIT, spent=0, held=0)
+    assert standing_of(chain, HOSPITAL_B) == standing(spent=0, held=0, least=0)
 
 
 @pytest.mark.vectors
@@ -198,7 +214,9 @@ def test_one_reservation_more_than_an_account_can_hold(vector: VectorWriter) -> 
     """An account holds back HOLDS_PER_ACCOUNT reservations at most, however much budget is left."""
     chain = consortium.task_open()
     member = ORGANISATIONS.at(chain.view, "hospital-a")
-    chain.given(ORGANISATIONS.put("hospital-a", replace(member, epsilon_cap=limits.EPSILON_NANO_MAX)))
+    chain.given(
+        ORGANISATIONS.put("hospital-a", replace(member, cap=promised(limits.EPSILON_NANO_MAX, DELTA_INVERSE, None)))
+    )
     names = [f"dataset-{i}" for i in range(limits.HOLDS_PER_ACCOUNT + 1)]
     consortium.succeed(chain, *((HOSPITAL_A, register_dataset(name)) for name in names))
     consortium.succeed(chain, *((HOSPITAL_A, join(name)) for name in names))
@@ -206,6 +224,44 @@ def test_one_reservation_more_than_an_account_can_hold(vector: VectorWriter) -> 
     consortium.succeed(chain, *((HOSPITAL_A, reserve(1, name)) for name in names[:-1]))
     facts = vector.refused(chain, TooManyHolds, HOSPITAL_A, reserve(1, names[-1]))
     assert facts == {"limit": limits.HOLDS_PER_ACCOUNT}
+
+
+# --- one order ---
+
+
+def test_a_limit_is_held_at_the_account_s_order_though_another_one_would_admit_more() -> None:
+    """The order was fixed before the first charge: another that would suit what came is not looked at."""
+    chain = consortium.round_open()
+    cost = renyi.room_at(LIMIT, PROMISE.order_milli, DELTA_INVERSE)
+    spent = Curve.of(cost if order == PROMISE.order_milli else 0 for order in renyi.ORDERS)
+    chain.given(DATASET_ACCOUNTS.put(("hospital-a", DATASET), Account(spent, ())))
+    facts = chain.refused(BudgetExceeded, HOSPITAL_A, reserve())
+    assert facts["spent"] == LIMIT
+    assert standing_of(chain).least == 0
+
+
+def test_what_other_orders_have_lost_takes_nothing_from_the_account() -> None:
+    chain = consortium.round_open()
+    spent = Curve.of(0 if order == PROMISE.order_milli else renyi.SATURATED for order in renyi.ORDERS)
+    chain.given(DATASET_ACCOUNTS.put(("hospital-a", DATASET), Account(spent, ())))
+    chain.submit(HOSPITAL_A, reserve())
+    assert account_of(chain).holds[0].price == PRICE
+
+
+def test_an_organisation_s_cap_is_held_at_its_own_order_and_delta() -> None:
+    chain = consortium.round_open()
+    member = ORGANISATIONS.at(chain.view, "hospital-a")
+    at = Promise(LIMIT, 10**9, 16_000)
+    after = renyi.epsilon_at(PRICE, 16_000, 10**9)
+    for limit, affordable in ((after - 1, False), (after, True)):
+        chain.given(ORGANISATIONS.put("hospital-a", replace(member, cap=replace(at, epsilon=limit))))
+        quote = privacy_budget.quote(chain.view, "hospital-a", DATASET, PRICE, chain.time_ms)
+        assert (quote.organisation_after, quote.affordable) == (after, affordable)
+        assert (quote.organisation_delta_inverse, quote.organisation_order_milli) == (10**9, 16_000)
+        assert quote.after == epsilon(1)
+        if not affordable:
+            assert chain.refused(BudgetExceeded, HOSPITAL_A, reserve())["order_milli"] == 16_000
+    chain.submit(HOSPITAL_A, reserve())
 
 
 # --- how loss is counted ---
@@ -233,16 +289,15 @@ def test_every_debit_is_on_the_organisation_s_account_too() -> None:
 
 def test_an_untouched_account_has_lost_nothing() -> None:
     chain = consortium.equipped()
-    assert standing_of(chain) == Standing(LIMIT, spent=0, held=0)
+    assert standing_of(chain) == standing(spent=0, held=0, least=0)
     assert privacy_budget.organisation_account(chain.view, "hospital-a") == Account(NOTHING, ())
 
 
 def test_a_hopeless_price_is_shown_as_the_largest_epsilon_there_is() -> None:
     """Curves saturate; what is announced stays within the bounds of its field."""
-    assert (
-        privacy_budget.epsilon_of(renyi.Curve.of([renyi.SATURATED] * len(renyi.ORDERS)), DELTA_INVERSE)
-        == limits.EPSILON_NANO_MAX
-    )
+    hopeless = Curve.of([renyi.SATURATED] * len(renyi.ORDERS))
+    assert privacy_budget.epsilon_of(hopeless, PROMISE) == limits.EPSILON_NANO_MAX
+    assert privacy_budget.least_epsilon_of(hopeless, DELTA_INVERSE) == limits.EPSILON_NANO_MAX
 
 
 # Of one shape or another, and from nothing to far over any limit.
@@ -251,6 +306,7 @@ CURVES = st.builds(
     st.integers(0, 60),
     st.integers(0, 10**7),
 )
+PINS = st.tuples(st.integers(limits.DELTA_INVERSE_MIN, limits.DELTA_INVERSE_MAX), st.sampled_from(renyi.ORDERS))
 HOLDS = st.lists(st.tuples(CURVES, st.integers(0, 20)), max_size=limits.HOLDS_PER_ACCOUNT)
 ACCOUNTS = st.builds(
     lambda spent, held: Account(spent, tuple(Hold(bytes([n] * 32), *each) for n, each in enumerate(held, 1))),
@@ -260,17 +316,25 @@ ACCOUNTS = st.builds(
 
 
 @settings(max_examples=examples(300))
-@given(ACCOUNTS, ACCOUNTS, CURVES, st.integers(0, 20), st.integers(10**9, 10**11), st.integers(10**9, 10**11))
+@given(
+    ACCOUNTS,
+    ACCOUNTS,
+    CURVES,
+    st.integers(0, 20),
+    st.integers(10**9, 10**11),
+    st.integers(10**9, 10**11),
+    st.tuples(PINS, PINS),
+)
 def test_a_quote_says_affordable_exactly_when_a_hold_is_accepted(
-    narrow: Account, wide: Account, price: Curve, now: int, limit: int, cap: int
+    narrow: Account, wide: Account, price: Curve, now: int, limit: int, cap: int, pins: Any
 ) -> None:
     view = consortium.joined().view
     dataset, member = DATASETS.at(view, (HOSPITAL_A.name, DATASET)), ORGANISATIONS.at(view, HOSPITAL_A.name)
     overlay = Overlay(view)
     overlay.apply(
         (
-            DATASETS.put((HOSPITAL_A.name, DATASET), replace(dataset, epsilon_limit=limit)),
-            ORGANISATIONS.put(HOSPITAL_A.name, replace(member, epsilon_cap=cap)),
+            DATASETS.put((HOSPITAL_A.name, DATASET), replace(dataset, promise=Promise(limit, *pins[0]))),
+            ORGANISATIONS.put(HOSPITAL_A.name, replace(member, cap=Promise(cap, *pins[1]))),
             privacy_budget.DATASET_ACCOUNTS.put((HOSPITAL_A.name, DATASET), narrow),
             privacy_budget.ORGANISATION_ACCOUNTS.put(HOSPITAL_A.name, wide),
         )

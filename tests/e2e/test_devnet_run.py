@@ -22,7 +22,7 @@ from client_sdk.session import open_client
 from client_sdk.session.profile import find_profile
 from contracts import contributions, identity, lineage, privacy_budget, reputation, rounds
 from contracts.contributions import Commitment
-from contracts.identity import Key
+from contracts.identity import Key, Promise
 from contracts.kernel import View
 from contracts.kernel.types import Purpose
 from contracts.lineage import Version, VersionStatus
@@ -87,7 +87,7 @@ class Ledger:
     versions: dict[int, Version]
     commitments: dict[tuple[int, str], Commitment]
     accounts: dict[str, Account]
-    limits: dict[str, int]
+    promises: dict[str, Promise]
     deviations: dict[str, int]
     keys: list[Key]
 
@@ -154,7 +154,7 @@ def at_the_end(view: View, keys: list[tuple[str, ...]]) -> Ledger:
         versions=dict(enumerate(every(lineage.VERSIONS, view, [(MODEL, each) for each in versions]))),
         commitments={place: commitment for place, commitment in found.items() if commitment is not None},
         accounts=dict(zip(HOSPITALS, every(privacy_budget.DATASET_ACCOUNTS, view, owned), strict=True)),
-        limits={name: one.epsilon_limit for name, one in zip(HOSPITALS, datasets, strict=True)},
+        promises={name: one.promise for name, one in zip(HOSPITALS, datasets, strict=True)},
         deviations={name: score.deviation for name, score in scores.items() if score is not None},
         keys=every(identity.KEYS, view, [bytes.fromhex(name) for (name,) in keys]),
     )
@@ -221,9 +221,9 @@ def test_what_a_hospital_has_spent_is_what_its_rounds_cost_and_within_its_limit(
     for _ in ledger.contributed(hospital):
         spent += ledger.task.price
     assert ledger.accounts[hospital].spent == spent
-    assert privacy_budget.fits(spent, ledger.limits[hospital], 100_000)
+    assert privacy_budget.fits(spent, ledger.promises[hospital])
     (shown,) = [line for line in finished.summary.privacy if line.hospital == hospital]
-    assert shown.spent == pytest.approx(privacy_budget.epsilon_of(spent, 100_000) / 1e9)
+    assert shown.spent == pytest.approx(privacy_budget.epsilon_of(spent, ledger.promises[hospital]) / 1e9)
 
 
 def test_the_exhausted_hospital_was_refused_before_it_trained_and_found_no_way_round(finished: Finished) -> None:
@@ -231,7 +231,7 @@ def test_the_exhausted_hospital_was_refused_before_it_trained_and_found_no_way_r
     ledger = finished.ledger
     assert len(ledger.contributed(name)) == contributions_it_can_afford
     once_more = ledger.accounts[name].spent + ledger.task.price
-    assert not privacy_budget.fits(once_more, ledger.limits[name], 100_000)
+    assert not privacy_budget.fits(once_more, ledger.promises[name])
     said = finished.view.texts("BUDGET_EXCEEDED")
     assert any(text.startswith(f"{name} in round {contributions_it_can_afford + 1}") for text in said), said
     assert any(text.startswith(f"{name} with a new key and dataset") for text in said), said

@@ -41,7 +41,7 @@ from tests import local_task
 from tests.local_task import World
 
 NANO = 10**9
-PRICE = privacy_budget.epsilon_of(price_of(consortium.MECHANISM), DELTA_INVERSE) / NANO
+PRICE = privacy_budget.epsilon_of(price_of(consortium.MECHANISM), consortium.PROMISE) / NANO
 
 
 @dataclass

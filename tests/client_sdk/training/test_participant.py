@@ -66,7 +66,7 @@ def test_a_contribution_is_reserved_trained_committed_and_published(world: World
     made = contribute(world, trainer)
     record = COMMITMENTS.at(world.chain.view, KEY)
     assert (made.cid, made.height, made.bytes) == (record.cid, record.height, record.size)
-    assert made.charged == made.spent == privacy_budget.epsilon_of(price_of(consortium.MECHANISM), 100_000)
+    assert made.charged == made.spent == privacy_budget.epsilon_of(price_of(consortium.MECHANISM), consortium.PROMISE)
     assert record.code == trainer.code
     assert progress(world) is Progress.PUBLISHED
     assert trainer.trained == 1
