@@ -166,6 +166,9 @@ if TYPE_CHECKING:
         WrongChain as WrongChain,
         WrongPurpose as WrongPurpose,
     )
+    from contracts.legal_identities import (
+        LegalIdentityKnown as LegalIdentityKnown,
+    )
     from contracts.membership import (
         LastMember as LastMember,
         NoRecovery as NoRecovery,
@@ -186,6 +189,10 @@ if TYPE_CHECKING:
     from contracts.privacy_budget import (
         BudgetExceeded as BudgetExceeded,
         TooManyHolds as TooManyHolds,
+    )
+    from contracts.promises import (
+        NoRoom as NoRoom,
+        UnknownOrder as UnknownOrder,
     )
     from contracts.recipients import (
         BadRecipient as BadRecipient,
@@ -305,6 +312,9 @@ _HOMES: Final = {
         "BadSignature", "Expired", "MalformedTransaction", "MissingRole", "Replayed", "UnknownMessage", "ValidTooLong",
         "WrongChain", "WrongPurpose",
     ),
+    "contracts.legal_identities": (
+        "LegalIdentityKnown",
+    ),
     "contracts.membership": (
         "LastMember", "NoRecovery", "NotAHumanKey", "NotSuspended", "RecoveryNotDue", "RecoveryUnderWay",
     ),
@@ -314,6 +324,9 @@ _HOMES: Final = {
     ),
     "contracts.privacy_budget": (
         "BudgetExceeded", "TooManyHolds",
+    ),
+    "contracts.promises": (
+        "NoRoom", "UnknownOrder",
     ),
     "contracts.recipients": (
         "BadRecipient", "RecipientTaken",

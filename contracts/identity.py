@@ -2,7 +2,7 @@
 
 Invariants: a key belongs to one organisation and one purpose for ever; revocation only moves earlier, never later;
 an organisation holds at most KEYS_PER_ORGANISATION keys and DATASETS_PER_ORGANISATION datasets, revoked ones
-included, so neither can be used to start afresh.
+included; a legal identity has one name for ever: so none of them can be used to start afresh.
 
 Admission is decided by governance, through the effect builders here. What a revoked key had signed and what is pending
 is judged where it is counted, by ``is_good``. A dataset's budget is kept by ``privacy_budget``.
@@ -11,7 +11,7 @@ is judged where it is counted, by ``is_good``. A dataset's budget is kept by ``p
 from dataclasses import replace
 from typing import Annotated
 
-from . import electorate, recipients
+from . import electorate, legal_identities, recipients
 from .electorate import MEMBERSHIP, Standing
 from .kernel import (
     Context,
@@ -39,24 +39,28 @@ from .kernel.types import (
     Height,
     Items,
     Label,
+    LegalId,
     NanoEpsilon,
     OrgId,
     PublicKey,
     Purpose,
+    RenyiOrder,
     Role,
     Signature,
 )
+from .promises import Promise, promised, require_room
 
 Roles = Annotated[tuple[Role, ...], Items(1, len(Role))]
 POSSESSION_DOMAIN = "key-possession"
 
 
 class Organisation(Record):
-    """A member: what it may do, how to encrypt to it, and the cap on its total privacy loss."""
+    """A member: who it is in law, what it may do, how to encrypt to it, and the cap on its total privacy loss."""
 
+    legal_id: LegalId
     roles: Roles
     recipient: AgeRecipient
-    epsilon_cap: NanoEpsilon
+    cap: Promise  # To every record of all its datasets together.
     enrolled_at: Height
     keys: Annotated[tuple[PublicKey, ...], Items(1, limits.KEYS_WITH_RECOVERIES)]  # In the order of their enrolment.
     datasets: Count
@@ -80,8 +84,7 @@ class Dataset(Record):
     """A registered dataset. Its privacy unit is one record under add/remove neighbouring, fixed for ever."""
 
     data_class: DataClass
-    epsilon_limit: NanoEpsilon
-    delta_inverse: DeltaInverse
+    promise: Promise
     registered_at: Height
 
 
@@ -92,6 +95,19 @@ class NewKey(Record):
     purpose: Purpose
     label: Label
     possession: Signature
+
+
+class Admission(Record):
+    """What an organisation becomes a member with, by genesis or by vote."""
+
+    organisation: OrgId
+    legal_id: LegalId  # Upper case and no spaces, so that nobody is two by spelling.
+    roles: Roles
+    recipient: AgeRecipient
+    epsilon_cap: NanoEpsilon  # On the privacy loss of all its datasets together; 0 for who has none.
+    delta_inverse: DeltaInverse  # Of the cap.
+    order_milli: RenyiOrder | None  # At which the cap is held; null for the one that follows from cap and δ.
+    key: NewKey  # Its first, a human one.
 
 
 ORGANISATIONS = Map("identity/organisations", Organisation, "organisation")
@@ -131,6 +147,7 @@ class RegisterDataset(Message, purpose=Purpose.HUMAN, role=Role.DATA_OWNER, lane
     data_class: DataClass
     epsilon_limit: NanoEpsilon
     delta_inverse: DeltaInverse
+    order_milli: RenyiOrder | None = None  # At which the limit is held; null for the one that follows from it and δ.
 
 
 class OrganisationEnrolled(Event):
@@ -318,7 +335,7 @@ def change_recipient(view: View, msg: ChangeRecipient, ctx: Context) -> Outcome:
 
 
 def register_dataset(view: View, msg: RegisterDataset, ctx: Context) -> Outcome:
-    """Register a dataset. Rejects: DatasetExists, EnrolmentCap, LimitOverCap."""
+    """Register a dataset. Rejects: DatasetExists, EnrolmentCap, LimitOverCap, UnknownOrder, NoRoom."""
     organisation = ORGANISATIONS.at(view, ctx.organisation)
     key = (ctx.organisation, msg.dataset)
     require(DATASETS.get(view, key) is None, lambda: DatasetExists(dataset=msg.dataset))
@@ -327,10 +344,12 @@ def register_dataset(view: View, msg: RegisterDataset, ctx: Context) -> Outcome:
         lambda: EnrolmentCap(what="datasets", limit=limits.DATASETS_PER_ORGANISATION),
     )
     require(
-        msg.epsilon_limit <= organisation.epsilon_cap,
-        lambda: LimitOverCap(wanted=msg.epsilon_limit, cap=organisation.epsilon_cap),
+        msg.epsilon_limit <= organisation.cap.epsilon,
+        lambda: LimitOverCap(wanted=msg.epsilon_limit, cap=organisation.cap.epsilon),
     )
-    dataset = Dataset(msg.data_class, msg.epsilon_limit, msg.delta_inverse, ctx.height)
+    promise = promised(msg.epsilon_limit, msg.delta_inverse, msg.order_milli)
+    require_room("epsilon_limit", promise)
+    dataset = Dataset(msg.data_class, promise, ctx.height)
     counted = replace(organisation, datasets=organisation.datasets + 1)
     return Outcome(
         (DATASETS.put(key, dataset), ORGANISATIONS.put(ctx.organisation, counted)),
@@ -338,28 +357,39 @@ def register_dataset(view: View, msg: RegisterDataset, ctx: Context) -> Outcome:
     )
 
 
-def enrol(
-    view: View, name: OrgId, roles: Roles, recipient: AgeRecipient, cap: NanoEpsilon, first: NewKey, ctx: Context
-) -> Outcome:
+def enrol(view: View, admission: Admission, ctx: Context) -> Outcome:
     """Make an organisation a member with its first human key. For governance and genesis.
 
-    Rejects: OrganisationExists, EnrolmentCap, FirstKeyNotHuman, BadRecipient, RecipientTaken, KeyExists, WeakKey,
-    NotInPossession.
+    Rejects: OrganisationExists, LegalIdentityKnown, EnrolmentCap, FirstKeyNotHuman, UnknownOrder, NoRoom, BadRecipient,
+    RecipientTaken, KeyExists, WeakKey, NotInPossession.
     """
+    name, first = admission.organisation, admission.key
     members = MEMBERSHIP.get(view) or electorate.NOBODY
     full = members.organisations >= limits.ORGANISATIONS
     require(ORGANISATIONS.get(view, name) is None, lambda: OrganisationExists(organisation=name))
+    legal = legal_identities.taken(view, admission.legal_id, by=name)
     require(not full, lambda: EnrolmentCap(what="organisations", limit=limits.ORGANISATIONS))
     require(first.purpose is Purpose.HUMAN, lambda: FirstKeyNotHuman(organisation=name, purpose=first.purpose))
-    kept = tuple(role for role in Role if role in roles)
+    cap = promised(admission.epsilon_cap, admission.delta_inverse, admission.order_milli)
+    if cap.epsilon > 0:  # With a cap of 0 it registers no dataset, so nothing is ever held against its order.
+        require_room("epsilon_cap", cap)
     member = Organisation(
-        kept, recipient, cap, ctx.height, (first.public,), datasets=0, standing=Standing.ACTIVE, votes_after=ctx.height
+        legal_id=admission.legal_id,
+        roles=tuple(role for role in Role if role in admission.roles),
+        recipient=admission.recipient,
+        cap=cap,
+        enrolled_at=ctx.height,
+        keys=(first.public,),
+        datasets=0,
+        standing=Standing.ACTIVE,
+        votes_after=ctx.height,
     )
     counted = replace(electorate.activated(members, ctx.height), organisations=members.organisations + 1)
     return enrol_key(view, name, first, ctx, by=None) + Outcome(
         (
             ORGANISATIONS.put(name, member),
-            recipients.taken(view, recipient, by=name),
+            legal,
+            recipients.taken(view, admission.recipient, by=name),
             MEMBERSHIP.set(counted),
         ),
         (OrganisationEnrolled(name, member.roles),),
@@ -468,7 +498,7 @@ def possession_statement(chain_id: str, organisation: OrgId, public: PublicKey, 
 CONTRACT = Contract(
     name="identity",
     number=1,
-    state=(ORGANISATIONS, KEYS, DATASETS, MEMBERSHIP, recipients.RECIPIENTS),
+    state=(ORGANISATIONS, KEYS, DATASETS, legal_identities.LEGAL_IDENTITIES, MEMBERSHIP, recipients.RECIPIENTS),
     handlers={
         AddKey: add_key,
         RevokeKey: revoke_key,
@@ -476,5 +506,11 @@ CONTRACT = Contract(
         ChangeRecipient: change_recipient,
         RegisterDataset: register_dataset,
     },
-    modules=("contracts.electorate", "contracts.recipients", __name__),
+    modules=(
+        "contracts.electorate",
+        "contracts.legal_identities",
+        "contracts.promises",
+        "contracts.recipients",
+        __name__,
+    ),
 )

@@ -22,7 +22,7 @@ import numpy as np
 
 from campaigns.harness import consortium
 from campaigns.harness.chain import Chain, Member
-from campaigns.harness.consortium import DATASET, HOSPITALS, LAB, LIMIT, MEMBERS, ROLES, TASK
+from campaigns.harness.consortium import DATASET, HOSPITALS, LAB, MEMBERS, ROLES, TASK
 from client_sdk.client import LedgerClient
 from client_sdk.payloads.block_folder import BlockFolder
 from client_sdk.payloads.cid import Cid
@@ -39,7 +39,6 @@ from contracts.governance import OpenTask
 from contracts.identity import AddKey
 from contracts.rounds import OpenRound
 from contracts.terms import Terms, Update
-from contracts.transition import Founder
 from learning.entropy import EntropySource
 from learning.inputs import Standardisation
 from learning.local_training import LocalUpdate
@@ -102,9 +101,11 @@ def prepared() -> Artefacts:
 def _opened() -> Chain:
     terms = prepared().terms
     founders = tuple(
-        Founder(member.name, ROLES[member], age_identity.recipient_of(identities()[member.name]), LIMIT, key)
+        replace(
+            consortium.as_member(member, ROLES[member]),
+            recipient=age_identity.recipient_of(identities()[member.name]),
+        )
         for member in MEMBERS
-        for key in [member.human.enrolment()]
     )
     chain = Chain(consortium.genesis(*founders, operators=consortium.OPERATORS))
     consortium.succeed(chain, *((member, AddKey(member.worker.enrolment())) for member in MEMBERS))

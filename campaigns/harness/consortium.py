@@ -18,10 +18,11 @@ from contracts.ballot_box import Statement
 from contracts.ballots import AdvanceRound, Attest, OpenBallot, Seal
 from contracts.contributions import Commit, NoiseSource, Reserve
 from contracts.governance import Action, OpenTask, Propose, Vote
-from contracts.identity import AddKey, RegisterDataset
+from contracts.identity import AddKey, Admission, RegisterDataset
 from contracts.kernel import Event, bitmap, crypto
 from contracts.kernel.types import Role
 from contracts.lineage import NO_CANDIDATE, Candidate, Finding
+from contracts.promises import promised
 from contracts.registry import RULES
 from contracts.rounds import OpenRound
 from contracts.tasks import JoinTask
@@ -38,7 +39,7 @@ from contracts.terms import (
     Terms,
     Update,
 )
-from contracts.transition import Founder, Genesis
+from contracts.transition import Genesis
 
 from .chain import CHAIN_ID, Chain, Member, Step
 from .recipients import recipient_of
@@ -62,6 +63,7 @@ PHASE_BLOCKS = 2
 CANARY_RECORDS = 100
 LIMIT = 4_500_000_000  # Of a dataset, and the cap of an organisation: three rounds of MECHANISM fit, a fourth does not.
 DELTA_INVERSE = 100_000
+PROMISE = promised(LIMIT, DELTA_INVERSE, None)  # Of every dataset and to every organisation.
 MECHANISM = Mechanism(
     kind=MechanismKind.GAUSSIAN,
     relation=Relation.ADD_REMOVE,
@@ -147,12 +149,26 @@ def stage(build: Callable[[], Chain]) -> Callable[[], Chain]:
     return forked
 
 
-def founder(member: Member, roles: tuple[Role, ...], epsilon_cap: int = LIMIT) -> Founder:
-    """A member from the first block on."""
-    return Founder(member.name, roles, recipient_of(member.name), epsilon_cap, member.human.enrolment())
+def as_member(member: Member, roles: tuple[Role, ...], epsilon_cap: int = LIMIT, chain_id: str = CHAIN_ID) -> Admission:
+    """What makes an organisation a member: in the genesis, or by vote."""
+    return Admission(
+        organisation=member.name,
+        legal_id=legal_id(member.name),
+        roles=roles,
+        recipient=recipient_of(member.name),
+        epsilon_cap=epsilon_cap,
+        delta_inverse=DELTA_INVERSE,
+        order_milli=None,
+        key=member.human.enrolment(chain_id),
+    )
 
 
-def genesis(*founders: Founder, operators: Iterable[Member] | None = None, chain_id: str = CHAIN_ID) -> Genesis:
+def legal_id(name: str) -> str:
+    """Something shaped like a register's entry that follows from a name."""
+    return f"REGISTER:{name.upper()}"
+
+
+def genesis(*founders: Admission, operators: Iterable[Member] | None = None, chain_id: str = CHAIN_ID) -> Genesis:
     """A genesis with a validator for each operator; the first founder is made the only one if none is named."""
     if operators is None:
         first, *others = founders
@@ -165,7 +181,7 @@ def genesis(*founders: Founder, operators: Iterable[Member] | None = None, chain
 
 def founded_by() -> Genesis:
     """The genesis of the consortium."""
-    return genesis(*(founder(member, ROLES[member]) for member in MEMBERS), operators=OPERATORS)
+    return genesis(*(as_member(member, ROLES[member]) for member in MEMBERS), operators=OPERATORS)
 
 
 @stage

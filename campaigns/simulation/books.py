@@ -6,6 +6,7 @@ its own: rounds (``courses``), budgets (``purse``), versions (``lines``), reputa
 committed state to these books after every block.
 """
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from contracts import (
     electorate,
     governance,
     identity,
+    legal_identities,
     lineage,
     models,
     privacy_budget,
@@ -30,6 +32,7 @@ from contracts import (
     validators,
 )
 from contracts.governance import AdmitOrganisation, AdmitValidator, OpenTask, ProposalDecided, RemoveValidator
+from contracts.identity import Admission
 from contracts.kernel import Event, Message, Place, Rejected, codec, replay
 from contracts.kernel.envelope import Envelope
 from contracts.lineage import VersionDecided, VersionStatus
@@ -66,6 +69,7 @@ class Books:
         self.keys: dict[bytes, Enrolled] = {}
         self.paths: dict[bytes, None] = {}
         self.marks: dict[bytes, int] = {}  # Path of a replay mark → last height of validity.
+        self.legal_ids: dict[str, str] = {}  # Legal identity → its one name.
         self.courses = Courses(self.is_live)
         self.purse = Purse(self.courses.bill)
         self.esteem = Esteem()
@@ -75,7 +79,7 @@ class Books:
         self.validators = {one.public: one.operator for one in genesis.validators}
         self._exist(electorate.MEMBERSHIP.path(), validators.SET.path(), upgrades.IN_FORCE.path())
         for founder in genesis.founders:
-            self._enrol(founder.organisation, founder.recipient, founder.key.public, founder.epsilon_cap, Place(0, 0))
+            self._enrol(founder, Place(0, 0))
 
     def record(self, block: Block, results: Iterable[m.ExecTxResult]) -> None:
         """Enter one block. Raises Violation where a result contradicts the books."""
@@ -162,7 +166,8 @@ class Books:
             case identity.ReportStolenKey():
                 self._stolen(message.public, message.since)
             case identity.RegisterDataset():
-                self.purse.limit(organisation, message.dataset, message.epsilon_limit, message.delta_inverse)
+                stated = (message.epsilon_limit, message.delta_inverse, message.order_milli)
+                self.purse.limit(organisation, message.dataset, *stated)
                 self._exist(identity.DATASETS.path((organisation, message.dataset)))
             case governance.Propose():
                 self.proposals.append(message.action)
@@ -251,7 +256,7 @@ class Books:
     def _apply(self, action: Any, place: Place) -> None:
         match action:
             case AdmitOrganisation():
-                self._enrol(action.organisation, action.recipient, action.key.public, action.epsilon_cap, place)
+                self._enrol(action.admission, place)
             case AdmitValidator():
                 if action.replaces is not None:
                     del self.validators[action.replaces]
@@ -266,11 +271,16 @@ class Books:
                 self._exist(tasks.ROSTERS.path(terms.task), lineage.REGISTER.path())
                 self._exist(lineage.MODELS.path(terms.model), lineage.VERSIONS.path((terms.model, 0)))
 
-    def _enrol(self, organisation: str, recipient: str, public: bytes, cap: int, place: Place) -> None:
-        self.purse.cap(organisation, cap)
-        self.keys[public] = Enrolled(organisation, place)
-        self._exist(recipients.RECIPIENTS.path(recipient))
-        self._exist(identity.ORGANISATIONS.path(organisation), identity.KEYS.path(public))
+    def _enrol(self, admitted: Admission, place: Place) -> None:
+        name, public = admitted.organisation, admitted.key.public
+        if admitted.legal_id in self.legal_ids:
+            raise Violation("caps", f"{admitted.legal_id} is {self.legal_ids[admitted.legal_id]} already")
+        self.legal_ids[admitted.legal_id] = name
+        self.purse.cap(name, admitted.epsilon_cap, admitted.delta_inverse, admitted.order_milli)
+        self.keys[public] = Enrolled(name, place)
+        legal = hashlib.sha256(admitted.legal_id.encode()).digest()
+        self._exist(recipients.RECIPIENTS.path(admitted.recipient), legal_identities.LEGAL_IDENTITIES.path(legal))
+        self._exist(identity.ORGANISATIONS.path(name), identity.KEYS.path(public))
 
     def _exist(self, *paths: bytes) -> None:
         self.paths.update(dict.fromkeys(paths))

@@ -17,8 +17,7 @@ from contracts.tasks import JoinTask
 from contracts.terms import Terms
 
 from ..harness.chain import Member, Signer
-from ..harness.consortium import DATA_CLASS, DATASET, DELTA_INVERSE
-from ..harness.recipients import recipient_of
+from ..harness.consortium import DATA_CLASS, DATASET, DELTA_INVERSE, as_member
 from .acts import ANOTHER, Acts, Due
 from .members import CHAIN_ID, CONTRIBUTORS, EVERYBODY, GENESIS_CAP, LATECOMERS, ROLES_OF, VERIFIERS
 
@@ -94,7 +93,7 @@ class Lifecycle:
         for number, terms in enumerate(self.tasks):
             if tasks.TASKS.get(view, terms.task) is None and terms.task not in opening and height >= 6 * number:
                 yield self.rng.choice(VERIFIERS), Propose(OpenTask(terms))
-        admitting = [action.organisation for action in pending if isinstance(action, AdmitOrganisation)]
+        admitting = [action.admission.organisation for action in pending if isinstance(action, AdmitOrganisation)]
         for member in LATECOMERS:
             known = identity.ORGANISATIONS.get(view, member.name) is not None or member.name in admitting
             if not known and height > 8 and self.rng.random() < 0.2:
@@ -123,9 +122,7 @@ class Lifecycle:
 
 def admission(member: Member) -> AdmitOrganisation:
     """The motion to admit a member."""
-    return AdmitOrganisation(
-        member.name, ROLES_OF[member], recipient_of(member.name), GENESIS_CAP, member.human.enrolment(CHAIN_ID)
-    )
+    return AdmitOrganisation(as_member(member, ROLES_OF[member], GENESIS_CAP, CHAIN_ID))
 
 
 def open_proposals(view: View) -> Iterator[tuple[int, governance.Proposal]]:

@@ -29,7 +29,7 @@ from ..harness.consortium import (
     ROLES,
     STAND_BY,
     TERMS,
-    founder,
+    as_member,
 )
 
 CHAIN_ID = "fedledger-simulation"
@@ -83,7 +83,7 @@ def genesis() -> Genesis:
     """The founders, each with one human key; four of them run a validator."""
     return consortium.genesis(
         *(
-            replace(founder(member, ROLES_OF[member], GENESIS_CAP), key=member.human.enrolment(CHAIN_ID))
+            replace(as_member(member, ROLES_OF[member], GENESIS_CAP), key=member.human.enrolment(CHAIN_ID))
             for member in FOUNDERS
         ),
         operators=OPERATORS,

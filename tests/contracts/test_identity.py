@@ -1,6 +1,7 @@
 """Identity: members, their keys and their datasets."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -9,13 +10,14 @@ from campaigns.harness.chain import Chain, Member
 from campaigns.harness.consortium import (
     AUDITOR,
     DATA_CLASS,
+    DELTA_INVERSE,
     HOSPITAL_A,
     HOSPITAL_B,
     LIMIT,
     MEMBERS,
     NEWCOMER,
     TERMS,
-    founder,
+    as_member,
     join,
     pass_proposal,
     register_dataset,
@@ -57,19 +59,25 @@ from contracts.identity import (
     UnknownOrganisation,
     WeakKey,
 )
-from contracts.kernel import Place, limits
+from contracts.kernel import Place, limits, renyi
+from contracts.kernel.codec import Malformed
 from contracts.kernel.recipient import SMALL_ORDER
 from contracts.kernel.speccheck import CASES
 from contracts.kernel.types import Purpose, Role
+from contracts.legal_identities import LegalIdentityKnown
+from contracts.promises import NoRoom, Promise, UnknownOrder, promised
 from contracts.recipients import BadRecipient, RecipientTaken
 from contracts.transition import MissingRole
 from tests.vectors_io import VectorWriter
 
 SECOND_WORKER = HOSPITAL_A.key(Purpose.WORKLOAD, 1)
 SECOND_HUMAN = HOSPITAL_A.key(Purpose.HUMAN, 1)
-ADMISSION = AdmitOrganisation(
-    "newcomer", (Role.DATA_OWNER,), recipient_of("newcomer"), LIMIT, NEWCOMER.human.enrolment()
-)
+ADMISSION = AdmitOrganisation(as_member(NEWCOMER, (Role.DATA_OWNER,)))
+
+
+def asking(**changes: Any) -> AdmitOrganisation:
+    """The newcomer's admission with something else in it."""
+    return AdmitOrganisation(replace(ADMISSION.admission, **changes))
 
 
 # --- organisations ---
@@ -84,15 +92,47 @@ def test_a_quorum_admits_an_organisation_with_its_human_key(vector: VectorWriter
     assert OrganisationEnrolled("newcomer", (Role.DATA_OWNER,)) in events
     chain.submit(NEWCOMER, AddKey(NEWCOMER.worker.enrolment()))
     member = ORGANISATIONS.at(chain.view, "newcomer")
-    assert (member.roles, len(member.keys), member.epsilon_cap) == ((Role.DATA_OWNER,), 2, LIMIT)
+    assert (member.roles, len(member.keys), member.cap) == ((Role.DATA_OWNER,), 2, promised(LIMIT, DELTA_INVERSE, None))
 
 
 @pytest.mark.vectors
 def test_an_organisation_that_is_a_member_already(vector: VectorWriter) -> None:
     """A name belongs to one organisation for ever."""
-    action = replace(ADMISSION, organisation=HOSPITAL_B.name)
+    action = asking(organisation=HOSPITAL_B.name)
     facts = vector.refused(consortium.founded(), OrganisationExists, HOSPITAL_A, Propose(action))
     assert facts == {"organisation": "hospital-b"}
+
+
+@pytest.mark.vectors
+def test_a_legal_identity_that_is_a_member_under_another_name(vector: VectorWriter) -> None:
+    """Caps follow the legal identity: a second name for it would refill what its records were promised."""
+    action = asking(legal_id=consortium.legal_id(HOSPITAL_B.name))
+    facts = vector.refused(consortium.founded(), LegalIdentityKnown, HOSPITAL_A, Propose(action))
+    assert facts == {"legal_id": "REGISTER:HOSPITAL-B", "organisation": "hospital-b"}
+
+
+def test_a_second_name_for_a_newcomer_fails_when_it_is_settled_after_the_first() -> None:
+    chain = consortium.founded()
+    second = as_member(Member("second-name"), (Role.DATA_OWNER,))
+    again = AdmitOrganisation(replace(second, legal_id=ADMISSION.admission.legal_id))
+    chain.submit(HOSPITAL_A, Propose(again))
+    pass_proposal(chain, ADMISSION)
+    for member in MEMBERS[1:6]:  # Once the first is admitted, six of eight decide.
+        events = chain.submit(member, Vote(1, approve=True))
+    assert events[-1] == ProposalDecided(1, ProposalStatus.FAILED, LegalIdentityKnown.code)
+    assert ORGANISATIONS.get(chain.view, "second-name") is None
+
+
+def test_a_genesis_that_names_one_legal_identity_twice_begins_no_ledger() -> None:
+    first, second = (as_member(member, (Role.AUDITOR,)) for member in (HOSPITAL_A, HOSPITAL_B))
+    with pytest.raises(LegalIdentityKnown):
+        Chain(consortium.genesis(first, replace(second, legal_id=first.legal_id)))
+
+
+@pytest.mark.parametrize("legal_id", ["", "529900abc", "HRB 4711", "HRB-4711 ", "-1", "\u00c4-1", "1" * 65])
+def test_a_legal_identity_has_one_spelling(legal_id: str) -> None:
+    with pytest.raises(Malformed, match="legal_id"):
+        asking(legal_id=legal_id).encode()
 
 
 @pytest.mark.vectors
@@ -106,21 +146,21 @@ def test_terms_that_name_a_stranger(vector: VectorWriter) -> None:
 @pytest.mark.vectors
 def test_an_organisation_whose_first_key_is_a_machine_s(vector: VectorWriter) -> None:
     """Without a human key nobody could consent, vote or revoke: such a member would only dilute the quorum."""
-    action = replace(ADMISSION, key=NEWCOMER.worker.enrolment())
+    action = asking(key=NEWCOMER.worker.enrolment())
     facts = vector.refused(consortium.founded(), FirstKeyNotHuman, HOSPITAL_A, Propose(action))
     assert facts == {"organisation": "newcomer", "purpose": "workload"}
 
 
 def test_the_ledger_has_a_cap_on_organisations() -> None:
     crowd = tuple(Member(f"member-{i}") for i in range(limits.ORGANISATIONS))
-    chain = Chain(consortium.genesis(*(founder(member, (Role.AUDITOR,)) for member in crowd)))
+    chain = Chain(consortium.genesis(*(as_member(member, (Role.AUDITOR,)) for member in crowd)))
     facts = chain.refused(EnrolmentCap, crowd[0], Propose(ADMISSION))
     assert facts == {"what": "organisations", "limit": limits.ORGANISATIONS}
 
 
 def test_roles_are_kept_in_one_order_however_they_were_stated() -> None:
     roles = (Role.VERIFIER, Role.DATA_OWNER, Role.VERIFIER)
-    chain = Chain(consortium.genesis(founder(HOSPITAL_A, roles)))
+    chain = Chain(consortium.genesis(as_member(HOSPITAL_A, roles)))
     assert ORGANISATIONS.at(chain.view, "hospital-a").roles == (Role.OPERATOR, Role.DATA_OWNER, Role.VERIFIER)
 
 
@@ -410,7 +450,7 @@ def test_a_recipient_of_small_order_is_refused_to_members_newcomers_and_founders
         facts = chain.refused(BadRecipient, HOSPITAL_A, message)
         assert facts == {"recipient": weak, "fault": "small-order"}
     with pytest.raises(BadRecipient):
-        Chain(consortium.genesis(replace(founder(HOSPITAL_A, (Role.AUDITOR,)), recipient=weak)))
+        Chain(consortium.genesis(replace(as_member(HOSPITAL_A, (Role.AUDITOR,)), recipient=weak)))
 
 
 @pytest.mark.vectors
@@ -431,9 +471,9 @@ def test_a_recipient_is_free_again_once_its_organisation_reads_with_another() ->
 
 
 def test_two_founders_never_share_a_recipient() -> None:
-    twin = replace(founder(HOSPITAL_B, (Role.AUDITOR,)), recipient=recipient_of(HOSPITAL_A.name))
+    twin = replace(as_member(HOSPITAL_B, (Role.AUDITOR,)), recipient=recipient_of(HOSPITAL_A.name))
     with pytest.raises(RecipientTaken):
-        Chain(consortium.genesis(founder(HOSPITAL_A, (Role.AUDITOR,)), twin))
+        Chain(consortium.genesis(as_member(HOSPITAL_A, (Role.AUDITOR,)), twin))
 
 
 @pytest.mark.vectors
@@ -442,7 +482,58 @@ def test_a_dataset_is_registered_with_its_limit(vector: VectorWriter) -> None:
     chain = consortium.equipped()
     events = vector.accepted(chain, HOSPITAL_A, register_dataset("second"))
     assert events == (DatasetRegistered("hospital-a", "second", DATA_CLASS),)
-    assert DATASETS.at(chain.view, ("hospital-a", "second")) == Dataset(DATA_CLASS, LIMIT, 100_000, chain.height)
+    assert DATASETS.at(chain.view, ("hospital-a", "second")) == Dataset(
+        DATA_CLASS, Promise(LIMIT, 100_000, 5_500), chain.height
+    )
+
+
+@pytest.mark.vectors
+def test_an_owner_chooses_the_order_at_which_a_limit_is_held(vector: VectorWriter) -> None:
+    """Who knows what the dataset will be used for may do better than the rule."""
+    chain = consortium.equipped()
+    vector.accepted(chain, HOSPITAL_A, replace(register_dataset("second"), order_milli=9_000))
+    assert DATASETS.at(chain.view, ("hospital-a", "second")).promise == Promise(LIMIT, DELTA_INVERSE, 9_000)
+
+
+def test_the_members_admit_with_a_cap_at_a_delta_and_an_order_of_its_own() -> None:
+    chain = consortium.founded()
+    pass_proposal(chain, asking(delta_inverse=10**9, order_milli=7_500))
+    assert ORGANISATIONS.at(chain.view, "newcomer").cap == Promise(LIMIT, 10**9, 7_500)
+
+
+@pytest.mark.vectors
+def test_an_order_that_is_not_in_the_table(vector: VectorWriter) -> None:
+    """Curves hold costs at the table's orders, so nothing could be held to another."""
+    wanted = replace(register_dataset("second"), order_milli=5_499)
+    facts = vector.refused(consortium.equipped(), UnknownOrder, HOSPITAL_A, wanted)
+    assert facts == {"field": "order_milli", "order_milli": 5_499}
+    consortium.founded().refused(UnknownOrder, HOSPITAL_A, Propose(asking(order_milli=1_001)))
+
+
+@pytest.mark.vectors
+def test_a_limit_that_admits_no_loss(vector: VectorWriter) -> None:
+    """Converting at the order takes all of the limit: not even the cheapest task could ever be paid for."""
+    wanted = replace(register_dataset("second"), order_milli=2_000)
+    facts = vector.refused(consortium.equipped(), NoRoom, HOSPITAL_A, wanted)
+    taken = renyi.offset_at(2_000, DELTA_INVERSE)
+    assert facts == {"field": "epsilon_limit", "limit": LIMIT, "taken": taken, "order_milli": 2_000}
+
+
+def test_room_begins_with_the_first_nano_above_what_converting_takes() -> None:
+    chain = consortium.equipped()
+    taken = renyi.offset_at(6_000, DELTA_INVERSE)
+    chain.refused(NoRoom, HOSPITAL_A, replace(register_dataset("second", taken), order_milli=6_000))
+    chain.submit(HOSPITAL_A, replace(register_dataset("second", taken + 1), order_milli=6_000))
+    assert chain.refused(NoRoom, HOSPITAL_A, register_dataset("third", 0))["field"] == "epsilon_limit"
+    assert chain.refused(NoRoom, HOSPITAL_A, Propose(asking(epsilon_cap=1)))["field"] == "epsilon_cap"
+
+
+def test_who_has_no_data_has_a_cap_of_zero_and_can_register_nothing() -> None:
+    chain = consortium.founded()
+    pass_proposal(chain, asking(epsilon_cap=0))
+    assert ORGANISATIONS.at(chain.view, "newcomer").cap.epsilon == 0
+    chain.refused(LimitOverCap, NEWCOMER, register_dataset("second", 1))
+    chain.refused(NoRoom, NEWCOMER, register_dataset("second", 0))
 
 
 @pytest.mark.vectors
@@ -488,7 +579,7 @@ def test_only_a_data_owner_registers_datasets() -> None:
 def test_an_admission_that_became_impossible_fails_by_name_when_it_is_settled() -> None:
     """Two proposals for one name: both are valid when made, the second can no longer be applied."""
     chain = consortium.founded()
-    other = replace(ADMISSION, key=NEWCOMER.key(Purpose.HUMAN, 1).enrolment())
+    other = asking(key=NEWCOMER.key(Purpose.HUMAN, 1).enrolment())
     chain.submit(HOSPITAL_A, Propose(ADMISSION))
     chain.submit(HOSPITAL_A, Propose(other))
     for number, voters in ((1, MEMBERS[1:5]), (2, MEMBERS[1:6])):  # Once the first is admitted, six of eight decide.

@@ -17,8 +17,8 @@ from campaigns.harness.consortium import (
     NEWCOMER,
     TASK,
     TERMS,
+    as_member,
     commit,
-    founder,
     reserve,
 )
 from contracts import electorate, identity, transition
@@ -428,19 +428,19 @@ def test_genesis_makes_every_founder_a_member_with_its_human_key() -> None:
 
 
 def test_a_genesis_for_another_chain_does_not_begin() -> None:
-    raw = consortium.genesis(founder(HOSPITAL_A, TERMS_ROLES)).encode()
+    raw = consortium.genesis(as_member(HOSPITAL_A, TERMS_ROLES)).encode()
     with pytest.raises(Malformed, match="chain_id"):
         transition.genesis(RULES.newest, raw, "another-chain")
 
 
 def test_a_genesis_that_names_an_organisation_twice_does_not_begin() -> None:
-    raw = consortium.genesis(*(founder(HOSPITAL_A, TERMS_ROLES),) * 2).encode()
+    raw = consortium.genesis(*(as_member(HOSPITAL_A, TERMS_ROLES),) * 2).encode()
     with pytest.raises(identity.OrganisationExists):
         transition.genesis(RULES.newest, raw, CHAIN_ID)
 
 
 def test_a_genesis_with_a_stolen_name_under_a_key_does_not_begin() -> None:
-    entry = replace(founder(HOSPITAL_A, TERMS_ROLES), key=HOSPITAL_A.human.enrolment(owner="hospital-b"))
+    entry = replace(as_member(HOSPITAL_A, TERMS_ROLES), key=HOSPITAL_A.human.enrolment(owner="hospital-b"))
     with pytest.raises(identity.NotInPossession):
         transition.genesis(RULES.newest, consortium.genesis(entry).encode(), CHAIN_ID)
 

@@ -19,7 +19,7 @@ from campaigns.harness.consortium import (
     OPERATORS,
     ROLES,
     STAND_BY,
-    founder,
+    as_member,
     pass_proposal,
 )
 from contracts import identity, transition, validators
@@ -382,7 +382,7 @@ def test_a_genesis_with_validators_that_could_not_be_admitted_does_not_begin(
 
 
 def test_a_genesis_may_give_an_organisation_two_of_seven_validators() -> None:
-    founders = tuple(founder(Member(name), ROLES[LAB]) for name in NAMES)
+    founders = tuple(as_member(Member(name), ROLES[LAB]) for name in NAMES)
     entries = (Validator(NAMES[0], 1), *(Validator(name) for name in NAMES))
     stated = replace(consortium.genesis(*founders), validators=tuple(one.admission() for one in entries))
     assert transition.genesis(RULES.newest, stated.encode(), CHAIN_ID)
