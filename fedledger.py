@@ -142,7 +142,6 @@ if TYPE_CHECKING:
         LastHumanKey as LastHumanKey,
         LimitOverCap as LimitOverCap,
         MemberInactive as MemberInactive,
-        NotInPossession as NotInPossession,
         NotYourKey as NotYourKey,
         OrganisationExists as OrganisationExists,
         ReportedAlready as ReportedAlready,
@@ -153,7 +152,6 @@ if TYPE_CHECKING:
         UnknownDataset as UnknownDataset,
         UnknownKey as UnknownKey,
         UnknownOrganisation as UnknownOrganisation,
-        WeakKey as WeakKey,
     )
     from contracts.kernel.refusals import (
         BadSignature as BadSignature,
@@ -185,6 +183,10 @@ if TYPE_CHECKING:
         UnknownModel as UnknownModel,
         UnknownVersion as UnknownVersion,
         VersionNotOpen as VersionNotOpen,
+    )
+    from contracts.possession import (
+        NotInPossession as NotInPossession,
+        WeakKey as WeakKey,
     )
     from contracts.privacy_budget import (
         BudgetExceeded as BudgetExceeded,
@@ -304,9 +306,8 @@ _HOMES: Final = {
     ),
     "contracts.identity": (
         "DatasetExists", "EnrolmentCap", "FirstKeyNotHuman", "KeyExists", "KeyIsRevoked", "LastHumanKey",
-        "LimitOverCap", "MemberInactive", "NotInPossession", "NotYourKey", "OrganisationExists", "ReportedAlready",
-        "RevocationMovesLater", "SameRecipient", "SinceInFuture", "TooFarBack", "UnknownDataset", "UnknownKey",
-        "UnknownOrganisation", "WeakKey",
+        "LimitOverCap", "MemberInactive", "NotYourKey", "OrganisationExists", "ReportedAlready", "RevocationMovesLater",
+        "SameRecipient", "SinceInFuture", "TooFarBack", "UnknownDataset", "UnknownKey", "UnknownOrganisation",
     ),
     "contracts.kernel.refusals": (
         "BadSignature", "Expired", "MalformedTransaction", "MissingRole", "Replayed", "UnknownMessage", "ValidTooLong",
@@ -321,6 +322,9 @@ _HOMES: Final = {
     "contracts.models": (
         "AlreadyRaised", "ModelExists", "NoMoreVersions", "NotAVerifier", "UnknownModel", "UnknownVersion",
         "VersionNotOpen",
+    ),
+    "contracts.possession": (
+        "NotInPossession", "WeakKey",
     ),
     "contracts.privacy_budget": (
         "BudgetExceeded", "TooManyHolds",

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 from . import electorate, identity, membership, models, tasks, upgrades, validators
-from .identity import Admission, NewKey
+from .identity import Admission
 from .kernel import (
     Context,
     Contract,
@@ -46,6 +46,7 @@ from .kernel.types import (
     VersionNumber,
 )
 from .models import quorum
+from .possession import NewKey
 from .terms import Terms
 from .upgrades import AppVersion, Scheduled
 from .validators import NewValidator

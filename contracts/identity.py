@@ -25,7 +25,6 @@ from .kernel import (
     Record,
     Rejected,
     View,
-    crypto,
     found,
     limits,
     require,
@@ -46,12 +45,11 @@ from .kernel.types import (
     Purpose,
     RenyiOrder,
     Role,
-    Signature,
 )
+from .possession import NewKey, require_possession
 from .promises import Promise, promised, require_room
 
 Roles = Annotated[tuple[Role, ...], Items(1, len(Role))]
-POSSESSION_DOMAIN = "key-possession"
 
 
 class Organisation(Record):
@@ -86,15 +84,6 @@ class Dataset(Record):
     data_class: DataClass
     promise: Promise
     registered_at: Height
-
-
-class NewKey(Record):
-    """A key to enrol, with its holder's proof of possession."""
-
-    public: PublicKey
-    purpose: Purpose
-    label: Label
-    possession: Signature
 
 
 class Admission(Record):
@@ -209,14 +198,6 @@ class OrganisationExists(Rejected, code=104, hint="Choose another name."):
 
 class KeyExists(Rejected, code=105, hint="Create a new key: a key belongs to one organisation and purpose for ever."):
     """The key is enrolled already, or was."""
-
-
-class WeakKey(Rejected, code=106, hint="Create a new key with `fedledger key create`."):
-    """The key is not a canonical Ed25519 point of prime order."""
-
-
-class NotInPossession(Rejected, code=107, hint="Sign the possession statement with the new key itself."):
-    """The proof that the organisation holds the new key does not verify."""
 
 
 class EnrolmentCap(Rejected, code=108, hint="The cap counts revoked keys and old datasets too; it does not refill."):
@@ -399,9 +380,7 @@ def enrol(view: View, admission: Admission, ctx: Context) -> Outcome:
 def enrol_key(view: View, organisation: OrgId, key: NewKey, ctx: Context, *, by: PublicKey | None) -> Outcome:
     """Describe enrolling one key, by another or by the members. Rejects: KeyExists, WeakKey, NotInPossession."""
     require(KEYS.get(view, key.public) is None, lambda: KeyExists(key=key.public))
-    require(crypto.is_enrollable(key.public), lambda: WeakKey(key=key.public))
-    statement = possession_statement(ctx.chain_id, organisation, key.public, key.purpose)
-    require(crypto.verify(key.public, statement, key.possession), lambda: NotInPossession(key=key.public))
+    require_possession(ctx.chain_id, organisation, key)
     record = Key(organisation, key.purpose, key.label, ctx.place, by, revoked_from=None, reported=False)
     return Outcome((KEYS.put(key.public, record),), (KeyAdded(organisation, key.public, key.purpose),))
 
@@ -490,11 +469,6 @@ def revoked(public: PublicKey, key: Key, since: Place) -> Outcome:
     )
 
 
-def possession_statement(chain_id: str, organisation: OrgId, public: PublicKey, purpose: Purpose) -> bytes:
-    """What a new key signs to show that its organisation holds it."""
-    return crypto.tagged(POSSESSION_DOMAIN, f"{chain_id}\0{organisation}\0{public.hex()}\0{purpose}".encode("ascii"))
-
-
 CONTRACT = Contract(
     name="identity",
     number=1,
@@ -509,6 +483,7 @@ CONTRACT = Contract(
     modules=(
         "contracts.electorate",
         "contracts.legal_identities",
+        "contracts.possession",
         "contracts.promises",
         "contracts.recipients",
         __name__,

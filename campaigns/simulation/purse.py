@@ -7,9 +7,11 @@ reserved is kept, and every question is answered from the whole list: what becam
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, Decimal, localcontext
+from fractions import Fraction
 from functools import cache
 
-from contracts.kernel.renyi import Curve
+from contracts.kernel.renyi import ORDERS, Curve
 from contracts.privacy_budget import NOTHING
 from contracts.terms import price_of
 

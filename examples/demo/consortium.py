@@ -17,10 +17,11 @@ from client_sdk.secrets.passphrase import read_passphrase
 from client_sdk.session import Session, open_session
 from client_sdk.session.profile import find_profile
 from contracts.governance import Action, AdmitOrganisation, OpenTask, Propose, Proposed, Vote
-from contracts.identity import AddKey, Admission, NewKey, RegisterDataset
+from contracts.identity import AddKey, Admission, RegisterDataset
 from contracts.kernel import Message
 from contracts.kernel.types import Purpose, Role
 from contracts.models import quorum
+from contracts.possession import NewKey
 from contracts.promises import Promise
 from contracts.tasks import JoinTask, terms_digest
 from contracts.terms import Terms

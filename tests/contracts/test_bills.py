@@ -15,7 +15,6 @@ from campaigns.harness.consortium import (
     HOSPITAL_D,
     HOSPITALS,
     LAB,
-    LIMIT,
     MODEL,
     PHASE_BLOCKS,
     PHASE_MS,
@@ -37,15 +36,15 @@ from contracts.ballots import AdvanceRound
 from contracts.contributions import Withdraw
 from contracts.identity import AddKey
 from contracts.kernel import Context, bitmap, limits
+from contracts.kernel.renyi import Curve
 from contracts.kernel.types import Role
 from contracts.models import RaiseAlarm
 from contracts.privacy_budget import (
     Now,
-    Standing,
 )
 from contracts.rounds import Bill, Charged, OpenRound, PhaseOver
 from contracts.terms import Phase
-from tests.contracts.accounts import PRICE, account_of, bill, bills, epsilon, standing_of
+from tests.contracts.accounts import PRICE, account_of, bill, bills, epsilon, standing, standing_of
 from tests.effort import examples
 
 HELD, SPENT, FREE = Bill.HELD, Bill.SPENT, Bill.FREE
@@ -174,7 +173,7 @@ def test_a_hospital_whose_rounds_never_come_together_keeps_its_whole_budget() ->
         chain.submit(HOSPITAL_A, reserve(number))
         let_pass(chain, number)
     chain.block()
-    assert standing_of(chain) == Standing(LIMIT, spent=0, held=0)
+    assert standing_of(chain) == standing(spent=0, held=0, least=0)
 
 
 def test_a_hospital_that_always_stays_away_after_training_started_pays_every_time() -> None:
@@ -208,7 +207,7 @@ def spent_rounds(chain: Chain, member: Member) -> int:
     """For how many rounds a member has paid; nothing is held."""
     account = account_of(chain, member)
     assert account.holds == ()
-    return next(count for count in range(5) if tuple(count * cost for cost in PRICE) == account.spent)
+    return next(count for count in range(5) if Curve.of(count * cost for cost in PRICE.costs()) == account.spent)
 
 
 def in_reserving(chain: Chain) -> None:

@@ -9,7 +9,7 @@ from contracts import identity, legal_identities
 from contracts.kernel import renyi
 from tests.contracts import test_identity as identity_claims
 from tests.contracts import test_privacy_budget as budget_claims
-from tests.contracts.test_each_rule_matters import Rule, always, falls, instead
+from tests.contracts.removals import Rule, always, instead, require_falls
 
 RULES = (
     Rule(
@@ -42,4 +42,4 @@ RULES = (
 
 @pytest.mark.parametrize("rule", RULES, ids=[rule.name for rule in RULES])
 def test_without_the_rule_its_claim_falls(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
-    falls(rule, monkeypatch)
+    require_falls(rule, monkeypatch)

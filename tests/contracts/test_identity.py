@@ -42,7 +42,6 @@ from contracts.identity import (
     KeyRevoked,
     LastHumanKey,
     LimitOverCap,
-    NotInPossession,
     NotYourKey,
     OrganisationEnrolled,
     OrganisationExists,
@@ -57,7 +56,6 @@ from contracts.identity import (
     UnknownDataset,
     UnknownKey,
     UnknownOrganisation,
-    WeakKey,
 )
 from contracts.kernel import Place, limits, renyi
 from contracts.kernel.codec import Malformed
@@ -65,6 +63,7 @@ from contracts.kernel.recipient import SMALL_ORDER
 from contracts.kernel.speccheck import CASES
 from contracts.kernel.types import Purpose, Role
 from contracts.legal_identities import LegalIdentityKnown
+from contracts.possession import NotInPossession, WeakKey
 from contracts.promises import NoRoom, Promise, UnknownOrder, promised
 from contracts.recipients import BadRecipient, RecipientTaken
 from contracts.transition import MissingRole
@@ -446,7 +445,7 @@ def test_a_recipient_whose_checksum_is_wrong(vector: VectorWriter) -> None:
 def test_a_recipient_of_small_order_is_refused_to_members_newcomers_and_founders() -> None:
     weak = encoded(SMALL_ORDER[2].to_bytes(32, "little"))
     chain = consortium.founded()
-    for message in (ChangeRecipient(weak), Propose(replace(ADMISSION, recipient=weak))):
+    for message in (ChangeRecipient(weak), Propose(asking(recipient=weak))):
         facts = chain.refused(BadRecipient, HOSPITAL_A, message)
         assert facts == {"recipient": weak, "fault": "small-order"}
     with pytest.raises(BadRecipient):
@@ -464,7 +463,7 @@ def test_a_recipient_that_another_member_reads_with(vector: VectorWriter) -> Non
 def test_a_recipient_is_free_again_once_its_organisation_reads_with_another() -> None:
     chain = consortium.founded()
     taken = recipient_of(HOSPITAL_B.name)
-    chain.refused(RecipientTaken, HOSPITAL_A, Propose(replace(ADMISSION, recipient=taken)))
+    chain.refused(RecipientTaken, HOSPITAL_A, Propose(asking(recipient=taken)))
     chain.submit(HOSPITAL_B, ChangeRecipient(recipient_of("another")))
     chain.submit(HOSPITAL_A, ChangeRecipient(taken))
     chain.refused(RecipientTaken, HOSPITAL_B, ChangeRecipient(taken))

@@ -1,6 +1,7 @@
 """Membership: suspended, reinstated, removed, and given a new key, by more than two thirds of the active members."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 
@@ -38,6 +39,7 @@ from contracts.governance import (
 )
 from contracts.identity import (
     KEYS,
+    ORGANISATIONS,
     AddKey,
     EnrolmentCap,
     KeyExists,
@@ -50,6 +52,7 @@ from contracts.identity import (
 )
 from contracts.kernel import Lane, Place, Rejected, limits
 from contracts.kernel.types import Purpose, Role
+from contracts.legal_identities import LegalIdentityKnown
 from contracts.membership import (
     RECOVERIES,
     CancelRecovery,
@@ -65,6 +68,7 @@ from contracts.membership import (
     RecoveryUnderWay,
     StandingChanged,
 )
+from contracts.possession import NotInPossession
 from contracts.recipients import RecipientTaken
 from contracts.transition import Transaction
 from contracts.validators import PowerConcentrated
@@ -193,12 +197,34 @@ def test_a_newcomer_that_is_suspended_in_the_block_of_its_admission_is_counted_o
 
 def test_a_removed_member_s_name_and_recipient_are_never_given_out_again() -> None:
     chain = removed()
+    fresh = as_member(Member("fresh"), (Role.AUDITOR,), 0)
     key = Member("fresh").human.enrolment(owner=AUDITOR.name)
-    again = AdmitOrganisation(AUDITOR.name, (Role.AUDITOR,), recipient_of("fresh"), 0, key)
-    chain.refused(OrganisationExists, HOSPITAL_A, Propose(again))
-    key = Member("fresh").human.enrolment()
-    fresh = AdmitOrganisation("fresh", (Role.AUDITOR,), recipient_of(AUDITOR.name), 0, key)
-    chain.refused(RecipientTaken, HOSPITAL_A, Propose(fresh))
+    again = replace(fresh, organisation=AUDITOR.name, key=key)
+    chain.refused(OrganisationExists, HOSPITAL_A, Propose(AdmitOrganisation(again)))
+    taken = replace(fresh, recipient=recipient_of(AUDITOR.name))
+    chain.refused(RecipientTaken, HOSPITAL_A, Propose(AdmitOrganisation(taken)))
+
+
+def test_a_removed_member_s_legal_identity_gets_no_second_name_and_so_no_second_cap() -> None:
+    """Caps follow who it is in law: removal keeps what was spent, and neither a name nor a vote refills it."""
+    chain = removed()
+    legal_id = ORGANISATIONS.at(chain.view, AUDITOR.name).legal_id
+    again = replace(as_member(Member("fresh"), (Role.DATA_OWNER,)), legal_id=legal_id)
+    facts = chain.refused(LegalIdentityKnown, HOSPITAL_A, Propose(AdmitOrganisation(again)))
+    assert facts == {"legal_id": legal_id, "organisation": AUDITOR.name}
+
+
+def test_a_legal_identity_that_asked_before_it_was_removed_is_not_admitted_after() -> None:
+    """The vote that settles the admission finds it taken, however long ago it was proposed."""
+    chain = consortium.equipped()
+    again = replace(as_member(Member("fresh"), (Role.DATA_OWNER,)), legal_id="REGISTER:FRESH")
+    chain.submit(HOSPITAL_A, Propose(AdmitOrganisation(again)))
+    twin = replace(as_member(Member("twin"), (Role.DATA_OWNER,)), legal_id="REGISTER:FRESH")
+    assert decided(chain, AdmitOrganisation(twin)).status is ProposalStatus.PASSED
+    assert decided(chain, RemoveMember("twin", "left")).status is ProposalStatus.PASSED
+    for member in MEMBERS[1:5]:
+        events = chain.submit(member, Vote(1, approve=True))
+    assert events[-1] == ProposalDecided(1, ProposalStatus.FAILED, LegalIdentityKnown.code)
 
 
 def test_a_removed_member_s_validators_go_with_it() -> None:
@@ -327,7 +353,7 @@ def test_a_thief_who_holds_the_only_human_key_is_suspended_first_and_cannot_canc
 @pytest.mark.parametrize(
     ("refusal", "action"),
     [
-        (identity.NotInPossession, RecoverKey(B, LOST.enrolment(owner="hospital-c"))),
+        (NotInPossession, RecoverKey(B, LOST.enrolment(owner="hospital-c"))),
         (KeyExists, RecoverKey(B, HOSPITAL_B.human.enrolment())),
         (identity.UnknownOrganisation, RecoverKey("stranger", LOST.enrolment(owner="stranger"))),
     ],

@@ -46,28 +46,17 @@ from contracts.privacy_budget import (
     BudgetExceeded,
     BudgetHeld,
     Hold,
-    Standing,
     TooManyHolds,
 )
 from contracts.promises import Promise, promised
 from contracts.rounds import Bill, Charged, OpenRound
 from contracts.terms import Estimator, EstimatorKind, Phase
-from tests.contracts.accounts import PRICE, account_of, bills, epsilon, standing_of
+from tests.contracts.accounts import PRICE, account_of, bills, epsilon, least, standing, standing_of
 from tests.effort import examples
 from tests.vectors_io import VectorWriter
 
 HELD, SPENT = Bill.HELD, Bill.SPENT
 LIMITED = {"limit": LIMIT, "order_milli": PROMISE.order_milli}
-
-
-def standing(*, spent: int, held: int, least: int) -> Standing:
-    return Standing(LIMIT, DELTA_INVERSE, PROMISE.order_milli, spent, held, least)
-
-
-def least(rounds_spent: int) -> int:
-    """ε of this many rounds at the order that suits them best."""
-    curve = Curve.of(rounds_spent * cost for cost in PRICE.costs())
-    return privacy_budget.least_epsilon_of(curve, DELTA_INVERSE)
 
 
 def exhausted() -> Chain:

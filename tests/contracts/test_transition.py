@@ -28,6 +28,7 @@ from contracts.identity import KEYS, AddKey, KeyIsRevoked, RevokeKey, UnknownKey
 from contracts.kernel import Context, Outcome, Place, Write, codec, crypto, envelope, limits, replay
 from contracts.kernel.codec import Malformed
 from contracts.kernel.state import InvariantBroken, ReadFailed
+from contracts.possession import NotInPossession
 from contracts.registry import RULES
 from contracts.rounds import OpenRound, RoundOpened, WrongPhase
 from contracts.transition import (
@@ -441,7 +442,7 @@ def test_a_genesis_that_names_an_organisation_twice_does_not_begin() -> None:
 
 def test_a_genesis_with_a_stolen_name_under_a_key_does_not_begin() -> None:
     entry = replace(as_member(HOSPITAL_A, TERMS_ROLES), key=HOSPITAL_A.human.enrolment(owner="hospital-b"))
-    with pytest.raises(identity.NotInPossession):
+    with pytest.raises(NotInPossession):
         transition.genesis(RULES.newest, consortium.genesis(entry).encode(), CHAIN_ID)
 
 

@@ -22,11 +22,12 @@ from campaigns.harness.consortium import (
     as_member,
     pass_proposal,
 )
-from contracts import identity, transition, validators
+from contracts import identity, possession, transition, validators
 from contracts.governance import Action, AdmitValidator, ProposalDecided, ProposalStatus, Propose, RemoveValidator, Vote
-from contracts.identity import NotInPossession, UnknownOrganisation, WeakKey
+from contracts.identity import UnknownOrganisation
 from contracts.kernel import Context, Rejected, crypto, limits
 from contracts.kernel.state import Overlay
+from contracts.possession import NotInPossession, WeakKey
 from contracts.registry import RULES
 from contracts.validators import (
     SET,
@@ -205,7 +206,7 @@ def test_a_validator_whose_operator_does_not_hold_its_key(changed: NewValidator)
 def test_a_proof_for_a_signing_key_proves_no_validator_and_the_other_way_round() -> None:
     key = HOSPITAL_C.validator
     for purpose in identity.Purpose:
-        as_signing = crypto.sign(key.seed, identity.possession_statement(CHAIN_ID, "hospital-c", key.public, purpose))
+        as_signing = crypto.sign(key.seed, possession.possession_statement(CHAIN_ID, "hospital-c", key.public, purpose))
         action = AdmitValidator(replace(ADMISSION.validator, possession=as_signing), None)
         consortium.founded().refused(NotInPossession, HOSPITAL_A, Propose(action))
 

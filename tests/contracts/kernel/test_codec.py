@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from campaigns.harness.consortium import TERMS
 from contracts.contributions import Seat
 from contracts.governance import OpenTask, Propose, Vote
-from contracts.identity import AddKey, NewKey
+from contracts.identity import AddKey
 from contracts.kernel import Event, Message, Record, codec, limits, renyi
 from contracts.kernel import types as bounds
 from contracts.kernel.codec import Malformed, decode, encode, kebab, shape_of
 from contracts.kernel.types import Height, Label, OrgId, Purpose, Role
+from contracts.possession import NewKey
 from contracts.terms import Terms
 
 MOST = 10**6
