@@ -30,7 +30,7 @@ from benchmarks.load.process import Node
 from benchmarks.measuring import figures, processes, record
 from contracts import transition
 from contracts.contributions import SEATS, Commitment, Seat
-from contracts.kernel import crypto
+from contracts.kernel import Place, crypto
 from contracts.reputation import WEIGHT_ONE
 from devnet.manifest import Application, Timeouts
 
@@ -131,7 +131,9 @@ def body_of(number: int) -> bytes:
     """A seat's record with its commitment, different for every number."""
     digest = crypto.sha256(number.to_bytes(8, "big"))
     cid = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
-    return Seat(number % 64, "records", WEIGHT_ONE, Commitment(digest, number, cid, digest, 50_000, digest)).encode()
+    return Seat(
+        number % 64, "records", WEIGHT_ONE, Commitment(digest, Place(number, 0), cid, digest, 50_000, digest)
+    ).encode()
 
 
 @contextmanager

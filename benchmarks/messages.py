@@ -41,10 +41,12 @@ from campaigns.harness.recipients import recipient_of
 from contracts import identity, lineage, tasks, transition
 from contracts.ballots import AdvanceRound, Share
 from contracts.contributions import Withdraw
-from contracts.governance import COUNTER, Propose, RollBackModel, Vote
-from contracts.kernel import Message, Write, crypto
+from contracts.governance import COUNTER, Propose, RecoverKey, RollBackModel, Vote
+from contracts.kernel import Message, Place, Write, crypto, limits
 from contracts.kernel.types import Purpose
+from contracts.membership import CancelRecovery, CompleteRecovery
 from contracts.models import RaiseAlarm
+from contracts.registry import RULES
 from contracts.rounds import OpenRound
 from contracts.tasks import LeaveTask
 from contracts.transition import Result, Transaction
@@ -81,7 +83,7 @@ def filled(folder: Path, size: int) -> Iterator[Ledger]:
         for source in (before, history.decided(begun, rounds_before)):
             while batch := dict(islice(source, _FILL_WRITES)):
                 height += 1
-                store.commit(height, b"h", batch, app_version=transition.APP_VERSION)
+                store.commit(height, b"h", batch, app_version=RULES.newest.version)
         with store.snapshot() as snapshot:
             yield Ledger(begun, snapshot)
     finally:
@@ -113,7 +115,7 @@ def _prepared(name: str, ledger: Ledger) -> tuple[Callable[[], Result], Callable
     view, block, signed = ledger.view, ledger.next_block(), Transaction(raw).envelope
 
     def decide() -> Result:
-        return transition.apply_tx(view, Transaction(raw), block)
+        return transition.apply_tx(RULES.newest, view, Transaction(raw), block)
 
     result = decide()
     if result.code:
@@ -263,12 +265,34 @@ def _last_vote(ledger: Ledger) -> Said:
     return HOSPITALS[3], vote
 
 
+def _recovering(ledger: Ledger) -> None:
+    """The members have voted a human key in for one that lost its own; the delay runs."""
+    ledger.submit(LAB, Propose(RecoverKey(HOSPITAL_B.name, HOSPITAL_B.key(Purpose.HUMAN, 1).enrolment())))
+    vote = Vote(COUNTER.at(ledger.view).proposals, approve=True)
+    consortium.succeed(ledger, *((member, vote) for member in HOSPITALS))
+
+
+def _cancel_recovery(ledger: Ledger) -> Said:
+    _recovering(ledger)
+    return HOSPITAL_B, CancelRecovery()
+
+
+def _complete_recovery(ledger: Ledger) -> Said:
+    _recovering(ledger)
+    ledger.advance(limits.RECOVERY_DELAY_MS)
+    return AUDITOR, CompleteRecovery(HOSPITAL_B.name)
+
+
 CASES: Final[dict[str, Case]] = {
     "identity/add-key": lambda _: (
         AUDITOR,
         identity.AddKey(AUDITOR.key(Purpose.WORKLOAD, 1).enrolment()),
     ),
     "identity/revoke-key": lambda _: (AUDITOR, identity.RevokeKey(AUDITOR.worker.public)),
+    "identity/report-stolen-key": lambda ledger: (
+        AUDITOR,
+        identity.ReportStolenKey(AUDITOR.worker.public, Place(ledger.height, 0)),
+    ),
     "identity/change-recipient": lambda _: (AUDITOR, identity.ChangeRecipient(recipient_of("another"))),
     "identity/register-dataset": lambda _: (LAB, consortium.register_dataset()),
     "tasks/join-task": _join,
@@ -290,6 +314,8 @@ CASES: Final[dict[str, Case]] = {
     "governance/propose, a rollback": lambda ledger: (LAB, _roll_back(ledger)),
     "governance/vote": _vote,
     "governance/vote, deciding": _last_vote,
+    "membership/cancel-recovery": _cancel_recovery,
+    "membership/complete-recovery": _complete_recovery,
 }
 """How each message is accepted, by its tag and, after a comma, in which case."""
 

@@ -14,7 +14,7 @@ from contracts import lineage, rounds, tasks, transition
 from contracts.ballot_box import ATTESTATIONS, BOXES, Attestation, Attestations, Ballot, Box
 from contracts.contributions import SEATS, Commitment, Seat
 from contracts.governance import COUNTER, PROPOSALS, Counter, OpenTask, ProposalStatus, RollBackModel
-from contracts.kernel import Message, View, Write, bitmap, limits, replay
+from contracts.kernel import Message, Place, View, Write, bitmap, limits, replay
 from contracts.kernel.state import Overlay
 from contracts.lineage import Finding, Version, VersionStatus
 from contracts.reputation import WEIGHT_ONE
@@ -76,10 +76,12 @@ def _round(number: int, jump: int) -> Iterator[Write]:
     )
     payload = consortium.cid(f"payload {number}")
     for seat, hospital in enumerate(HOSPITALS):
-        made = Commitment(hospital.worker.public, 1, payload, digest, 1_000, digest)
+        made = Commitment(hospital.worker.public, Place(1, 0), payload, digest, 1_000, digest)
         yield SEATS.put((*key, hospital.name), Seat(seat, consortium.DATASET, WEIGHT_ONE, made))
     yield ATTESTATIONS.put(key, Attestations(tuple(Attestation(one.name, _EVERYBODY) for one in VERIFIERS)))
-    yield BOXES.put(key, Box(tuple(Ballot(one.name, digest, one.worker.public, 1, digest, 90) for one in VERIFIERS)))
+    yield BOXES.put(
+        key, Box(tuple(Ballot(one.name, digest, one.worker.public, Place(1, 0), digest, 90) for one in VERIFIERS))
+    )
     yield lineage.VERSIONS.put(
         (MODEL, number),
         Version(
@@ -119,7 +121,7 @@ class Ledger(Chain):
         raw = [tx if isinstance(tx, bytes) else self.seal(*tx) for tx in transactions]
         context, results = self.next_block(), []
         for tx in raw:
-            results.append(transition.apply_tx(self.view, Transaction(tx), context))
+            results.append(transition.apply_tx(self.rules, self.view, Transaction(tx), context))
             self.view.apply(results[-1].writes)
         self.height, self.time_ms, self._pending_ms = context.height, context.time_ms, BLOCK_MS
         return tuple(results)

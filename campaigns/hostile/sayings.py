@@ -12,6 +12,7 @@ from contracts.identity import AddKey, ChangeRecipient, RegisterDataset, ReportS
 from contracts.kernel import Message, Place, bitmap, limits
 from contracts.kernel.types import Purpose, Role
 from contracts.lineage import Candidate
+from contracts.membership import CancelRecovery, CompleteRecovery
 from contracts.models import RaiseAlarm
 from contracts.rounds import OpenRound
 from contracts.tasks import JoinTask, LeaveTask
@@ -58,6 +59,8 @@ def messages(rng: Random, human: Signer, worker: Signer | None) -> list[Message]
         JoinTask(TASK, DATASET, digest("terms")),
         LeaveTask(TASK),
         ReportStolenKey(human.public, Place(1, 0)),
+        CancelRecovery(),
+        CompleteRecovery(rng.choice(CONTRIBUTORS).name),
     ]
     if worker is not None:
         number = rng.randint(1, 9)
@@ -80,6 +83,8 @@ def messages(rng: Random, human: Signer, worker: Signer | None) -> list[Message]
 
 def _never() -> Iterator[Wrong]:
     yield from _never_of_members()
+    yield Wrong(CancelRecovery())  # Nobody has lost a key.
+    yield Wrong(CompleteRecovery(LAB.name))
     yield from _never_in_a_round(_NO_TASK, 1)
     yield from _never_in_a_round(TASK, _NO_ROUND)
     yield Wrong(OpenRound(_NO_TASK), LABS)

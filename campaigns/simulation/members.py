@@ -82,10 +82,7 @@ TERMS_OF = {terms.task: terms for terms in (PLAIN_TERMS, SAMPLED_TERMS)}
 def genesis() -> Genesis:
     """The founders, each with one human key; four of them run a validator."""
     return consortium.genesis(
-        *(
-            replace(as_member(member, ROLES_OF[member], GENESIS_CAP), key=member.human.enrolment(CHAIN_ID))
-            for member in FOUNDERS
-        ),
+        *(as_member(member, ROLES_OF[member], GENESIS_CAP, CHAIN_ID) for member in FOUNDERS),
         operators=OPERATORS,
         chain_id=CHAIN_ID,
     )

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
-from contracts import ballot_box, ballots, contributions, models, privacy_budget, reputation, rounds, tasks
+from contracts import ballots, contributions, models, privacy_budget, reputation, rounds, tasks
 from contracts.ballot_box import Attestation, Ballot, Statement
 from contracts.ballots import OpenBallot
 from contracts.contributions import Commit, Reserve
@@ -122,11 +122,16 @@ def _limits_ignored() -> Patches:
 
 
 def _late_commit() -> Patches:
+    drawn, over = rounds.as_of_now, rounds.is_over
+
+    def as_of_now(task: str, number: int, current: Round, terms: Terms, ctx: Context) -> Moved:
+        if current.phase is Phase.COMMITTING:
+            return Moved(current)
+        with patch.object(rounds, "is_over", over):
+            return drawn(task, number, current, terms, ctx)
+
     def commit(view: View, msg: Commit, ctx: Context) -> Outcome:
-        with (
-            patch.object(rounds, "as_of_now", lambda _task, _number, current, _terms, _ctx: Moved(current)),
-            patch.object(rounds, "is_over", lambda *_: False),
-        ):
+        with patch.object(rounds, "as_of_now", as_of_now), patch.object(rounds, "is_over", lambda *_: False):
             return contributions.commit(view, msg, ctx)
 
     yield patch.dict(RULES.newest.handlers, {Commit: commit})
@@ -198,7 +203,7 @@ def _openings_unchecked() -> Patches:
     def seal_of(_said: Statement) -> Any:
         return _AnySeal()
 
-    yield patch.object(ballot_box, "seal_of", seal_of)
+    yield patch.object(ballots, "seal_of", seal_of)
 
 
 def _impossible_ballots() -> Patches:
@@ -215,13 +220,20 @@ def _unopened_is_free() -> Patches:
 
 
 def _decided_by_fewer() -> Patches:
-    honest = ballots._quorum
+    honest, tainted, fewer = ballots._quorum, ballots._tainted, False
 
     def quorum(view: View, terms: Terms, box: tuple[Ballot, ...]) -> tuple[Ballot, ...]:
+        nonlocal fewer
+        found = honest(view, terms, box)
+        fewer = not found
         with patch.object(ballots, "needed_votes", lambda terms: needed_votes(terms) - 1):
-            return honest(view, terms, box)
+            return found or honest(view, terms, box)
+
+    def untainted(*arguments: Any) -> tuple[int, ...]:
+        return () if fewer else tainted(*arguments)  # Else it is the agreed set in which it shows.
 
     yield patch.object(ballots, "_quorum", quorum)
+    yield patch.object(ballots, "_tainted", untainted)
 
 
 def _best_score_counts() -> Patches:

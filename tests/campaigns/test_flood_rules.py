@@ -7,6 +7,7 @@ from campaigns.harness.chain import Chain, Member
 from contracts import rounds, tasks
 from contracts.governance import OpenTask, Propose
 from contracts.identity import AddKey
+from contracts.kernel import limits
 from contracts.kernel.types import Role
 from contracts.tasks import JoinTask
 from contracts.terms import Phase
@@ -24,13 +25,14 @@ def test_what_is_due_takes_every_round_to_its_end_and_proposals_are_accepted_at_
     consortium.pass_proposal(chain, OpenTask(terms), (FLOODING, *operators))
     chain.submit(FLOODING, JoinTask(terms.task, consortium.DATASET, tasks.terms_digest(terms)))
     met = []
-    for _ in range(9):
+    for turn in range(9):
         last = tasks.TASKS.at(chain.view, terms.task).rounds
         current = rounds.ROUNDS.at(chain.view, (terms.task, last)) if last else None
         if current is not None and current.phase is Phase.ATTESTING:
             chain.advance(flood.AFTER_MS)
         chain.submit(FLOODING, flood.due(0, last, current))
-        chain.submit(FLOODING, Propose(OpenTask(flood.terms(9_999))))
+        if turn < limits.OPEN_PROPOSALS_PER_MEMBER:
+            chain.submit(FLOODING, Propose(OpenTask(flood.terms(9_999))))
         last = tasks.TASKS.at(chain.view, terms.task).rounds
         met.append((last, rounds.ROUNDS.at(chain.view, (terms.task, last)).phase))
     course = (Phase.RESERVING, Phase.COMMITTING, Phase.ATTESTING, Phase.VOID)

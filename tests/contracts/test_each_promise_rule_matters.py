@@ -7,8 +7,9 @@ import pytest
 
 from contracts import identity, legal_identities
 from contracts.kernel import renyi
-from tests.contracts import test_identity as identity_claims
+from tests.contracts import test_legal_identities as identity_claims
 from tests.contracts import test_privacy_budget as budget_claims
+from tests.contracts import test_promises as promise_claims
 from tests.contracts.removals import Rule, always, instead, require_falls
 
 RULES = (
@@ -35,7 +36,7 @@ RULES = (
     Rule(
         "a promise that admits nothing is not made",
         instead(identity, "require_room", always(None)),
-        identity_claims.test_room_begins_with_the_first_nano_above_what_converting_takes,
+        promise_claims.test_room_begins_with_the_first_nano_above_what_converting_takes,
     ),
 )
 

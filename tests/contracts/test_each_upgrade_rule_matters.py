@@ -13,13 +13,13 @@ from contracts.governance import CancelUpgrade, Propose, ScheduleUpgrade
 from contracts.kernel import codec, limits
 from contracts.rulebook import Rules, UnknownRules
 from tests import licences
-from tests.contracts import test_upgrades as upgrades_claims
+from tests.contracts import test_upgrades as claims
 from tests.contracts.removals import Claim, Rule, always, instead, refusing, require_falls, without
 
 
 def no_cancellation_in_the_block_that_leads_over() -> None:
     chain = consortium.founded()
-    height = upgrades_claims.scheduled(chain)
+    height = claims.scheduled(chain)
     at_height(chain, height - 1)
     chain.book = licences.BOOK
     with licences.in_the_code():
@@ -28,19 +28,19 @@ def no_cancellation_in_the_block_that_leads_over() -> None:
 
 def only_one_upgrade_is_scheduled() -> None:
     chain = consortium.founded()
-    height = upgrades_claims.scheduled(chain)
+    height = claims.scheduled(chain)
     chain.refused(upgrades.UpgradePending, HOSPITAL_A, Propose(ScheduleUpgrade(3, height + 1_000)))
 
 
 def only_what_is_named_is_cancelled() -> None:
     chain = consortium.founded()
-    upgrades_claims.scheduled(chain)
+    claims.scheduled(chain)
     chain.refused(upgrades.NothingScheduled, HOSPITAL_A, Propose(CancelUpgrade(3)))
 
 
 def nobody_goes_on_under_rules_that_it_does_not_know() -> None:
     chain = consortium.founded()
-    height = upgrades_claims.scheduled(chain)
+    height = claims.scheduled(chain)
     with contextlib.suppress(UnknownRules):
         at_height(chain, height + 1)
     assert chain.height == height - 2
@@ -97,32 +97,30 @@ RULES = (
     Rule(
         "the state turns in the block before",
         the_state_turns_one_block_later,
-        crossing(
-            upgrades_claims.test_the_block_before_the_height_leads_the_state_over_and_the_next_is_decided_by_the_new_rules
-        ),
+        crossing(claims.test_the_block_before_the_height_leads_the_state_over_and_the_next_is_decided_by_the_new_rules),
     ),
     Rule(
         "the state is led over",
         instead(Rules, "migrated", always(())),
-        crossing(upgrades_claims.test_the_migration_changes_old_records_and_fills_the_new_store),
+        crossing(claims.test_the_migration_changes_old_records_and_fills_the_new_store),
     ),
     Rule(
         "a later field does not exist before",
         every_field_exists_for_a_sender,
-        crossing(upgrades_claims.test_a_field_of_later_rules_does_not_exist_for_a_sender),
+        crossing(claims.test_a_field_of_later_rules_does_not_exist_for_a_sender),
     ),
     Rule(
         "a migration is bounded",
         instead(limits, "MIGRATION_WRITES", 10**6),
-        lambda: upgrades_claims.test_an_upgrade_whose_migration_fails_is_called_off_and_the_chain_goes_on(
-            upgrades_claims.too_much, "more than 10000 writes"
+        lambda: claims.test_an_upgrade_whose_migration_fails_is_called_off_and_the_chain_goes_on(
+            claims.too_much, "more than 10000 writes"
         ),
     ),
     Rule(
         "a migration writes what the tree commits and the rules read",
         instead(Rules, "_require_kept", always(None)),
-        lambda: upgrades_claims.test_an_upgrade_whose_migration_fails_is_called_off_and_the_chain_goes_on(
-            upgrades_claims.writing(b"licences/granted/x/y", b""), "not canonical"
+        lambda: claims.test_an_upgrade_whose_migration_fails_is_called_off_and_the_chain_goes_on(
+            claims.writing(b"licences/granted/x/y", b""), "not canonical"
         ),
     ),
 )

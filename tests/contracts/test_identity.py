@@ -1,7 +1,6 @@
 """Identity: members, their keys and their datasets."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -24,7 +23,7 @@ from campaigns.harness.consortium import (
 )
 from campaigns.harness.recipients import encoded, recipient_of
 from contracts import identity
-from contracts.governance import AdmitOrganisation, OpenTask, ProposalDecided, ProposalStatus, Propose, Vote
+from contracts.governance import OpenTask, ProposalDecided, ProposalStatus, Propose, Vote
 from contracts.identity import (
     DATASETS,
     KEYS,
@@ -57,26 +56,19 @@ from contracts.identity import (
     UnknownKey,
     UnknownOrganisation,
 )
-from contracts.kernel import Place, limits, renyi
-from contracts.kernel.codec import Malformed
+from contracts.kernel import Place, limits
 from contracts.kernel.recipient import SMALL_ORDER
 from contracts.kernel.speccheck import CASES
 from contracts.kernel.types import Purpose, Role
-from contracts.legal_identities import LegalIdentityKnown
 from contracts.possession import NotInPossession, WeakKey
-from contracts.promises import NoRoom, Promise, UnknownOrder, promised
+from contracts.promises import Promise, promised
 from contracts.recipients import BadRecipient, RecipientTaken
 from contracts.transition import MissingRole
+from tests.contracts.admissions import ADMISSION, asking
 from tests.vectors_io import VectorWriter
 
 SECOND_WORKER = HOSPITAL_A.key(Purpose.WORKLOAD, 1)
 SECOND_HUMAN = HOSPITAL_A.key(Purpose.HUMAN, 1)
-ADMISSION = AdmitOrganisation(as_member(NEWCOMER, (Role.DATA_OWNER,)))
-
-
-def asking(**changes: Any) -> AdmitOrganisation:
-    """The newcomer's admission with something else in it."""
-    return AdmitOrganisation(replace(ADMISSION.admission, **changes))
 
 
 # --- organisations ---
@@ -100,38 +92,6 @@ def test_an_organisation_that_is_a_member_already(vector: VectorWriter) -> None:
     action = asking(organisation=HOSPITAL_B.name)
     facts = vector.refused(consortium.founded(), OrganisationExists, HOSPITAL_A, Propose(action))
     assert facts == {"organisation": "hospital-b"}
-
-
-@pytest.mark.vectors
-def test_a_legal_identity_that_is_a_member_under_another_name(vector: VectorWriter) -> None:
-    """Caps follow the legal identity: a second name for it would refill what its records were promised."""
-    action = asking(legal_id=consortium.legal_id(HOSPITAL_B.name))
-    facts = vector.refused(consortium.founded(), LegalIdentityKnown, HOSPITAL_A, Propose(action))
-    assert facts == {"legal_id": "REGISTER:HOSPITAL-B", "organisation": "hospital-b"}
-
-
-def test_a_second_name_for_a_newcomer_fails_when_it_is_settled_after_the_first() -> None:
-    chain = consortium.founded()
-    second = as_member(Member("second-name"), (Role.DATA_OWNER,))
-    again = AdmitOrganisation(replace(second, legal_id=ADMISSION.admission.legal_id))
-    chain.submit(HOSPITAL_A, Propose(again))
-    pass_proposal(chain, ADMISSION)
-    for member in MEMBERS[1:6]:  # Once the first is admitted, six of eight decide.
-        events = chain.submit(member, Vote(1, approve=True))
-    assert events[-1] == ProposalDecided(1, ProposalStatus.FAILED, LegalIdentityKnown.code)
-    assert ORGANISATIONS.get(chain.view, "second-name") is None
-
-
-def test_a_genesis_that_names_one_legal_identity_twice_begins_no_ledger() -> None:
-    first, second = (as_member(member, (Role.AUDITOR,)) for member in (HOSPITAL_A, HOSPITAL_B))
-    with pytest.raises(LegalIdentityKnown):
-        Chain(consortium.genesis(first, replace(second, legal_id=first.legal_id)))
-
-
-@pytest.mark.parametrize("legal_id", ["", "529900abc", "HRB 4711", "HRB-4711 ", "-1", "\u00c4-1", "1" * 65])
-def test_a_legal_identity_has_one_spelling(legal_id: str) -> None:
-    with pytest.raises(Malformed, match="legal_id"):
-        asking(legal_id=legal_id).encode()
 
 
 @pytest.mark.vectors
@@ -484,55 +444,6 @@ def test_a_dataset_is_registered_with_its_limit(vector: VectorWriter) -> None:
     assert DATASETS.at(chain.view, ("hospital-a", "second")) == Dataset(
         DATA_CLASS, Promise(LIMIT, 100_000, 5_500), chain.height
     )
-
-
-@pytest.mark.vectors
-def test_an_owner_chooses_the_order_at_which_a_limit_is_held(vector: VectorWriter) -> None:
-    """Who knows what the dataset will be used for may do better than the rule."""
-    chain = consortium.equipped()
-    vector.accepted(chain, HOSPITAL_A, replace(register_dataset("second"), order_milli=9_000))
-    assert DATASETS.at(chain.view, ("hospital-a", "second")).promise == Promise(LIMIT, DELTA_INVERSE, 9_000)
-
-
-def test_the_members_admit_with_a_cap_at_a_delta_and_an_order_of_its_own() -> None:
-    chain = consortium.founded()
-    pass_proposal(chain, asking(delta_inverse=10**9, order_milli=7_500))
-    assert ORGANISATIONS.at(chain.view, "newcomer").cap == Promise(LIMIT, 10**9, 7_500)
-
-
-@pytest.mark.vectors
-def test_an_order_that_is_not_in_the_table(vector: VectorWriter) -> None:
-    """Curves hold costs at the table's orders, so nothing could be held to another."""
-    wanted = replace(register_dataset("second"), order_milli=5_499)
-    facts = vector.refused(consortium.equipped(), UnknownOrder, HOSPITAL_A, wanted)
-    assert facts == {"field": "order_milli", "order_milli": 5_499}
-    consortium.founded().refused(UnknownOrder, HOSPITAL_A, Propose(asking(order_milli=1_001)))
-
-
-@pytest.mark.vectors
-def test_a_limit_that_admits_no_loss(vector: VectorWriter) -> None:
-    """Converting at the order takes all of the limit: not even the cheapest task could ever be paid for."""
-    wanted = replace(register_dataset("second"), order_milli=2_000)
-    facts = vector.refused(consortium.equipped(), NoRoom, HOSPITAL_A, wanted)
-    taken = renyi.offset_at(2_000, DELTA_INVERSE)
-    assert facts == {"field": "epsilon_limit", "limit": LIMIT, "taken": taken, "order_milli": 2_000}
-
-
-def test_room_begins_with_the_first_nano_above_what_converting_takes() -> None:
-    chain = consortium.equipped()
-    taken = renyi.offset_at(6_000, DELTA_INVERSE)
-    chain.refused(NoRoom, HOSPITAL_A, replace(register_dataset("second", taken), order_milli=6_000))
-    chain.submit(HOSPITAL_A, replace(register_dataset("second", taken + 1), order_milli=6_000))
-    assert chain.refused(NoRoom, HOSPITAL_A, register_dataset("third", 0))["field"] == "epsilon_limit"
-    assert chain.refused(NoRoom, HOSPITAL_A, Propose(asking(epsilon_cap=1)))["field"] == "epsilon_cap"
-
-
-def test_who_has_no_data_has_a_cap_of_zero_and_can_register_nothing() -> None:
-    chain = consortium.founded()
-    pass_proposal(chain, asking(epsilon_cap=0))
-    assert ORGANISATIONS.at(chain.view, "newcomer").cap.epsilon == 0
-    chain.refused(LimitOverCap, NEWCOMER, register_dataset("second", 1))
-    chain.refused(NoRoom, NEWCOMER, register_dataset("second", 0))
 
 
 @pytest.mark.vectors

@@ -41,7 +41,7 @@ from contracts.ballots import AdvanceRound
 from contracts.contributions import SEATS, Withdraw
 from contracts.governance import Propose, RollBackModel, Vote
 from contracts.identity import DATASETS, KEYS, ORGANISATIONS, AddKey, Key, RevokeKey
-from contracts.kernel import Message, bitmap
+from contracts.kernel import Message, Place, bitmap
 from contracts.kernel.renyi import Curve
 from contracts.kernel.types import Purpose
 from contracts.lineage import MODELS, VERSIONS, Candidate, Finding, VersionDecided, VersionStatus
@@ -272,7 +272,7 @@ class Consortium(RuleBasedStateMachine):
         public, since = self.worker_of(member).public, max(0, self.chain.height - blocks_ago)
         self.add_worker(member)
         if public != self.worker_of(member).public:
-            self.chain.given(KEYS.put(public, replace(KEYS.at(self.view, public), revoked_from=since)))
+            self.chain.given(KEYS.put(public, replace(KEYS.at(self.view, public), revoked_from=Place(since, 0))))
             self.revoked.setdefault(public, self.chain.height)
 
     # --- what must hold ---

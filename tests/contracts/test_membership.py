@@ -70,6 +70,7 @@ from contracts.membership import (
 )
 from contracts.possession import NotInPossession
 from contracts.recipients import RecipientTaken
+from contracts.registry import RULES
 from contracts.transition import Transaction
 from contracts.validators import PowerConcentrated
 from tests.vectors_io import VectorWriter
@@ -148,7 +149,7 @@ def test_a_removed_member_s_keys_do_nothing_at_all() -> None:
 
 def test_what_a_suspended_member_signs_has_no_lane_of_its_own_but_what_it_may_still_say() -> None:
     chain = suspended()
-    standings = Standings(chain.view, chain.height + 1)
+    standings = Standings(RULES.newest, chain.view, chain.height + 1)
     for message, lane in ((RevokeKey(HOSPITAL_B.worker.public), Lane.SAFETY), (Vote(1, approve=True), max(Lane))):
         assert standings.of(Transaction(chain.seal(HOSPITAL_B, message))).lane is lane
 

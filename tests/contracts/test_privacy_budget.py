@@ -329,7 +329,7 @@ ROUNDS = st.builds(
     st.integers(0, 20),
 )
 OTHER_TASKS = st.lists(st.tuples(CURVES, ROUNDS), max_size=limits.HOLDS_PER_ACCOUNT)
-MOMENTS = st.builds(lambda time, height: Context(CHAIN_ID, height, time, b"", "", ()), *(st.integers(0, 20),) * 2)
+MOMENTS = st.builds(lambda time, height: Context(CHAIN_ID, height, 0, time, b"", "", ()), *(st.integers(0, 20),) * 2)
 
 
 @settings(max_examples=examples(300))

@@ -84,8 +84,8 @@ def test_it_is_bounded_in_bytes_and_the_least_recently_used_goes_first(asked, ro
 
 @pytest.mark.parametrize("message", [reserve(), commit(), Propose(OpenTask(TERMS)), "candidate"], ids=str)
 def test_a_kept_transaction_occupies_no_more_than_it_is_counted_as(message):
-    chain = consortium.closed()
-    message = consortium.propose(chain) if message == "candidate" else message
+    chain = consortium.sealed()
+    message = consortium.open_ballot(LAB, consortium.candidate(chain)) if message == "candidate" else message
     who = LAB if message == "candidate" else HOSPITAL_A
     raws, known = [chain.seal(who, message) for _ in range(50)], VerifiedTransactions()
     gc.collect()

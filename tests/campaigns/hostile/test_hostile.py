@@ -19,7 +19,7 @@ from campaigns.hostile.siege import Tally
 from campaigns.simulation.members import CHAIN_ID, ROLES_OF, genesis
 from client_sdk.secrets.keys import SigningKey
 from contracts import identity, transition
-from contracts.kernel import Message, crypto, envelope
+from contracts.kernel import crypto, envelope
 from contracts.kernel.types import Purpose
 from contracts.registry import RULES
 from contracts.rulebook import Rules
@@ -62,8 +62,8 @@ def test_every_kind_is_expected_to_be_refused_by_codes_that_exist() -> None:
 def test_attackers_say_every_message_there_is_well_and_also_as_no_state_allows_it() -> None:
     rng, lab = in_process.stream(SEED, "sayings"), consortium.LAB
     said = sayings.messages(rng, lab.human, lab.worker)
-    assert {type(message) for message in said} == set(Message.by_tag.values())
-    assert {type(wrong.message) for wrong in sayings.WRONG} == set(Message.by_tag.values())
+    assert {type(message) for message in said} == set(RULES.messages.values())
+    assert {type(wrong.message) for wrong in sayings.WRONG} == set(RULES.messages.values())
     for wrong in sayings.WRONG:
         role = wrong.message.role
         assert all(role is None or role in ROLES_OF[member] for member in wrong.members), wrong

@@ -25,7 +25,7 @@ REACHED = (
     *("byzantine proposals: refused", "byzantine proposals: replays", "byzantine proposals rejected"),
     *("event: contributions/committed", "event: ballots/attested", "event: ballots/set-agreed"),
     *("event: ballots/sealed", "event: ballots/opened", "event: ballots/round-decided", "event: rounds/round-voided"),
-    *("event: lineage/version-decided promoted", "event: rounds/task-left", "phases that lapsed"),
+    *("event: lineage/version-decided promoted", "event: tasks/task-left", "phases that lapsed"),
     *("event: identity/key-revoked", "event: governance/proposal-decided failed", "result: 7 REPLAYED"),
     "event: reputation/reputation-changed",
     *("event: validators/validator-admitted", "event: validators/validator-removed"),

@@ -126,7 +126,7 @@ def test_a_whole_handler_predicts_what_the_ledger_decides():
 def test_a_quote_is_what_the_rule_of_holds_says():
     node = LocalNode(consortium.joined())
     now = Moment(node.chain.height + 1, node.chain.time_ms)
-    ctx = Context(node.chain.chain_id, now.height, now.time_ms, HOSPITAL_A.worker.public, HOSPITAL_A.name, ())
+    ctx = Context(node.chain.chain_id, now.height, 0, now.time_ms, HOSPITAL_A.worker.public, HOSPITAL_A.name, ())
 
     def held(view):
         return privacy_budget.hold(view, HOSPITAL_A.name, DATASET, Hold(TASK, 1, 0), ctx)

@@ -97,6 +97,7 @@ def test_people_consent_govern_and_revoke_and_machines_do_the_rest() -> None:
         "identity/change-recipient",
         "identity/register-dataset",
         "tasks/join-task",
+        "tasks/leave-task",
         "identity/report-stolen-key",
         "governance/propose",
         "membership/cancel-recovery",
