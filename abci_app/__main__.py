@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import contracts
-from contracts.kernel import crypto
+from contracts.kernel import codec, crypto
 from contracts.registry import RULES
 from contracts.rulebook import Rulebook
 
@@ -43,6 +43,7 @@ def main(arguments: list[str] | None = None, book: Rulebook = RULES) -> int:
     try:
         refuse_unsafe_start()
         crypto.self_test()
+        codec.self_test()
         store = LmdbStore.open(options.home / "ledger")
     except (StartRefused, crypto.SelfTestFailed, StoreError) as error:
         log.critical("refusing to start: %s", error)

@@ -39,6 +39,7 @@ from client_sdk.reads import queries
 from client_sdk.rpc import FoundTx, RpcClient, RpcError, TxInCache
 from client_sdk.secrets.keys import SigningKey, new_signing_key
 from client_sdk.session import open_client, unlock
+from client_sdk.session.opening import ledger_id
 from client_sdk.session.profile import find_profile
 from contracts import rounds, tasks
 from contracts.ballots import AdvanceRound
@@ -46,6 +47,7 @@ from contracts.contributions import Reserve
 from contracts.governance import OpenTask, Propose, Vote
 from contracts.identity import AddKey, RegisterDataset, RevokeKey
 from contracts.kernel import Message, codec, crypto, envelope, limits
+from contracts.kernel.envelope import LedgerId
 from contracts.kernel.types import Purpose, Role
 from contracts.rounds import OpenRound, Round
 from contracts.tasks import JoinTask
@@ -120,11 +122,11 @@ class Stage:
         status = await asyncio.to_thread(lifecycle.up, self.home, manifest(self.plan.timeouts))
         self._stack.push_async_callback(asyncio.to_thread, lifecycle.down, self.home, delete=True)
         try:
-            self.chain_id = status.chain_id
             self.addresses = [one.record.rpc for one in status.validators]
             self.nodes = [await self._stack.enter_async_context(RpcClient([each])) for each in self.addresses]
             self.profiles = {name: find_profile(str(self.home), name) for name in (*OPERATORS, FLOODER)}
             self.rings = {name: unlock(profile) for name, profile in self.profiles.items()}
+            self.ledger = ledger_id(self.profiles[FLOODER])
             self.clients = {name: await self._client(name) for name in self.profiles}
             await self._prepare()
         except BaseException:
@@ -144,7 +146,7 @@ class Stage:
         flooder, worker = self.clients[FLOODER], self.rings[FLOODER].signing("worker")
         dataset = RegisterDataset(consortium.DATASET, consortium.DATA_CLASS, 10 * 10**9, consortium.DELTA_INVERSE)
         await asyncio.gather(
-            flooder.submit(AddKey(worker.enrolment(self.chain_id, FLOODER))),
+            flooder.submit(AddKey(worker.enrolment(self.ledger.genesis, FLOODER))),
             flooder.submit(dataset),
             *(self._enrol(name) for name in REVOKERS),
         )
@@ -154,7 +156,9 @@ class Stage:
         count = min(self.plan.keys, limits.KEYS_PER_ORGANISATION - 3)
         spare = [new_signing_key("spare", Purpose.WORKLOAD) for _ in range(count)]
         self.spare[name] = [key.public for key in spare]
-        await asyncio.gather(*(self.clients[name].submit(AddKey(key.enrolment(self.chain_id, name))) for key in spare))
+        await asyncio.gather(
+            *(self.clients[name].submit(AddKey(key.enrolment(self.ledger.genesis, name))) for key in spare)
+        )
 
     async def _open(self, agreed: Terms) -> None:
         opened = await self.clients[FLOODER].submit(Propose(OpenTask(agreed)))
@@ -170,7 +174,7 @@ class Stage:
 class Order:
     """What the flooding process is told."""
 
-    chain_id: str
+    ledger: LedgerId
     addresses: tuple[str, ...]
     human: SigningKey
     worker: SigningKey
@@ -242,7 +246,7 @@ class Flood:
         """The code that a node answered; -1 for an error."""
         raw = envelope.seal(
             self.order.human if message.purpose is Purpose.HUMAN else self.order.worker,
-            self.order.chain_id,
+            self.order.ledger,
             tag=message.tag,
             body=codec.shape_of(type(message)).pack(message, ""),
             nonce=secrets.token_bytes(limits.NONCE_BYTES),
@@ -364,7 +368,7 @@ async def measure(home: Path, plan: Plan) -> dict[str, object]:
         full, stop, report = spawn.Event(), spawn.Event(), spawn.Queue()
         ring = stage.rings[FLOODER]
         signers = ring.signing("human"), ring.signing("worker")
-        order = Order(stage.chain_id, tuple(stage.addresses), *signers, plan.tasks)
+        order = Order(stage.ledger, tuple(stage.addresses), *signers, plan.tasks)
         process = spawn.Process(target=flood, args=(order, full, stop, report), daemon=True)
         process.start()
         started = time.monotonic()

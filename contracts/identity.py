@@ -11,7 +11,7 @@ is judged where it is counted, by ``is_good``. A dataset's budget is kept by ``p
 from dataclasses import replace
 from typing import Annotated
 
-from . import electorate, legal_identities, recipients
+from . import electorate, legal_identities, origin, recipients
 from .electorate import MEMBERSHIP, Standing
 from .kernel import (
     Context,
@@ -380,7 +380,7 @@ def enrol(view: View, admission: Admission, ctx: Context) -> Outcome:
 def enrol_key(view: View, organisation: OrgId, key: NewKey, ctx: Context, *, by: PublicKey | None) -> Outcome:
     """Describe enrolling one key, by another or by the members. Rejects: KeyExists, WeakKey, NotInPossession."""
     require(KEYS.get(view, key.public) is None, lambda: KeyExists(key=key.public))
-    require_possession(ctx.chain_id, organisation, key)
+    require_possession(ctx.genesis, organisation, key)
     record = Key(organisation, key.purpose, key.label, ctx.place, by, revoked_from=None, reported=False)
     return Outcome((KEYS.put(key.public, record),), (KeyAdded(organisation, key.public, key.purpose),))
 
@@ -472,7 +472,15 @@ def revoked(public: PublicKey, key: Key, since: Place) -> Outcome:
 CONTRACT = Contract(
     name="identity",
     number=1,
-    state=(ORGANISATIONS, KEYS, DATASETS, legal_identities.LEGAL_IDENTITIES, MEMBERSHIP, recipients.RECIPIENTS),
+    state=(
+        ORGANISATIONS,
+        KEYS,
+        DATASETS,
+        legal_identities.LEGAL_IDENTITIES,
+        MEMBERSHIP,
+        recipients.RECIPIENTS,
+        origin.ORIGIN,
+    ),
     handlers={
         AddKey: add_key,
         RevokeKey: revoke_key,
@@ -483,6 +491,7 @@ CONTRACT = Contract(
     modules=(
         "contracts.electorate",
         "contracts.legal_identities",
+        "contracts.origin",
         "contracts.possession",
         "contracts.promises",
         "contracts.recipients",

@@ -4,7 +4,7 @@ Part of the contract ``identity``, which enrols keys; nodes prove theirs in ``va
 """
 
 from .kernel import Record, Rejected, crypto, require
-from .kernel.types import Label, OrgId, PublicKey, Purpose, Signature
+from .kernel.types import Digest, Label, OrgId, PublicKey, Purpose, Signature
 
 POSSESSION_DOMAIN = "key-possession"
 
@@ -26,13 +26,15 @@ class NotInPossession(Rejected, code=107, hint="Sign the possession statement wi
     """The proof that the organisation holds the new key does not verify."""
 
 
-def require_possession(chain_id: str, organisation: OrgId, key: NewKey) -> None:
+def require_possession(genesis: Digest, organisation: OrgId, key: NewKey) -> None:
     """A sound key that its organisation holds. Rejects: WeakKey, NotInPossession."""
     require(crypto.is_enrollable(key.public), lambda: WeakKey(key=key.public))
-    statement = possession_statement(chain_id, organisation, key.public, key.purpose)
+    statement = possession_statement(genesis, organisation, key.public, key.purpose)
     require(crypto.verify(key.public, statement, key.possession), lambda: NotInPossession(key=key.public))
 
 
-def possession_statement(chain_id: str, organisation: OrgId, public: PublicKey, purpose: Purpose) -> bytes:
-    """What a new key signs to show that its organisation holds it."""
-    return crypto.tagged(POSSESSION_DOMAIN, f"{chain_id}\0{organisation}\0{public.hex()}\0{purpose}".encode("ascii"))
+def possession_statement(genesis: Digest, organisation: OrgId, public: PublicKey, purpose: Purpose) -> bytes:
+    """What a new key signs to show that its organisation holds it, on the ledger that began with this genesis."""
+    return crypto.tagged(
+        POSSESSION_DOMAIN, f"{genesis.hex()}\0{organisation}\0{public.hex()}\0{purpose}".encode("ascii")
+    )

@@ -3,17 +3,16 @@
 Which rules decide is an argument (``rulebook.Rules``); nothing here knows a version by itself. A transaction is read,
 authenticated, checked for replay, decoded and dispatched; its handler's writes and events become its result. A refusal
 becomes its code. Any *other* exception of a handler becomes code 1 with no writes: handlers are pure, so every replica
-does the same, and no sender can stop a node or fork the chain. Only what says "this machine cannot go on" (ReadFailed,
-MemoryError, RecursionError) passes through and halts the node: swallowed, it would decide differently here than
-elsewhere.
+does the same, and no sender can stop a node or fork the chain. Only what says "this machine cannot go on" (``HALTING``)
+passes through and halts the node: swallowed, it would decide differently here than elsewhere.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from . import identity, upgrades, validators
+from . import identity, origin, upgrades, validators
 from .identity import Admission, Organisation
 from .kernel import (
     Context,
@@ -33,7 +32,7 @@ from .kernel import (
     require,
 )
 from .kernel.codec import Malformed
-from .kernel.envelope import Envelope
+from .kernel.envelope import Envelope, LedgerId, Sealed
 from .kernel.refusals import (
     BadSignature,
     Expired,
@@ -48,6 +47,7 @@ from .kernel.refusals import (
 from .kernel.rules import Fact
 from .kernel.state import InvariantBroken, Overlay, ReadFailed, ScanOverlay, ScanView
 from .kernel.types import ChainId, Items
+from .origin import Origin
 from .rulebook import Rulebook, Rules
 from .upgrades import AppVersion
 from .validators import NewValidator
@@ -55,11 +55,15 @@ from .validators import NewValidator
 __all__ = [
     "BadSignature", "BlockContext", "Expired", "Genesis", "MalformedTransaction", "MissingRole", "Replayed", "Result",
     "Transaction", "Turn", "UnknownMessage", "ValidTooLong", "WrongChain", "WrongPurpose", "apply_block", "apply_tx",
-    "authenticate", "genesis", "genesis_rules", "message_of", "past_message_of", "recheck", "require_entitled",
-    "turn",
+    "authenticate", "founding_digest", "genesis", "genesis_rules", "message_of", "past_message_of", "recheck",
+    "require_entitled", "turn",
 ]  # fmt: skip
 
+R = TypeVar("R")
 INTERNAL_ERROR = 1
+# What says that this machine, or whoever runs it, cannot go on. Anything else that a rule or a library raises is code
+# 1; a panic in a library written in Rust is a BaseException and no Exception, and must not halt every node.
+HALTING = (MemoryError, RecursionError, ReadFailed, KeyboardInterrupt, SystemExit, GeneratorExit)
 MOST_FACT_CHARS = 200
 
 
@@ -122,9 +126,15 @@ class Transaction:
         return crypto.sha256(self.raw)
 
     @cached_property
+    def sealed(self) -> Sealed:
+        """The envelope as far as its header, which names the key. Rejects: MalformedTransaction."""
+        return _naming_the_part(lambda: envelope.unwrap(self.raw))
+
+    @cached_property
     def envelope(self) -> Envelope:
         """The parsed envelope. Rejects: MalformedTransaction."""
-        return parse(self.raw)
+        sealed = self.sealed
+        return _naming_the_part(sealed.opened)
 
     def message(self, rules: Rules) -> Message:
         """What it says under these rules. Rejects: MalformedTransaction, UnknownMessage."""
@@ -151,18 +161,30 @@ def genesis(rules: Rules, raw: bytes, chain_id: str) -> Outcome:
         raise Malformed("rules", f"the genesis is for version {stated.rules}, not {rules.version}")
     if stated.chain_id != chain_id:
         raise Malformed("chain_id", f"the genesis is for {stated.chain_id}, the node runs {chain_id}")
+    founding = founding_digest(stated)
     overlay = Overlay(_Nothing())
+    overlay.apply((origin.ORIGIN.set(Origin(crypto.sha256(raw))),))
     outcome = Outcome()
     for founder in stated.founders:
-        ctx = Context(chain_id, 0, 0, 0, founder.key.public, founder.organisation, founder.roles)
+        ctx = Context(founding, 0, 0, 0, founder.key.public, founder.organisation, founder.roles)
         enrolled = identity.enrol(overlay, founder, ctx)
         overlay.apply(enrolled.writes)
         outcome += Outcome((), enrolled.events)
-    established = validators.establish(overlay, stated.validators, chain_id)
+    established = validators.establish(overlay, stated.validators, founding)
     overlay.apply(established.writes)
     overlay.apply(upgrades.begin(rules.version).writes)
     outcome += Outcome((), established.events)
     return Outcome(tuple(Write(path, body) for path, body in overlay.writes.items()), outcome.events)
+
+
+def founding_digest(stated: Genesis) -> bytes:
+    """What the founders' proofs of possession cover: the SHA-256 of the genesis with zeros in the proofs' places."""
+    unproved = replace(
+        stated,
+        founders=tuple(replace(one, key=replace(one.key, possession=origin.NO_PROOF)) for one in stated.founders),
+        validators=tuple(replace(one, possession=origin.NO_PROOF) for one in stated.validators),
+    )
+    return crypto.sha256(unproved.encode())
 
 
 def apply_tx(rules: Rules, view: View, transaction: Transaction, block: BlockContext, index: int = 0) -> Result:
@@ -175,10 +197,10 @@ def apply_tx(rules: Rules, view: View, transaction: Transaction, block: BlockCon
         outcome = _disjoint(_dispatch(rules, view, transaction, key, block, index))
         data = _announced(outcome.events)
     except Rejected as refusal:
-        return _refused(refusal.code, refusal.facts, str(refusal), mark)
-    except (MemoryError, RecursionError, ReadFailed):
+        return _refused(refusal.code, refusal.facts, _told(refusal), mark)
+    except HALTING:
         raise
-    except Exception as error:  # noqa: BLE001 - a handler's bug must not stop the chain: the same on every replica.
+    except BaseException as error:  # noqa: BLE001 - a bug must not stop the chain, nor a panic: the same everywhere.
         return _refused(INTERNAL_ERROR, {}, _bounded(f"INTERNAL_ERROR: {type(error).__name__}: {error}"), mark)
     return Result(0, data, "", (*outcome.writes, *mark), outcome.events)
 
@@ -192,7 +214,7 @@ def recheck(rules: Rules, view: View, transaction: Transaction, block: BlockCont
         authenticate(rules, view, transaction, block)
         transaction.message(rules)
     except Rejected as refusal:
-        return _refused(refusal.code, refusal.facts, str(refusal), ())
+        return _refused(refusal.code, refusal.facts, _told(refusal), ())
     return Result(0, b"", "", (), ())
 
 
@@ -230,9 +252,9 @@ def turn(
     try:
         for step in steps:
             led.apply(step.migrated(led))
-    except (MemoryError, RecursionError, ReadFailed):
+    except HALTING:
         raise
-    except Exception as error:  # noqa: BLE001 - as in apply_tx: pure, so the same on every replica.
+    except BaseException as error:  # noqa: BLE001 - as in apply_tx: pure, so the same on every replica.
         stays = upgrades.called_off(overlay, coming)
         return Turn(rules, stays.writes, _bounded(f"{type(error).__name__}: {error}"))
     led.apply(upgrades.happened(coming).writes)
@@ -244,17 +266,20 @@ def authenticate(
 ) -> identity.Key:
     """Establish who signed a transaction, now, for this chain, for the first time.
 
-    Rejects: MalformedTransaction, WrongChain, Expired, ValidTooLong, UnknownKey, KeyIsRevoked,
-    MemberInactive, Replayed, BadSignature.
-    The cheapest checks come first; nothing is remembered of what fails here, because nobody has signed it.
+    Rejects: MalformedTransaction, WrongChain, UnknownKey, KeyIsRevoked, MemberInactive, Expired, ValidTooLong,
+    Replayed, BadSignature. Before the key is known, nothing is decoded and nothing hashed but the header; nothing is
+    remembered of what fails here, because nobody has signed it.
     """
+    sealed, place = transaction.sealed, Place(block.height, index)
+    ledger = LedgerId(block.chain_id, origin.genesis_of(view))
+    require(sealed.ledger == ledger, lambda: _wrong_chain(sealed.ledger, ledger))
+    key = identity.require_good_key(view, sealed.key, place)
+    organisation = identity.ORGANISATIONS.at(view, key.organisation)
     signed = transaction.envelope
-    require(signed.chain_id == block.chain_id, lambda: WrongChain(chain=signed.chain_id, wanted=block.chain_id))
+    identity.require_acting(key, organisation, signed.tag)
     require(block.height <= signed.valid_until, lambda: Expired(valid_until=signed.valid_until, height=block.height))
     furthest = block.height + rules.limits.tx_validity_blocks
     require(signed.valid_until <= furthest, lambda: ValidTooLong(valid_until=signed.valid_until, furthest=furthest))
-    key = identity.require_good_key(view, signed.key, Place(block.height, index))
-    identity.require_acting(key, identity.ORGANISATIONS.at(view, key.organisation), signed.tag)
     seen = replay.is_seen(view, signed.valid_until, signed.identity)
     require(not seen, lambda: Replayed(transaction=signed.identity))
     require(transaction.is_authentic, lambda: BadSignature(key=signed.key))
@@ -274,10 +299,7 @@ def require_entitled(kind: type[Message], key: identity.Key, organisation: Organ
 
 def parse(raw: bytes) -> Envelope:
     """Read an envelope without judging it. Rejects: MalformedTransaction."""
-    try:
-        return envelope.parse(raw)
-    except Malformed as error:
-        raise MalformedTransaction(field=error.field, why=_bounded(error.why)) from error
+    return Transaction(raw).envelope
 
 
 def message_of(rules: Rules, signed: Envelope) -> Message:
@@ -294,11 +316,22 @@ def _message(kinds: Mapping[str, type[Message]], version: int, signed: Envelope)
     kind = kinds.get(signed.tag)
     if kind is None:
         raise UnknownMessage(type=_bounded(signed.tag))
-    try:
-        message: Message = codec.shape_of(kind, version).unpack(signed.body, "")
-    except Malformed as error:
-        raise MalformedTransaction(field=_bounded(error.field), why=_bounded(error.why)) from error
+    message: Message = _naming_the_part(lambda: codec.shape_of(kind, version).unpack(signed.body, ""))
     return message
+
+
+def _naming_the_part(read: Callable[[], R]) -> R:
+    """What a decoder reads. Rejects: MalformedTransaction, with words of our own: a rewording would be a fork."""
+    try:
+        return read()
+    except Malformed as error:
+        raise MalformedTransaction(field=_bounded(error.field), fault=str(error.fault)) from error
+
+
+def _wrong_chain(named: LedgerId, wanted: LedgerId) -> WrongChain:
+    return WrongChain(
+        chain=named.chain_id, wanted=wanted.chain_id, genesis=named.genesis, wanted_genesis=wanted.genesis
+    )
 
 
 def _stated(raw: bytes) -> Genesis:
@@ -311,8 +344,8 @@ def _dispatch(
     message = transaction.message(rules)
     organisation = identity.ORGANISATIONS.at(view, key.organisation)
     require_entitled(type(message), key, organisation)
-    sender = transaction.envelope.key
-    context = Context(block.chain_id, block.height, index, block.time_ms, sender, key.organisation, organisation.roles)
+    ledger, sender, roles = transaction.sealed.ledger, transaction.sealed.key, organisation.roles
+    context = Context(ledger.genesis, block.height, index, block.time_ms, sender, key.organisation, roles)
     return rules.handlers[type(message)](view, message, context)
 
 
@@ -324,6 +357,12 @@ def _announced(events: tuple[Event, ...]) -> bytes:
 def _refused(code: int, facts: dict[str, Fact], log: str, mark: tuple[Write, ...]) -> Result:
     plain: dict[str, Any] = {name: str(value) if isinstance(value, str) else value for name, value in facts.items()}
     return Result(code, codec.encode_plain(plain), log, mark, ())
+
+
+def _told(refusal: Rejected) -> str:
+    """A refusal for people, in a log that nothing depends on: with what the decoder said, in whatever words."""
+    cause = refusal.__cause__
+    return f"{refusal}: {_bounded(cause.why)}" if isinstance(cause, Malformed) else str(refusal)
 
 
 def _disjoint(outcome: Outcome) -> Outcome:

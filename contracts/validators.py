@@ -14,7 +14,7 @@ from typing import Annotated
 
 from . import identity
 from .kernel import Context, Contract, Event, Item, Outcome, Record, Rejected, View, crypto, limits, require
-from .kernel.types import Height, Items, OrgId, Positive, PublicKey, Role, Signature
+from .kernel.types import Digest, Height, Items, OrgId, Positive, PublicKey, Role, Signature
 from .possession import NotInPossession, WeakKey
 
 POSSESSION_DOMAIN = "validator-possession"
@@ -98,7 +98,7 @@ def admit(view: View, new: NewValidator, replaces: PublicKey | None, ctx: Contex
     UnknownValidator, TooManyValidators, PowerConcentrated.
     """
     before = SET.at(view).validators
-    admitted = _admitted(view, before, new, ctx.chain_id, ctx.height)
+    admitted = _admitted(view, before, new, ctx.genesis, ctx.height)
     if replaces is None:
         return _changed(before, (*before, admitted), (ValidatorAdmitted(admitted.public, admitted.operator),))
     leaving = _named(before, replaces)
@@ -135,11 +135,11 @@ def dismiss(view: View, operator: OrgId) -> Outcome:
     return _changed(before, after, tuple(ValidatorRemoved(one.public, one.operator) for one in leaving))
 
 
-def establish(view: View, founding: tuple[NewValidator, ...], chain_id: str) -> Outcome:
+def establish(view: View, founding: tuple[NewValidator, ...], genesis: Digest) -> Outcome:
     """Describe the set of the first block. For genesis. Rejects: as ``admit``."""
     entries: tuple[Validator, ...] = ()
     for new in founding:
-        entries += (_admitted(view, entries, new, chain_id, height=0),)
+        entries += (_admitted(view, entries, new, genesis, height=0),)
     return _changed((), entries, tuple(ValidatorAdmitted(one.public, one.operator) for one in entries))
 
 
@@ -166,16 +166,16 @@ def updates(before: View, writes: Mapping[bytes, bytes | None]) -> tuple[tuple[P
     return tuple((public, new.get(public, 0)) for public in changed)
 
 
-def possession_statement(chain_id: str, operator: OrgId, public: PublicKey) -> bytes:
-    """What a validator's key signs to show that its operator holds it.
+def possession_statement(genesis: Digest, operator: OrgId, public: PublicKey) -> bytes:
+    """What a validator's key signs to show that its operator holds it, on the ledger that began with this genesis.
 
     Its first bytes are text; a vote's are a protobuf's, so neither can be taken for the other.
     """
-    return crypto.tagged(POSSESSION_DOMAIN, f"{chain_id}\0{operator}\0{public.hex()}".encode("ascii"))
+    return crypto.tagged(POSSESSION_DOMAIN, f"{genesis.hex()}\0{operator}\0{public.hex()}".encode("ascii"))
 
 
 def _admitted(
-    view: View, validators: tuple[Validator, ...], new: NewValidator, chain_id: str, height: Height
+    view: View, validators: tuple[Validator, ...], new: NewValidator, genesis: Digest, height: Height
 ) -> Validator:
     public, operator = new.public, new.operator
     require(all(one.public != public for one in validators), lambda: ValidatorExists(key=public))
@@ -183,7 +183,7 @@ def _admitted(
     require(Role.OPERATOR in roles, lambda: NotAnOperator(organisation=operator))
     require(identity.KEYS.get(view, public) is None, lambda: SigningKey(key=public))
     require(crypto.is_enrollable(public), lambda: WeakKey(key=public))
-    statement = possession_statement(chain_id, operator, public)
+    statement = possession_statement(genesis, operator, public)
     require(crypto.verify(public, statement, new.possession), lambda: NotInPossession(key=public))
     return Validator(public, operator, limits.VALIDATOR_POWER, height)
 

@@ -45,9 +45,9 @@ class ValidatorKeys:
         """The validator's public key, 32 bytes."""
         return crypto.public_key(self.signing_seed)
 
-    def admission(self, chain_id: str, operator: str) -> NewValidator:
+    def admission(self, genesis: bytes, operator: str) -> NewValidator:
         """The validator as the ledger admits it, with the proof that its operator holds the key."""
-        return admission(self.signing_seed, operator, chain_id)
+        return admission(self.signing_seed, operator, genesis)
 
     @property
     def address(self) -> str:

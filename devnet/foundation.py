@@ -7,15 +7,18 @@ import hashlib
 import json
 import secrets
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from client_sdk.secrets import age_passphrase, keys
 from client_sdk.secrets.private_files import create_private, make_private_directory
+from client_sdk.session.opening import WrongGenesis, ledger_of
 from contracts import transition
 from contracts.identity import Admission
 from contracts.kernel import codec, limits
+from contracts.kernel.envelope import LedgerId
 from contracts.kernel.types import Purpose
 from contracts.registry import RULES
 
@@ -27,6 +30,7 @@ from .manifest import Manifest, Organisation, load_manifest, manifest_text
 HUMAN: Final = "human"  # Names of the three keys in every member's keyring.
 WORKER: Final = "worker"
 ENCRYPTION: Final = "encryption"
+NO_GENESIS: Final = bytes(32)  # What a proof covers until the genesis is known that it will stand in.
 DISK_BYTES_MIN: Final = 1 << 30  # A day of the standard devnet, idle, takes about 300 MB.
 
 
@@ -79,6 +83,16 @@ def genesis_facts(layout: Layout) -> tuple[str, str]:
         raise StateUnreadable(f"{layout.genesis} is damaged: {error!r}") from error
 
 
+def ledger_id(layout: Layout) -> LedgerId:
+    """What signatures are bound to on a devnet's ledger. Raises StateUnreadable."""
+    try:
+        return ledger_of(json.loads(layout.genesis.read_bytes()))
+    except OSError as error:
+        raise StateUnreadable(f"{layout.genesis}: {error.strerror}") from error
+    except (ValueError, WrongGenesis) as error:
+        raise StateUnreadable(f"{layout.genesis} is damaged: {error!r}") from error
+
+
 def _make(layout: Layout, manifest: Manifest) -> None:
     chain_id = f"{manifest.chain_name}-{secrets.token_hex(4)}"
     for folder in ("logs", "nodes", "kubo", "members"):
@@ -89,12 +103,18 @@ def _make(layout: Layout, manifest: Manifest) -> None:
     validators = [cometbft_home.new_validator_keys(name) for name in manifest.validators]
     operator_of = dict(zip(manifest.validators, manifest.operators, strict=True))
     seated = [one for one in validators if operator_of[one.name] not in manifest.stand_by]
+    stated = transition.Genesis(
+        chain_id,
+        RULES.newest.version,
+        tuple(_founder(member, rings[member.name], NO_GENESIS) for member in manifest.founders),
+        tuple(one.admission(NO_GENESIS, operator_of[one.name]) for one in seated),
+    )
+    founding = transition.founding_digest(stated)  # Whatever the proofs are: it does not cover them.
     application_genesis = codec.encode(
-        transition.Genesis(
-            chain_id,
-            RULES.newest.version,
-            tuple(_founder(member, rings[member.name], chain_id) for member in manifest.founders),
-            tuple(one.admission(chain_id, operator_of[one.name]) for one in seated),
+        replace(
+            stated,
+            founders=tuple(_founder(member, rings[member.name], founding) for member in manifest.founders),
+            validators=tuple(one.admission(founding, operator_of[one.name]) for one in seated),
         )
     )
     transition.genesis(RULES.newest, application_genesis, chain_id)  # Better refused here than by four halting nodes.
@@ -116,9 +136,9 @@ def _create_member(layout: Layout, member: Organisation, passphrase: str) -> key
     return keys.create_keyring(path, made, passphrase, is_random=True)
 
 
-def _founder(member: Organisation, ring: keys.Keyring, chain_id: str) -> Admission:
+def _founder(member: Organisation, ring: keys.Keyring, founding: bytes) -> Admission:
     human = ring.signing(HUMAN)
-    key = human.enrolment(chain_id, member.name)
+    key = human.enrolment(founding, member.name)
     return Admission(
         organisation=member.name,
         legal_id=member.legal_id,

@@ -15,7 +15,7 @@ from contracts.kernel.state_tree import StateTree
 from contracts.kernel.types import Purpose
 
 SEED, NONCE = bytes(range(32)), bytes(range(16))
-CHAIN, VALID_UNTIL = "fedledger-example", 100
+LEDGER, VALID_UNTIL = envelope.LedgerId("fedledger-example", crypto.sha256(b"the genesis")), 100
 
 
 def envelope_example() -> str:
@@ -24,7 +24,7 @@ def envelope_example() -> str:
     body = codec.shape_of(Reserve).pack(message, "")
     raw = envelope.seal(
         SigningKey("worker", Purpose.WORKLOAD, SEED),
-        CHAIN,
+        LEDGER,
         tag=message.tag,
         body=body,
         nonce=NONCE,
@@ -40,10 +40,12 @@ def envelope_example() -> str:
         (2 + len(content), f'text "{envelope.CONTENT_TYPE}"'),
         (1, "4 (key id):"),
         (34, "byte string of 32: the public key"),
-        (3, "15 (claims): map of 2; 1 (issuer):"),
+        (3, "15 (claims): map of 3; 1 (issuer):"),
         (2 + len(did), f'text "{did.decode()}"'),
         (1, "2 (subject):"),
-        (1 + len(CHAIN), f'text "{CHAIN}", the chain'),
+        (1 + len(LEDGER.chain_id), f'text "{LEDGER.chain_id}", the chain'),
+        (5, "-65537 (genesis):"),
+        (34, "byte string of 32: the SHA-256 of the genesis"),
         (1, "unprotected: empty map"),
         (2, f"payload: byte string of {payload}"),
         (payload, f'DAG-CBOR of {{"body": {{…}}, "type": "{message.tag}", "nonce": …, "valid_until": {VALID_UNTIL}}}'),

@@ -44,7 +44,7 @@ class LocalNode:
 
     def client(self, signer: Signer | None = None) -> LedgerClient:
         """A client of this node that signs with a key, or only reads."""
-        return LedgerClient(self, LocalReader(self), self.chain.chain_id, signer)  # type: ignore[arg-type]
+        return LedgerClient(self, LocalReader(self), self.chain.ledger, signer)  # type: ignore[arg-type]
 
     def let_pass(self, milliseconds: int) -> None:
         """An empty block, this much later than the last one."""

@@ -108,7 +108,7 @@ def _opened() -> Chain:
         for member in MEMBERS
     )
     chain = Chain(consortium.genesis(*founders, operators=consortium.OPERATORS))
-    consortium.succeed(chain, *((member, AddKey(member.worker.enrolment())) for member in MEMBERS))
+    consortium.succeed(chain, *((member, AddKey(member.worker.enrolment(chain.ledger.genesis))) for member in MEMBERS))
     consortium.succeed(chain, *((hospital, consortium.register_dataset()) for hospital in HOSPITALS))
     consortium.pass_proposal(chain, OpenTask(terms))
     consortium.succeed(chain, *((hospital, consortium.join(terms=terms)) for hospital in HOSPITALS))

@@ -116,7 +116,7 @@ def test_every_vector_is_written_by_a_test_that_still_exists() -> None:
 
 
 def test_vector_files_stay_small() -> None:
-    large = [f"{path.name}: {path.stat().st_size}" for path in VECTORS if path.stat().st_size > 24_000]
+    large = [f"{path.name}: {path.stat().st_size}" for path in VECTORS if path.stat().st_size > 30_000]
     assert not large, "start from a later stage of campaigns/harness/consortium.py"
 
 

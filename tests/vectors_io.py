@@ -118,7 +118,8 @@ def _message(raw: bytes) -> Any:
     return {
         "type": signed.tag,
         "key": signed.key.hex(),
-        "chain_id": signed.chain_id,
+        "chain_id": signed.ledger.chain_id,
+        "genesis": signed.ledger.genesis.hex(),
         "valid_until": signed.valid_until,
         "nonce": signed.nonce.hex(),
         "body": readable(signed.body),

@@ -42,8 +42,8 @@ class Standings:
         self._signers: dict[bytes, _Signer] = {}
 
     def of(self, transaction: Transaction) -> Standing:
-        """One transaction's. Rejects: MalformedTransaction, for bytes that are no envelope."""
-        key = transaction.envelope.key
+        """One transaction's. Rejects: MalformedTransaction, for bytes whose header is no envelope's."""
+        key = transaction.sealed.key
         signer = self._signers.get(key)
         if signer is None:
             signer = self._signers[key] = self._signer(key)

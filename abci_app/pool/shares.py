@@ -125,10 +125,11 @@ class Pool:
     def refusal(self, rules: Rules, transaction: Transaction) -> ShareFull | None:
         """Why a new transaction has no room. Before its signature is looked at: a flood must be cheap to refuse."""
         try:
-            key, tag = transaction.envelope.key, transaction.envelope.tag
+            key = transaction.sealed.key
+            owner = self._owners.get(key)
+            kind = None if owner is None else rules.messages.get(transaction.envelope.tag)
         except Rejected:
             return None  # CheckTx says why.
-        owner, kind = self._owners.get(key), rules.messages.get(tag)
         if owner is None or kind is None or transaction.hash in self._waiting:
             return None  # Nothing of this sender waits here, or nothing is added.
         holder = _holder(kind, key, owner)

@@ -101,7 +101,7 @@ def set_up(members: Sequence[Member], seats: int, tasks: int) -> Iterator[list[S
     all_terms = [terms_of(number, members, seats) for number in range(tasks)]
     lab, limit = members[0], limits.EPSILON_NANO_MAX
     yield [
-        *(member.step(AddKey(member.worker.enrolment(member.chain_id, member.name))) for member in members),
+        *(member.step(AddKey(member.worker.enrolment(member.ledger.genesis, member.name))) for member in members),
         *(member.step(RegisterDataset(DATASET, _CLASS, limit, limits.DELTA_INVERSE_MIN)) for member in members),
         *(members[-1 - number % _PROPOSERS].step(Propose(OpenTask(terms))) for number, terms in enumerate(all_terms)),
     ]

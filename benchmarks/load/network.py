@@ -10,6 +10,7 @@ from benchmarks.load.steps import Step, signed
 from client_sdk.payloads.store import StoreKind
 from client_sdk.secrets import keys
 from contracts.kernel import Message, limits
+from contracts.kernel.envelope import LedgerId
 from contracts.kernel.types import Purpose, Role
 from devnet import foundation
 from devnet.layout import Layout
@@ -28,25 +29,25 @@ def manifest(application: Application, validators: int, timeouts: Timeouts, memb
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """An organisation that signs: its name, the chain and its two keys."""
+    """An organisation that signs: its name, the ledger and its two keys."""
 
     name: str
-    chain_id: str
+    ledger: LedgerId
     human: keys.SigningKey
     worker: keys.SigningKey
 
     def step(self, message: Message) -> Step:
         """A step that sends a message, signed with the key that it asks for."""
         key = self.human if message.purpose is Purpose.HUMAN else self.worker
-        return signed(key, self.chain_id, message)
+        return signed(key, self.ledger, message)
 
 
 def members_of(layout: Layout, described: Manifest) -> tuple[Member, ...]:
     """Every organisation of a devnet that was prepared, with its keys."""
-    chain_id, _ = foundation.genesis_facts(layout)
+    ledger = foundation.ledger_id(layout)
     passphrase = layout.passphrase.read_text(encoding="ascii").strip()
     found = []
     for member in described.organisations:
         ring = keys.open_keyring(keys.keyring_path(layout.member(member.name), member.name), passphrase)
-        found.append(Member(member.name, chain_id, ring.signing(foundation.HUMAN), ring.signing(foundation.WORKER)))
+        found.append(Member(member.name, ledger, ring.signing(foundation.HUMAN), ring.signing(foundation.WORKER)))
     return tuple(found)

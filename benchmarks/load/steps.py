@@ -68,13 +68,13 @@ class Step:
         self.request = _HEAD.format(len(self.encoded) + _AROUND, self.encoded).encode("ascii")
 
 
-def signed(signer: envelope.Signer, chain_id: str, message: Message) -> Step:
+def signed(signer: envelope.Signer, ledger: envelope.LedgerId, message: Message) -> Step:
     """A step that signs a message with a key, with a fresh nonce each time."""
     tag, body = message.tag, codec.shape_of(type(message)).pack(message, "")
 
     def make(valid_until: int) -> bytes:
         nonce = random.randbytes(limits.NONCE_BYTES)
-        return envelope.seal(signer, chain_id, tag=tag, body=body, nonce=nonce, valid_until=valid_until)
+        return envelope.seal(signer, ledger, tag=tag, body=body, nonce=nonce, valid_until=valid_until)
 
     return Step(make)
 

@@ -11,9 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from contracts.kernel import codec, envelope
+from contracts.kernel import codec, crypto, envelope
 from contracts.kernel.codec import Malformed
 from contracts.kernel.merkle import ProofOp
+from contracts.origin import ORIGIN, Origin
 from contracts.registry import RULES
 
 _HERE = Path(__file__).parent
@@ -113,6 +114,7 @@ def _records() -> Iterator[tuple[type, bytes]]:
         kind = RULES.messages.get(said.tag)
         if kind is not None:
             yield kind, codec.encode_plain(said.body)
+    yield Origin, ORIGIN.set(Origin(crypto.sha256(genesis()))).body or b""  # Only a genesis writes it.
     for one in _vectors():
         for path, body in one.get("writes", ()):
             kind_of_map = RULES.newest.map_of(path.encode())

@@ -38,7 +38,7 @@ def read_envelope(raw: bytes) -> None:
     assert b"\xd2\x84" + protected + b"\xa0" + payload + signature == raw
     content = {"body": said.body, "nonce": said.nonce, "type": said.tag, "valid_until": said.valid_until}
     assert codec.encode_plain(content) == said.payload
-    assert said.protected == envelope._protected(said.key, said.chain_id)
+    assert said.protected == envelope._protected(said.key, said.ledger)
 
 
 def read_transaction(raw: bytes) -> None:

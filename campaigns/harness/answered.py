@@ -68,7 +68,7 @@ class Ledger:
         async with self.node as node, RpcClient([node.address], patience=self.patience) as rpc:
             reader = VerifiedReader(rpc, self.trust)
             reader.headers._clock = lambda: self.node.chain.header(self.node.height).time_ns
-            yield LedgerClient(rpc, reader, CHAIN_ID)
+            yield LedgerClient(rpc, reader, consortium.ledger())
 
     def ask(self, work):
         """Run ``work(client)`` against the node."""

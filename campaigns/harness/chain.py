@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 from contracts import transition, validators
 from contracts.kernel import Event, Message, Rejected, Write, codec, crypto, envelope
+from contracts.kernel.envelope import LedgerId
 from contracts.kernel.rules import Fact
 from contracts.kernel.state_tree import StateTree, StateVersion
 from contracts.kernel.types import Purpose
@@ -54,10 +55,10 @@ class Signer:
     def sign(self, statement: bytes) -> bytes:
         return crypto.sign(self.seed, statement)
 
-    def enrolment(self, chain_id: str = CHAIN_ID, owner: str | None = None) -> NewKey:
-        """The key as it is enrolled, with its proof of possession for an owner."""
-        owner = owner or self.organisation
-        proof = crypto.sign(self.seed, possession_statement(chain_id, owner, self.public, self.purpose))
+    def enrolment(self, genesis: bytes | None = None, owner: str | None = None) -> NewKey:
+        """The key as it is enrolled, with its proof of possession: on the consortium's ledger, or on another."""
+        owner, genesis = owner or self.organisation, _usual() if genesis is None else genesis
+        proof = crypto.sign(self.seed, possession_statement(genesis, owner, self.public, self.purpose))
         return NewKey(self.public, self.purpose, f"{self.purpose} {self.number}", proof)
 
 
@@ -76,17 +77,22 @@ class Validator:
     def public(self) -> bytes:
         return crypto.public_key(self.seed)
 
-    def admission(self, chain_id: str = CHAIN_ID, operator: str | None = None) -> NewValidator:
-        """The key as it is admitted, with its proof of possession for an operator."""
-        return admission_of(self.seed, operator or self.operator, chain_id)
+    def admission(self, genesis: bytes | None = None, operator: str | None = None) -> NewValidator:
+        """The key as it is admitted, with its proof of possession: on the consortium's ledger, or another."""
+        return admission_of(self.seed, operator or self.operator, genesis)
 
 
-def admission_of(seed: bytes, operator: str, chain_id: str = CHAIN_ID) -> NewValidator:
+def admission_of(seed: bytes, operator: str, genesis: bytes | None = None) -> NewValidator:
     """A validator's key with its proof of possession for an operator."""
-    public = crypto.public_key(seed)
-    return NewValidator(
-        operator, public, crypto.sign(seed, validators.possession_statement(chain_id, operator, public))
-    )
+    public, genesis = crypto.public_key(seed), _usual() if genesis is None else genesis
+    return NewValidator(operator, public, crypto.sign(seed, validators.possession_statement(genesis, operator, public)))
+
+
+def _usual() -> bytes:
+    """The genesis that most tests are about; the consortium is made of what is declared here."""
+    from . import consortium
+
+    return consortium.ledger().genesis
 
 
 @dataclass(frozen=True)
@@ -172,6 +178,7 @@ class Chain:
         self.book, self.rules = book, book.of(genesis.rules)
         outcome = transition.genesis(self.rules, self.genesis, genesis.chain_id)
         self.chain_id = genesis.chain_id
+        self.ledger = LedgerId(genesis.chain_id, crypto.sha256(self.genesis))
         self.height, self.time_ms = 0, GENESIS_MS
         self.view = Committed()
         self.tree: StateVersion = StateTree(self.rules.stores).latest
@@ -210,7 +217,7 @@ class Chain:
         who: Who,
         message: Message,
         *,
-        chain_id: str | None = None,
+        ledger: LedgerId | None = None,
         valid_until: int | None = None,
         nonce: bytes | None = None,
     ) -> bytes:
@@ -219,7 +226,7 @@ class Chain:
             who = who.key(message.purpose)
         return envelope.seal(
             who,
-            chain_id or self.chain_id,
+            ledger or self.ledger,
             tag=message.tag,
             body=codec.shape_of(type(message)).pack(message, ""),
             nonce=nonce or self._nonce(),

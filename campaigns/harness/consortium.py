@@ -20,6 +20,7 @@ from contracts.contributions import Commit, NoiseSource, Reserve
 from contracts.governance import Action, OpenTask, Propose, Vote
 from contracts.identity import AddKey, Admission, RegisterDataset
 from contracts.kernel import Event, bitmap, crypto
+from contracts.kernel.envelope import LedgerId
 from contracts.kernel.types import Role
 from contracts.lineage import NO_CANDIDATE, Candidate, Finding
 from contracts.promises import promised
@@ -42,6 +43,7 @@ from contracts.terms import (
 from contracts.transition import Genesis
 
 from .chain import CHAIN_ID, Chain, Member, Step
+from .founding import NO_GENESIS, ledger_of, proved
 from .recipients import recipient_of
 
 HOSPITAL_A, HOSPITAL_B = Member("hospital-a"), Member("hospital-b")
@@ -149,8 +151,10 @@ def stage(build: Callable[[], Chain]) -> Callable[[], Chain]:
     return forked
 
 
-def as_member(member: Member, roles: tuple[Role, ...], epsilon_cap: int = LIMIT, chain_id: str = CHAIN_ID) -> Admission:
-    """What makes an organisation a member: in the genesis, or by vote."""
+def as_member(
+    member: Member, roles: tuple[Role, ...], epsilon_cap: int = LIMIT, genesis: bytes | None = None
+) -> Admission:
+    """What makes an organisation a member: by vote on the consortium's ledger or another; ``genesis`` proves it anew."""
     return Admission(
         organisation=member.name,
         legal_id=legal_id(member.name),
@@ -159,7 +163,7 @@ def as_member(member: Member, roles: tuple[Role, ...], epsilon_cap: int = LIMIT,
         epsilon_cap=epsilon_cap,
         delta_inverse=DELTA_INVERSE,
         order_milli=None,
-        key=member.human.enrolment(chain_id),
+        key=member.human.enrolment(genesis),
     )
 
 
@@ -168,20 +172,32 @@ def legal_id(name: str) -> str:
     return f"REGISTER:{name.upper()}"
 
 
-def genesis(*founders: Admission, operators: Iterable[Member] | None = None, chain_id: str = CHAIN_ID) -> Genesis:
+def genesis(
+    *founders: Admission,
+    operators: Iterable[Member] | None = None,
+    chain_id: str = CHAIN_ID,
+    rules: int = RULES.newest.version,
+) -> Genesis:
     """A genesis with a validator for each operator; the first founder is made the only one if none is named."""
     if operators is None:
         first, *others = founders
         founders = (replace(first, roles=(Role.OPERATOR, *first.roles)), *others)
         operators = (Member(first.organisation),)
-    return Genesis(
-        chain_id, RULES.newest.version, founders, tuple(member.validator.admission(chain_id) for member in operators)
+    seated = tuple(member.validator.admission(NO_GENESIS) for member in operators)
+    return proved(Genesis(chain_id, rules, founders, seated))
+
+
+def founded_by(rules: int = RULES.newest.version) -> Genesis:
+    """The genesis of the consortium."""
+    return genesis(
+        *(as_member(member, ROLES[member], genesis=NO_GENESIS) for member in MEMBERS), operators=OPERATORS, rules=rules
     )
 
 
-def founded_by() -> Genesis:
-    """The genesis of the consortium."""
-    return genesis(*(as_member(member, ROLES[member]) for member in MEMBERS), operators=OPERATORS)
+@cache
+def ledger() -> LedgerId:
+    """What signatures on the consortium's ledger are bound to."""
+    return ledger_of(founded_by())
 
 
 @stage

@@ -5,12 +5,13 @@ what no state allows; everything else is changed after it was signed, or signed 
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, Final
 
-from contracts import identity
+from contracts import identity, origin
 from contracts.kernel import Message, Place, View, codec, crypto, envelope, limits
+from contracts.kernel.envelope import LedgerId
 from contracts.kernel.types import Purpose
 
 from ..fuzz import dialects
@@ -47,6 +48,11 @@ class Forger:
     """Of the newest block."""
     patience: int = PATIENCE
     decided: list[bytes] = field(default_factory=list)
+
+    @property
+    def ledger(self) -> LedgerId:
+        """What signatures here are bound to."""
+        return LedgerId(CHAIN_ID, origin.genesis_of(self.view))
 
     def attack(self, kind: Kind | None = None) -> Attack:
         """An attack, of a kind that can be made now when none is asked for."""
@@ -87,7 +93,7 @@ class Forger:
         human = self._live(Purpose.HUMAN)
         assert human is not None, "somebody can always act"
         worker = self._live(Purpose.WORKLOAD)
-        message = self.rng.choice(sayings.messages(self.rng, human, worker))
+        message = self.rng.choice(sayings.messages(self.rng, human, worker, self.ledger.genesis))
         return (human if message.purpose is Purpose.HUMAN else worker or human), message
 
     def _content(self, message: Message, valid_until: int | None = None) -> dict[str, Any]:
@@ -96,10 +102,10 @@ class Forger:
         return forgery.content(message.tag, body, self._nonce(), until)
 
     def _sealed(
-        self, signer: Signer, message: Message, *, chain_id: str = CHAIN_ID, valid_until: int | None = None
+        self, signer: Signer, message: Message, *, ledger: LedgerId | None = None, valid_until: int | None = None
     ) -> bytes:
         payload = forgery.plain(self._content(message, valid_until))
-        return forgery.signed(signer.seed, forgery.header(signer.seed, chain_id), payload)
+        return forgery.signed(signer.seed, forgery.header(signer.seed, ledger or self.ledger), payload)
 
     def _fresh(self) -> tuple[Signer, bytes]:
         """A transaction that might well be accepted."""
@@ -198,8 +204,8 @@ class Forger:
     def wrong_header(self) -> bytes:
         """Another algorithm, another key's name, something unprotected, a header that was left out or added to."""
         signer, message = self._spoken()
-        payload, protected = forgery.plain(self._content(message)), forgery.header(signer.seed, CHAIN_ID)
-        other = forgery.header(STRANGER.human.seed, CHAIN_ID)
+        payload, protected = forgery.plain(self._content(message)), forgery.header(signer.seed, self.ledger)
+        other = forgery.header(STRANGER.human.seed, self.ledger)
         did, others = crypto.did_key(signer.public).encode(), crypto.did_key(STRANGER.human.public).encode()
         headers = (
             protected.replace(b"\x01\x27", b"\x01\x26", 1),
@@ -228,7 +234,10 @@ class Forger:
     def wrong_chain(self) -> bytes:
         signer, message = self._spoken()
         chain = self.rng.choice(("fedledger-elsewhere", CHAIN_ID + "2", CHAIN_ID.upper(), CHAIN_ID[:-1], "x"))
-        return self._sealed(signer, message, chain_id=chain)
+        here = self.ledger
+        others = (replace(here, chain_id=chain), replace(here, genesis=crypto.sha256(chain.encode())))
+        other = self.rng.choice(others)
+        return self._sealed(signer, message, ledger=other)
 
     def bad_signature(self) -> bytes:
         signer, raw = self._fresh()
@@ -294,7 +303,7 @@ class Forger:
 
     def against_the_rules(self) -> bytes | None:
         """A message that its signer may send, about what is not there or not the signer's."""
-        wrong = self.rng.choice(sayings.WRONG)
+        wrong = self.rng.choice(sayings.wrong(self.ledger.genesis))
         signer = self._live(wrong.message.purpose, wrong.members)
         return None if signer is None else self._sealed(signer, wrong.message)
 
@@ -303,7 +312,7 @@ class Forger:
         return signer, self._content(message)
 
     def _signed(self, signer: Signer, payload: bytes) -> bytes:
-        return forgery.signed(signer.seed, forgery.header(signer.seed, CHAIN_ID), payload)
+        return forgery.signed(signer.seed, forgery.header(signer.seed, self.ledger), payload)
 
 
 _MAKERS: Final[dict[Kind, Callable[[Forger], bytes | None]]] = {

@@ -9,14 +9,15 @@ from typing import Any
 from nacl import bindings
 
 from contracts.kernel import codec, crypto, envelope
+from contracts.kernel.envelope import LedgerId
 
 ORDER = 2**252 + 27_742_317_777_372_353_535_851_937_790_883_648_493  # Of Ed25519's group.
 TEMPLATE = b"\xd2\x84", b"\xa0"
 
 
-def header(seed: bytes, chain_id: str) -> bytes:
-    """The protected header of a key on a chain."""
-    return envelope._protected(crypto.public_key(seed), chain_id)
+def header(seed: bytes, ledger: LedgerId) -> bytes:
+    """The protected header of a key on a ledger."""
+    return envelope._protected(crypto.public_key(seed), ledger)
 
 
 def content(tag: Any, body: Any, nonce: Any, valid_until: Any) -> dict[str, Any]:

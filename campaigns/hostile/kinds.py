@@ -58,11 +58,17 @@ class Kind(StrEnum):
 
 _FORM = (MalformedTransaction.code,)
 _DECIDED = tuple(one.code for one in (Replayed, Expired, identity.KeyIsRevoked))
-_CHANGED = (*_DECIDED, *(one.code for one in (MalformedTransaction, WrongChain, BadSignature, ValidTooLong)))
+_NAMES_ANOTHER_KEY = (identity.UnknownKey.code,)  # The key is looked up before it is held to the rest of the header.
+_CHANGED = (
+    *_DECIDED,
+    *_NAMES_ANOTHER_KEY,
+    *(one.code for one in (MalformedTransaction, WrongChain, BadSignature, ValidTooLong)),
+)
 _RULES = [code for code in RULES.refusals if code > 100]
 EXPECTED: Final[Mapping[Kind, Iterable[int]]] = {
     **dict.fromkeys(Kind, _FORM),
     **dict.fromkeys((Kind.BIT_FLIP, Kind.MANGLED), _CHANGED),
+    Kind.WRONG_HEADER: (*_FORM, *_NAMES_ANOTHER_KEY),
     Kind.UNKNOWN_MESSAGE: (UnknownMessage.code,),
     Kind.WRONG_CHAIN: (WrongChain.code,),
     Kind.BAD_SIGNATURE: (BadSignature.code,),

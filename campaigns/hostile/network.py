@@ -13,14 +13,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from client_sdk.payloads.store import StoreKind
+from contracts import transition
 from contracts.transition import Genesis
 from devnet.foundation import prepare
 from devnet.layout import Layout, shipped_manifest
 from devnet.manifest import Manifest, Timeouts, load_manifest
 from devnet.supervisor import Devnet
 
-from ..harness.chain import admission_of
+from ..harness.chain import Member, admission_of
 from ..harness.consortium import OPERATORS
+from ..harness.founding import NO_GENESIS
 from ..simulation.members import CHAIN_ID, genesis
 
 
@@ -42,9 +44,15 @@ def found(layout: Layout, manifest: Manifest) -> Genesis:
     prepare(layout, manifest)
     document = json.loads(layout.genesis.read_bytes())
     seeds = [_seed(layout.node(one["name"])) for one in document["validators"]]
-    seated = zip(seeds, OPERATORS, strict=True)
-    admitted = tuple(admission_of(seed, operator.name, CHAIN_ID) for seed, operator in seated)
-    stated = replace(genesis(), validators=admitted)
+    seated = tuple(zip(seeds, OPERATORS, strict=True))
+    unproved = tuple(admission_of(seed, operator.name, NO_GENESIS) for seed, operator in seated)
+    bare = replace(genesis(), validators=unproved)
+    founding = transition.founding_digest(bare)
+    stated = replace(
+        bare,
+        founders=tuple(replace(one, key=Member(one.organisation).human.enrolment(founding)) for one in bare.founders),
+        validators=tuple(admission_of(seed, operator.name, founding) for seed, operator in seated),
+    )
     document["chain_id"] = CHAIN_ID
     document["app_state"] = {"fedledger": base64.b64encode(stated.encode()).decode("ascii")}
     raw = json.dumps(document).encode()

@@ -53,7 +53,7 @@ class Siege:
     def __post_init__(self) -> None:
         self._rng = stream(self.seed, "siege")
         self._senders = Senders(self.nodes[0], self.follower, self.tally)
-        self._clerk = Clerk(self.seed)
+        self._clerk = Clerk(self.seed, ledger=self.follower.chain.ledger)
         self._life = Lifecycle(stream(self.seed, "life"), (PLAIN_TERMS,), choose_limits(stream(self.seed, "limits")))
 
     async def run(self, attacks: int) -> None:

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from random import Random
-from typing import Final
 
 from contracts.ballots import AdvanceRound, Attest, OpenBallot, Seal, Share
 from contracts.contributions import Reserve, Withdraw
@@ -33,7 +33,7 @@ from ..harness.consortium import (
 )
 from ..harness.recipients import recipient_of
 from ..simulation.hostile import STRANGER
-from ..simulation.members import CHAIN_ID, CONTRIBUTORS, EVERYBODY, LABS, VERIFIERS
+from ..simulation.members import CONTRIBUTORS, EVERYBODY, LABS, VERIFIERS
 
 _NO_TASK, _NO_MODEL = "no-such-task", "no-such-model"
 _NO_ROUND = limits.ROUNDS_PER_TASK  # No consortium of ours opens so many.
@@ -47,10 +47,10 @@ class Wrong:
     members: tuple[Member, ...] = EVERYBODY
 
 
-def messages(rng: Random, human: Signer, worker: Signer | None) -> list[Message]:
+def messages(rng: Random, human: Signer, worker: Signer | None, genesis: bytes) -> list[Message]:
     """One of every message that a human key signs, and with a worker also of those that workers sign."""
     spoken: list[Message] = [
-        AddKey(Signer(human.organisation, Purpose.WORKLOAD, 50 + rng.randrange(50)).enrolment(CHAIN_ID)),
+        AddKey(Signer(human.organisation, Purpose.WORKLOAD, 50 + rng.randrange(50)).enrolment(genesis)),
         RevokeKey(human.public),
         ChangeRecipient(recipient_of(f"{human.organisation} {rng.randrange(9)}")),
         RegisterDataset(f"extra-{rng.randrange(1_000)}", DATA_CLASS, LIMIT, DELTA_INVERSE),
@@ -81,8 +81,8 @@ def messages(rng: Random, human: Signer, worker: Signer | None) -> list[Message]
     return spoken
 
 
-def _never() -> Iterator[Wrong]:
-    yield from _never_of_members()
+def _never(genesis: bytes) -> Iterator[Wrong]:
+    yield from _never_of_members(genesis)
     yield Wrong(CancelRecovery())  # Nobody has lost a key.
     yield Wrong(CompleteRecovery(LAB.name))
     yield from _never_in_a_round(_NO_TASK, 1)
@@ -103,7 +103,7 @@ def _never() -> Iterator[Wrong]:
     yield Wrong(RaiseAlarm(MODEL, 0, digest("evidence"), "unfit"), VERIFIERS)  # There is nothing to go back to.
 
 
-def _never_of_members() -> Iterator[Wrong]:
+def _never_of_members(genesis: bytes) -> Iterator[Wrong]:
     stranger, lab = STRANGER.worker, LAB.worker
     others = tuple(member for member in EVERYBODY if member is not LAB)
     yield Wrong(RevokeKey(stranger.public))
@@ -111,14 +111,14 @@ def _never_of_members() -> Iterator[Wrong]:
     yield Wrong(RevokeKey(lab.public[:31] + b"\x00"))
     yield Wrong(ReportStolenKey(stranger.public, Place(1, 0)))
     yield Wrong(ReportStolenKey(LAB.human.public, Place(1, 0)), others)
-    yield Wrong(AddKey(stranger.enrolment(CHAIN_ID)))
-    yield Wrong(AddKey(stranger.enrolment("another-chain", owner=LAB.name)), (LAB,))
-    yield Wrong(AddKey(LAB.human.enrolment(CHAIN_ID)))
+    yield Wrong(AddKey(stranger.enrolment(genesis)))
+    yield Wrong(AddKey(stranger.enrolment(digest("another genesis"), owner=LAB.name)), (LAB,))
+    yield Wrong(AddKey(LAB.human.enrolment(genesis)))
     yield Wrong(ChangeRecipient(recipient_of(LAB.name)))  # It is the lab's already.
     yield Wrong(RegisterDataset("too-much", DATA_CLASS, limits.EPSILON_NANO_MAX, DELTA_INVERSE), CONTRIBUTORS)
     yield Wrong(Vote(10**9, approve=True))
     yield Wrong(Propose(RollBackModel(_NO_MODEL, 1, "because")))
-    guest = consortium.as_member(STRANGER, (Role.AUDITOR,), 0, CHAIN_ID)
+    guest = consortium.as_member(STRANGER, (Role.AUDITOR,), 0, genesis)
     yield Wrong(Propose(AdmitOrganisation(replace(guest, organisation=LAB.name))))
     yield Wrong(Propose(AdmitOrganisation(replace(guest, legal_id=consortium.legal_id(LAB.name)))))
 
@@ -136,4 +136,7 @@ def _never_in_a_round(task: str, number: int) -> Iterator[Wrong]:
     yield Wrong(AdvanceRound(task, number))
 
 
-WRONG: Final = tuple(_never())
+@cache
+def wrong(genesis: bytes) -> tuple[Wrong, ...]:
+    """Messages that no state of the ledger of this genesis allows."""
+    return tuple(_never(genesis))

@@ -36,7 +36,7 @@ async def motion(desk: Desk) -> None:
     """Somebody proposes to admit a guest; as many reject it as it takes."""
     members = desk.members
     proposer, *others = desk.rng.sample(members.names, len(members.names))
-    opened = _only(Proposed, await desk.submit(proposer, Propose(_admission(members.chain_id))))
+    opened = _only(Proposed, await desk.submit(proposer, Propose(_admission(members.ledger.genesis))))
     against = others[: len(members.names) - quorum(len(members.names)) + 1]
     await asyncio.gather(*(desk.submit(name, Vote(opened.proposal, approve=False)) for name in against))
 
@@ -91,7 +91,7 @@ class KeyRotation:
         if turn >= len(names) * (limits.KEYS_PER_ORGANISATION - KEYS_LEFT):
             await asyncio.Event().wait()  # Nothing is left to do, for ever.
         name, key = names[turn % len(names)], new_signing_key("spare", Purpose.WORKLOAD)
-        await desk.submit(name, AddKey(key.enrolment(desk.members.chain_id, name)))
+        await desk.submit(name, AddKey(key.enrolment(desk.members.ledger.genesis, name)))
         await desk.submit(name, RevokeKey(key.public))
         await asyncio.sleep(self.pause)
 
@@ -121,7 +121,7 @@ def _sealed(verifier: str, salt: bytes, named: Candidate) -> Seal:
     return Seal(TASK, named.round, seal_of(said))
 
 
-def _admission(chain_id: str) -> AdmitOrganisation:
+def _admission(genesis: bytes) -> AdmitOrganisation:
     """A guest of whom nobody has heard."""
     name, key = f"guest-{secrets.token_hex(6)}", new_signing_key("spare", Purpose.HUMAN)
     admission = Admission(
@@ -132,7 +132,7 @@ def _admission(chain_id: str) -> AdmitOrganisation:
         epsilon_cap=0,
         delta_inverse=limits.DELTA_INVERSE_MIN,
         order_milli=None,
-        key=key.enrolment(chain_id, name),
+        key=key.enrolment(genesis, name),
     )
     return AdmitOrganisation(admission)
 

@@ -110,7 +110,7 @@ class Desk:
         keys = self.members[organisation]
         return envelope.seal(
             keys.human if message.purpose is Purpose.HUMAN else keys.worker,
-            self.members.chain_id,
+            self.members.ledger,
             tag=message.tag,
             body=codec.shape_of(type(message)).pack(message, ""),
             nonce=secrets.token_bytes(limits.NONCE_BYTES),

@@ -9,6 +9,7 @@ from pathlib import Path
 from client_sdk.secrets.keys import SigningKey
 from contracts import tasks
 from contracts.kernel import limits
+from contracts.kernel.envelope import LedgerId
 from contracts.terms import CommitTiming, Estimator, EstimatorKind, Phases, Terms
 from devnet.manifest import Manifest
 from examples.demo import consortium as forming
@@ -37,7 +38,7 @@ class Keys:
 class Members:
     """Everybody's keys, and who plays which part in the task."""
 
-    chain_id: str
+    ledger: LedgerId
     keys: dict[str, Keys]
     hospitals: tuple[str, ...]
     """In the order in which they joined the task, which is that of the seats."""
@@ -65,9 +66,9 @@ async def form(home: Path, manifest: Manifest) -> Members:
         await forming.open_task(club, manifest, terms, datasets)
         roster = await opened[names[0]].client.ask(lambda view: tasks.ROSTERS.at(view, TASK))
         rings = {name: session.keyring for name, session in opened.items()}
-        chain_id = opened[names[0]].profile.chain_id
+        ledger = opened[names[0]].client.ledger
     keys = {name: Keys(ring.signing(HUMAN), ring.signing(WORKER)) for name, ring in rings.items() if ring is not None}
-    return Members(chain_id, keys, roster.organisations, terms)
+    return Members(ledger, keys, roster.organisations, terms)
 
 
 def _terms(verifiers: tuple[str, ...], hospitals: int) -> Terms:

@@ -22,6 +22,7 @@ from contracts import (
     legal_identities,
     lineage,
     models,
+    origin,
     privacy_budget,
     recipients,
     reputation,
@@ -77,7 +78,7 @@ class Books:
         self.proposals: list[Any] = []
         self.accepted: dict[bytes, None] = {}  # Identities of transactions with a code-0 result.
         self.validators = {one.public: one.operator for one in genesis.validators}
-        self._exist(electorate.MEMBERSHIP.path(), validators.SET.path(), upgrades.IN_FORCE.path())
+        self._exist(electorate.MEMBERSHIP.path(), origin.ORIGIN.path(), validators.SET.path(), upgrades.IN_FORCE.path())
         for founder in genesis.founders:
             self._enrol(founder, Place(0, 0))
 

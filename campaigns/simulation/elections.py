@@ -7,7 +7,7 @@ consortia have elections, and then many; most of their motions are about one key
 
 from random import Random
 
-from contracts import electorate, governance, identity, validators
+from contracts import electorate, governance, identity, origin, validators
 from contracts.governance import Action, AdmitValidator, Propose, RemoveValidator, Vote
 from contracts.kernel import View
 from contracts.models import quorum
@@ -16,7 +16,7 @@ from ..harness.chain import Member, Validator
 from ..harness.consortium import HOSPITAL_C
 from .acts import Due
 from .lifecycle import open_proposals
-from .members import CHAIN_ID, EVERYBODY, HOSPITALS, LABS, VERIFIERS
+from .members import EVERYBODY, HOSPITALS, LABS, VERIFIERS
 
 MOTIONS_MAX = 4
 FIRST_HEIGHT = 2  # Before that, members enrol their keys.
@@ -80,9 +80,9 @@ class Elections:
             return RemoveValidator(subject.public)
         own = [one.public for one in seated if one.operator == subject.operator]
         if own and rng.random() < 0.9:
-            return AdmitValidator(subject.admission(CHAIN_ID), own[0])
+            return AdmitValidator(subject.admission(origin.genesis_of(view)), own[0])
         replaced = rng.choice(seated).public if rng.random() < 0.1 else None
-        return AdmitValidator(subject.admission(CHAIN_ID), replaced)
+        return AdmitValidator(subject.admission(origin.genesis_of(view)), replaced)
 
 
 def is_motion(action: Action) -> bool:

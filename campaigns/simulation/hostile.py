@@ -11,12 +11,13 @@ from random import Random
 from typing import Any
 
 from abci_app.pool.proposals import Standings
-from contracts import rounds, tasks
+from contracts import origin, rounds, tasks
 from contracts.ballots import AdvanceRound, Attest, OpenBallot, Seal, Share
 from contracts.contributions import NoiseSource, Reserve, Withdraw
 from contracts.governance import Propose, RollBackModel, Vote
 from contracts.identity import AddKey, RegisterDataset, ReportStolenKey, RevokeKey
 from contracts.kernel import Lane, Message, Place, Rejected, View, bitmap, limits
+from contracts.kernel.envelope import LedgerId
 from contracts.kernel.types import Purpose
 from contracts.models import RaiseAlarm
 from contracts.registry import RULES
@@ -27,7 +28,9 @@ from contracts.transition import Transaction
 from ..harness.chain import Member
 from ..harness.consortium import AUDITOR, DATA_CLASS, DATASET, DELTA_INVERSE, LIMIT, cid, digest
 from .lifecycle import Lifecycle
-from .members import CHAIN_ID, EVERYBODY, HOSPITALS, LABS, VALID_BLOCKS, VERIFIERS, Clerk
+from .members import CHAIN_ID, EVERYBODY, HOSPITALS, LABS, VALID_BLOCKS, VERIFIERS, Clerk, ledger
+
+ELSEWHERE = (LedgerId("fedledger-elsewhere", ledger().genesis), LedgerId(CHAIN_ID, bytes(32)))
 
 STRANGER = Member("stranger")
 SEEN_MAX = 200
@@ -99,7 +102,7 @@ class Attacker:
         member, message = self._message(view)
         match self.rng.randrange(4):
             case 0:
-                return self.clerk.seal(member, message, chain="fedledger-elsewhere")
+                return self.clerk.seal(member, message, ledger=self.rng.choice(ELSEWHERE))
             case 1:
                 return self.clerk.seal(member, message, valid_until=max(0, self.clerk.height - self.rng.randint(0, 3)))
             case 2:
@@ -143,7 +146,7 @@ class Attacker:
             (anybody, LeaveTask(terms.task)),
             (anybody, ReportStolenKey(self.rng.choice(EVERYBODY).worker.public, Place(self.clerk.height + 5, 0))),
             (anybody, RevokeKey(self.rng.choice(EVERYBODY).worker.public)),
-            (anybody, AddKey(stranger.enrolment(CHAIN_ID, owner="somebody-else"))),
+            (anybody, AddKey(stranger.enrolment(origin.genesis_of(view), owner="somebody-else"))),
             (hospital, RegisterDataset(self.rng.choice((DATASET, "more")), DATA_CLASS, LIMIT * 2, DELTA_INVERSE)),
             (anybody, Vote(self.rng.randint(1, 5), approve=self.rng.random() < 0.5)),
             (anybody, Propose(RollBackModel(terms.model, self.rng.randint(0, 3), "because"))),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from random import Random
 from typing import TypeAlias
 
-from contracts import identity, lineage
+from contracts import identity, lineage, origin
 from contracts.governance import Propose, RollBackModel
 from contracts.identity import AddKey, ReportStolenKey, RevokeKey
 from contracts.kernel import Message, Place, View
@@ -20,7 +20,7 @@ from ..harness.chain import Member, Signer
 from ..harness.consortium import digest
 from .acts import BY_NAME
 from .lifecycle import Lifecycle
-from .members import CHAIN_ID, CONTRIBUTORS, EVERYBODY, VERIFIERS
+from .members import CONTRIBUTORS, EVERYBODY, VERIFIERS
 
 Signed: TypeAlias = list[tuple[Member | Signer, Message]]
 Incident: TypeAlias = Callable[[Random, Lifecycle, View, int], Signed]
@@ -52,7 +52,7 @@ def human_key_replaced(rng: Random, _life: Lifecycle, view: View, _height: int) 
     member = rng.choice(EVERYBODY)
     second = member.key(Purpose.HUMAN, 1)
     if identity.KEYS.get(view, second.public) is None:
-        return [(member, AddKey(second.enrolment(CHAIN_ID)))]
+        return [(member, AddKey(second.enrolment(origin.genesis_of(view))))]
     return [(member, RevokeKey(second.public)), (second, RevokeKey(member.human.public))]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from random import Random
 
-from contracts import governance, identity, rounds, tasks
+from contracts import governance, identity, origin, rounds, tasks
 from contracts.governance import AdmitOrganisation, AdmitValidator, OpenTask, Propose, RemoveValidator, Vote
 from contracts.identity import AddKey, RegisterDataset
 from contracts.kernel import Message, View
@@ -19,7 +19,7 @@ from contracts.terms import Terms
 from ..harness.chain import Member, Signer
 from ..harness.consortium import DATA_CLASS, DATASET, DELTA_INVERSE, as_member
 from .acts import ANOTHER, Acts, Due
-from .members import CHAIN_ID, CONTRIBUTORS, EVERYBODY, GENESIS_CAP, LATECOMERS, ROLES_OF, VERIFIERS
+from .members import CONTRIBUTORS, EVERYBODY, GENESIS_CAP, LATECOMERS, ROLES_OF, VERIFIERS
 
 Limit = tuple[int, int | None]  # In nano-ε, and the order at which it is held where its owner chooses one.
 # One round, three, as many as the terms allow; and as much at an order that admits three rounds of the plain task.
@@ -83,7 +83,7 @@ class Lifecycle:
                 self.workers[member] += 1
                 key = None
             if key is None:
-                yield member, AddKey(self.worker(member).enrolment(CHAIN_ID))
+                yield member, AddKey(self.worker(member).enrolment(origin.genesis_of(view)))
             for dataset in self._datasets(member):
                 if identity.DATASETS.get(view, (member.name, dataset)) is None:
                     limit, order = self.limit_of[member]
@@ -105,7 +105,7 @@ class Lifecycle:
         for member in LATECOMERS:
             known = identity.ORGANISATIONS.get(view, member.name) is not None or member.name in admitting
             if not known and height > 8 and self.rng.random() < 0.2:
-                yield self.rng.choice(VERIFIERS), Propose(admission(member))
+                yield self.rng.choice(VERIFIERS), Propose(admission(member, origin.genesis_of(view)))
 
     def _votes(self, view: View, now: int) -> Due:
         for number, proposal in open_proposals(view):
@@ -128,9 +128,9 @@ class Lifecycle:
                     yield member, JoinTask(terms.task, dataset, task.terms_digest)
 
 
-def admission(member: Member) -> AdmitOrganisation:
+def admission(member: Member, genesis: bytes) -> AdmitOrganisation:
     """The motion to admit a member."""
-    return AdmitOrganisation(as_member(member, ROLES_OF[member], GENESIS_CAP, CHAIN_ID))
+    return AdmitOrganisation(as_member(member, ROLES_OF[member], GENESIS_CAP, genesis))
 
 
 def open_proposals(view: View) -> Iterator[tuple[int, governance.Proposal]]:

@@ -5,10 +5,12 @@ that prices every record, whose five verifiers stand one that errs; and one that
 update, and whose three verifiers must be of one mind. All keys and nonces follow from names, the seed and a counter.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cache
 from random import Random
 
 from contracts.kernel import Message, codec, crypto, envelope
+from contracts.kernel.envelope import LedgerId
 from contracts.kernel.types import Role
 from contracts.terms import Estimator, EstimatorKind, MechanismKind
 from contracts.transition import Genesis
@@ -31,6 +33,7 @@ from ..harness.consortium import (
     TERMS,
     as_member,
 )
+from ..harness.founding import NO_GENESIS, ledger_of
 
 CHAIN_ID = "fedledger-simulation"
 FOUNDERS = (HOSPITAL_A, HOSPITAL_B, HOSPITAL_C, LAB, STAND_BY, AUDITOR)
@@ -79,13 +82,17 @@ SAMPLED_TERMS = replace(
 TERMS_OF = {terms.task: terms for terms in (PLAIN_TERMS, SAMPLED_TERMS)}
 
 
+@cache
 def genesis() -> Genesis:
     """The founders, each with one human key; four of them run a validator."""
-    return consortium.genesis(
-        *(as_member(member, ROLES_OF[member], GENESIS_CAP, CHAIN_ID) for member in FOUNDERS),
-        operators=OPERATORS,
-        chain_id=CHAIN_ID,
-    )
+    founders = (as_member(member, ROLES_OF[member], GENESIS_CAP, NO_GENESIS) for member in FOUNDERS)
+    return consortium.genesis(*founders, operators=OPERATORS, chain_id=CHAIN_ID)
+
+
+@cache
+def ledger() -> LedgerId:
+    """What signatures on the simulated ledger are bound to."""
+    return ledger_of(genesis())
 
 
 @dataclass
@@ -96,11 +103,19 @@ class Clerk:
     height: int = 0
     """Of the newest block; what is sealed now is meant for the next few."""
     sealed: int = 0
+    ledger: LedgerId = field(default_factory=ledger)
 
-    def seal(self, who: Member | Signer, message: Message, *, valid_until: int | None = None, chain: str = "") -> bytes:
+    def seal(
+        self,
+        who: Member | Signer,
+        message: Message,
+        *,
+        valid_until: int | None = None,
+        ledger: LedgerId | None = None,
+    ) -> bytes:
         """An envelope signed by the member's key of the right purpose, or by exactly this key."""
         body = codec.shape_of(type(message)).pack(message, "")
-        return self.seal_plain(who, message.tag, body, message.purpose, valid_until=valid_until, chain=chain)
+        return self.seal_plain(who, message.tag, body, message.purpose, valid_until=valid_until, ledger=ledger)
 
     def seal_plain(
         self,
@@ -110,14 +125,14 @@ class Clerk:
         purpose: str,
         *,
         valid_until: int | None = None,
-        chain: str = "",
+        ledger: LedgerId | None = None,
     ) -> bytes:
         """As ``seal``, for a tag and a body that need not belong to any message."""
         self.sealed += 1
         signer = who if isinstance(who, Signer) else (who.human if purpose == "human" else who.worker)
         return envelope.seal(
             signer,
-            chain or CHAIN_ID,
+            ledger or self.ledger,
             tag=tag,
             body=body,
             nonce=crypto.sha256(f"{self.seed} {self.sealed}".encode())[:16],

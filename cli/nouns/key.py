@@ -95,7 +95,7 @@ def enrol(
     async def work(client: LedgerClient, ring: "Keyring") -> tuple["Key", AcceptedTx]:
         key = ring.named(name)
         if isinstance(key, SigningKey):
-            return key, await access.submit(client, AddKey(key.enrolment(client.chain_id, organisation)))
+            return key, await access.submit(client, AddKey(key.enrolment(client.ledger.genesis, organisation)))
         return key, await access.submit(client, ChangeRecipient(key.recipient))
 
     key, accepted = opened.act(access.HUMAN, work)

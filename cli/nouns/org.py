@@ -112,13 +112,14 @@ def _application(
 ) -> "Admission":
     """What the members vote on, signed by the newcomer's own key."""
     from client_sdk.session import ENCRYPTION, unlock
+    from client_sdk.session.opening import ledger_id
     from contracts.identity import Admission
 
     if not legal_id:
         raise CliError("USAGE", "--legal-id: name the legal identity", "Its LEI, or its register and number.")
     profile = newcomer.profile(name)
     ring = unlock(profile, newcomer.passphrase_file)
-    first = ring.signing(key).enrolment(profile.chain_id, name)
+    first = ring.signing(key).enrolment(ledger_id(profile).genesis, name)
     recipient = ring.encryption(ENCRYPTION).recipient
     return Admission(name, legal_id, roles, recipient, *cap, first)
 

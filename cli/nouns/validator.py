@@ -145,8 +145,9 @@ async def _named(client: "LedgerClient", key: str) -> bytes:
 
 def _proved(opened: Access, operator: str, key_file: Path) -> "NewValidator":
     from client_sdk.secrets.validator_keys import admission, read_validator_key
+    from client_sdk.session.opening import ledger_id
 
-    return admission(read_validator_key(key_file), operator, opened.profile().chain_id)
+    return admission(read_validator_key(key_file), operator, ledger_id(opened.profile()).genesis)
 
 
 def _stated(operator: str, public: str, proof: str) -> "NewValidator":

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from contracts.kernel import Event, InvariantBroken, Map, Message, View, codec, crypto, envelope, limits
-from contracts.kernel.envelope import Signer
+from contracts.kernel.envelope import LedgerId, Signer
 from contracts.kernel.state import Key
 from contracts.registry import RULES
 from contracts.rulebook import Rulebook
@@ -87,13 +87,13 @@ class LedgerClient:
     """Reads and writes one ledger through its nodes."""
 
     def __init__(
-        self, rpc: RpcClient, reader: Reader, chain_id: str, signer: Signer | None = None, book: Rulebook = RULES
+        self, rpc: RpcClient, reader: Reader, ledger: LedgerId, signer: Signer | None = None, book: Rulebook = RULES
     ) -> None:
         """``book`` is the versions of the rules whose events, refusals and proofs are understood."""
         self.rpc = rpc
         self.book = book
         self.reader = reader
-        self.chain_id = chain_id
+        self.ledger = ledger
         self._signer = signer
 
     @property
@@ -117,7 +117,7 @@ class LedgerClient:
         raw = await asyncio.to_thread(  # A token, or an agent that asks a person, may take its time.
             envelope.seal,
             self._signer,
-            self.chain_id,
+            self.ledger,
             tag=message.tag,
             body=codec.shape_of(type(message)).pack(message, ""),
             nonce=secrets.token_bytes(limits.NONCE_BYTES),

@@ -158,7 +158,7 @@ def _fetch_signers(view: View, seats: dict[OrgId, Seat], cast: tuple[Ballot, ...
 
 def _as_found(view: View, task: str, number: int, stored: Round, now: Moment) -> tuple[Round, tuple[Event, ...]]:
     """The round as an act in this block would find it, and what that would announce of it."""
-    nobody = Context("", now.height, 0, now.time_ms, b"", "", ())
+    nobody = Context(b"", now.height, 0, now.time_ms, b"", "", ())
     try:
         outcome = ballots.advance_round(view, AdvanceRound(task, number), nobody)
     except PhaseNotOver:

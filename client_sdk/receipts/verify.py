@@ -145,8 +145,10 @@ def _check_acceptance(proof: Acceptance, newer: Header, signed: Envelope) -> Acc
     if header.height != newer.height - 1 or header.hash != newer.last_block_id.hash:
         why = f"block {newer.height} follows {newer.last_block_id.hash.hex()}, given is {header.hash.hex()}"
         raise ReceiptInvalid(Part.HEADER, why)
-    if signed.chain_id != header.chain_id:
-        raise ReceiptInvalid(Part.STATEMENT, f"it is for the ledger {signed.chain_id!r}, not {header.chain_id!r}")
+    if signed.ledger.chain_id != header.chain_id:
+        raise ReceiptInvalid(
+            Part.STATEMENT, f"it is for the ledger {signed.ledger.chain_id!r}, not {header.chain_id!r}"
+        )
     _require_root(Part.INCLUSION, proof.way, digest, header.data_hash)
     if proof.result.code != 0:
         raise ReceiptInvalid(Part.RESULT, f"code {proof.result.code}: the transaction was refused")

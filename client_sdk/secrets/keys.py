@@ -109,9 +109,9 @@ class SigningKey:
         """The 64-byte signature over a message, which must begin with its domain tag."""
         return crypto.sign(self.seed, message)
 
-    def enrolment(self, chain_id: str, organisation: str) -> NewKey:
+    def enrolment(self, genesis: bytes, organisation: str) -> NewKey:
         """The key as a ledger enrols it for an organisation, with the proof that whoever asks holds it."""
-        statement = possession_statement(chain_id, organisation, self.public, self.purpose)
+        statement = possession_statement(genesis, organisation, self.public, self.purpose)
         return NewKey(self.public, self.purpose, self.name, self.sign(statement))
 
 

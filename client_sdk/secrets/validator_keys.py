@@ -44,10 +44,10 @@ def read_validator_key(path: Path) -> bytes:
     return seed
 
 
-def admission(seed: bytes, operator: str, chain_id: str) -> NewValidator:
-    """A validator as the members admit it: its key, with the proof that this operator holds it on this chain."""
+def admission(seed: bytes, operator: str, genesis: bytes) -> NewValidator:
+    """A validator as the members admit it: its key, with the proof that this operator holds it, for one ledger."""
     public = crypto.public_key(seed)
-    return NewValidator(operator, public, crypto.sign(seed, possession_statement(chain_id, operator, public)))
+    return NewValidator(operator, public, crypto.sign(seed, possession_statement(genesis, operator, public)))
 
 
 def address_of(public: bytes) -> str:

@@ -3,13 +3,16 @@
 Made from a profile and a key's name.
 """
 
+import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from contracts.kernel import crypto
+from contracts.kernel.envelope import LedgerId
 
 from ..client import LedgerClient, Signer
 from ..errors import Kind, SdkError
@@ -82,11 +85,12 @@ async def open_client(
 
     ``trust_node`` believes whatever the node says, without headers, signatures and proofs.
     """
-    trusted = trust_genesis(genesis_document(profile))
+    document = genesis_document(profile)
+    trusted, ledger = trust_genesis(document), ledger_of(document)
     checkpoints = CheckpointFile(profile.keyring.parent / "checkpoint.json")
     rpc = RpcClient(profile.rpc)
     reader = TrustingReader(rpc, trusted) if trust_node else VerifiedReader(rpc, trusted, checkpoints=checkpoints)
-    client = LedgerClient(rpc, reader, profile.chain_id, signer)
+    client = LedgerClient(rpc, reader, ledger, signer)
     try:
         yield client
     finally:
@@ -125,3 +129,18 @@ def genesis_document(profile: Profile) -> dict[str, object]:
         raise WrongGenesis(f"{profile.genesis} has the SHA-256 {crypto.sha256(raw).hex()}")
     document: dict[str, object] = json.loads(raw)
     return document
+
+
+def ledger_id(profile: Profile) -> LedgerId:
+    """What signatures are bound to on the ledger of a profile. Raises WrongGenesis."""
+    return ledger_of(genesis_document(profile))
+
+
+def ledger_of(document: Mapping[str, object]) -> LedgerId:
+    """What signatures are bound to on the ledger that begins with CometBFT's genesis document. Raises WrongGenesis."""
+    try:
+        state: Any = document["app_state"]
+        body = base64.b64decode(state["fedledger"], validate=True)
+        return LedgerId(str(document["chain_id"]), crypto.sha256(body))
+    except (KeyError, TypeError, ValueError) as error:
+        raise WrongGenesis("the genesis document holds no ledger's genesis in its app_state") from error

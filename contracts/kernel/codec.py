@@ -14,12 +14,14 @@ import types
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from enum import Enum
+from enum import Enum, StrEnum
 from functools import cache
 from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar, Union, get_args, get_origin
 
 import cbrrr
 
+from .cborcheck import CANONICAL, NOT_CANONICAL
+from .crypto import SelfTestFailed
 from .types import Items, Length, Packed, Range, Text
 
 Plain = dict[str, Any]
@@ -31,22 +33,41 @@ _ABSENT = object()
 R = TypeVar("R")
 
 
+class Fault(StrEnum):
+    """What is wrong with a part. These words are facts of a refusal, and so part of the rules; prose is not."""
+
+    ENCODING = "encoding"  # Not canonical DAG-CBOR.
+    TEMPLATE = "template"  # Not the envelope's fixed form.
+    TYPE = "type"
+    RANGE = "range"
+    LENGTH = "length"
+    FORM = "form"  # Text of another alphabet or shape.
+    CHOICE = "choice"
+    MISSING = "missing"
+    UNKNOWN = "unknown"
+    DEFAULT = "default"  # Written where it has its default: there it is left out.
+
+
 class Malformed(ValueError):
-    """Bytes or values that are not the canonical form of what they claim to be."""
+    """Bytes or values that are not the canonical form of what they claim to be: which part, and what is wrong with it.
+
+    ``fault`` is the word for programs and for the ledger, ``why`` the sentence for people.
+    """
 
     kind: ClassVar[str] = "usage"
     hint: ClassVar[str] = "Correct the named field; a name has lower-case letters, digits and hyphens."
 
-    def __init__(self, field: str, why: str) -> None:
+    def __init__(self, field: str, why: str, fault: Fault = Fault.FORM) -> None:
         super().__init__(f"{field or 'value'}: {why}")
         self.field = field
         self.why = why
+        self.fault = fault
         self.add_note(f"What to do: {self.hint}")
 
     def within(self, name: str) -> "Malformed":
         """The same fault, seen from what holds the value: ``within("terms")`` of ``clip`` is ``terms.clip``."""
         dot = "." if name and self.field and not self.field.startswith("[") else ""
-        return Malformed(f"{name}{dot}{self.field}", self.why)
+        return Malformed(f"{name}{dot}{self.field}", self.why, self.fault)
 
 
 @dataclass(frozen=True)
@@ -91,16 +112,29 @@ def decode(kind: type[R], raw: bytes, *, most: int) -> R:
 def decode_plain(raw: bytes, *, most: int) -> Any:
     """Read any DAG-CBOR value; the caller checks what it holds before it looks inside."""
     if len(raw) > most:
-        raise Malformed("", f"{len(raw)} bytes, at most {most} are allowed")
+        raise Malformed("", f"{len(raw)} bytes, at most {most} are allowed", Fault.LENGTH)
     try:
         return cbrrr.decode_dag_cbor(bytes(raw))
     except (cbrrr.CbrrrDecodeError, ValueError) as error:
-        raise Malformed("", "not canonical DAG-CBOR") from error
+        raise Malformed("", "not canonical DAG-CBOR", Fault.ENCODING) from error
 
 
 def encode_plain(value: Any) -> bytes:
     """Canonical DAG-CBOR of plain data that was already checked."""
     return cbrrr.encode_dag_cbor(value)
+
+
+def self_test() -> None:
+    """Hold the library to what it must write, what it must read, and what it must refuse. Raises SelfTestFailed."""
+    for raw, value in CANONICAL:
+        if cbrrr.encode_dag_cbor(value) != raw or cbrrr.decode_dag_cbor(raw) != value:
+            raise SelfTestFailed(f"DAG-CBOR: {raw.hex()} must be what {value!r} is written as, and read as")
+    for raw, sin in NOT_CANONICAL:
+        try:
+            decode_plain(raw, most=len(raw))
+        except Malformed:
+            continue
+        raise SelfTestFailed(f"DAG-CBOR: {raw.hex()} must be refused: {sin}")
 
 
 def since(version: int, *, default: Any) -> Any:
@@ -146,7 +180,7 @@ def _shape_of(annotation: Any, version: int) -> Shape:
 def _exactly(kind: type) -> Callable[[Any], Any]:
     def check(value: Any) -> Any:
         if type(value) is not kind:
-            raise Malformed("", f"must be {kind.__name__}")
+            raise Malformed("", f"must be {kind.__name__}", Fault.TYPE)
         return value
 
     return check
@@ -169,9 +203,9 @@ def _integer(bound: Range) -> Shape:
 
     def check(value: Any) -> int:
         if type(value) is not int:
-            raise Malformed("", "must be an integer")
+            raise Malformed("", "must be an integer", Fault.TYPE)
         if not low <= value <= high:
-            raise Malformed("", f"must be between {low} and {high}")
+            raise Malformed("", f"must be between {low} and {high}", Fault.RANGE)
         return value
 
     return Shape(check, check, f"int {low}..{high}")
@@ -182,11 +216,11 @@ def _text(bound: Text) -> Shape:
 
     def check(value: Any) -> str:
         if not isinstance(value, str):
-            raise Malformed("", "must be text")
+            raise Malformed("", "must be text", Fault.TYPE)
         if len(value) > longest:
-            raise Malformed("", f"must have at most {longest} characters")
+            raise Malformed("", f"must have at most {longest} characters", Fault.LENGTH)
         if fullmatch(value) is None:
-            raise Malformed("", f"must match {bound.pattern.pattern}")
+            raise Malformed("", f"must match {bound.pattern.pattern}", Fault.FORM)
         return value
 
     return Shape(check, check, f"text, at most {longest}")
@@ -197,9 +231,9 @@ def _bytes(bound: Length) -> Shape:
 
     def check(value: Any) -> bytes:
         if type(value) is not bytes:
-            raise Malformed("", "must be bytes")
+            raise Malformed("", "must be bytes", Fault.TYPE)
         if not low <= len(value) <= high:
-            raise Malformed("", f"must have {low} to {high} bytes")
+            raise Malformed("", f"must have {low} to {high} bytes", Fault.LENGTH)
         return value
 
     size = str(low) if low == high else f"{low}..{high}"
@@ -211,7 +245,7 @@ def _packed(kind: type[Packed]) -> Shape:
 
     def to_plain(value: Any) -> bytes:
         if type(value) is not kind:
-            raise Malformed("", f"must be a {kind.__name__}")
+            raise Malformed("", f"must be a {kind.__name__}", Fault.TYPE)
         return bytes(value)
 
     def of_plain(value: Any) -> Packed:
@@ -219,7 +253,7 @@ def _packed(kind: type[Packed]) -> Shape:
         try:
             return kind.of_bytes(raw)
         except ValueError as error:
-            raise Malformed("", str(error)) from error
+            raise Malformed("", str(error), Fault.RANGE) from error
 
     return Shape(to_plain, of_plain, f"{kebab(kind.__name__)}, {as_bytes.description}")
 
@@ -229,9 +263,9 @@ def _tuple(of: Any, bound: Items, version: int) -> Shape:
 
     def each(convert: Callable[[Any], Any], value: Any, kind: type[list[Any]] | type[tuple[Any, ...]]) -> list[Any]:
         if not isinstance(value, kind):
-            raise Malformed("", "must be a list")
+            raise Malformed("", "must be a list", Fault.TYPE)
         if not bound.low <= len(value) <= bound.high:
-            raise Malformed("", f"must have {bound.low} to {bound.high} items")
+            raise Malformed("", f"must have {bound.low} to {bound.high} items", Fault.LENGTH)
         converted: list[Any] = []
         try:
             for entry in value:
@@ -254,12 +288,12 @@ def _enum(kind: type[Enum]) -> Shape:
 
     def to_plain(value: Any) -> Any:
         if not isinstance(value, kind):
-            raise Malformed("", f"must be one of {', '.join(members)}")
+            raise Malformed("", f"must be one of {', '.join(members)}", Fault.CHOICE)
         return value.value
 
     def of_plain(value: Any) -> Enum:
         if type(value) is not str or value not in members:
-            raise Malformed("", f"must be one of {', '.join(members)}")
+            raise Malformed("", f"must be one of {', '.join(members)}", Fault.CHOICE)
         return members[value]
 
     return Shape(to_plain, of_plain, " / ".join(members))
@@ -290,16 +324,16 @@ def _tagged(options: tuple[type, ...], version: int) -> Shape:
 
     def to_plain(value: Any) -> Plain:
         if type(value) not in tags:
-            raise Malformed("", f"must be one of {', '.join(by_tag)}")
+            raise Malformed("", f"must be one of {', '.join(by_tag)}", Fault.TYPE)
         tag = tags[type(value)]
         return {"kind": tag, "value": shapes[tag].pack(value, tag)}
 
     def of_plain(value: Any) -> Any:
         if not isinstance(value, dict) or value.keys() != _TAGGED.keys():
-            raise Malformed("", "must be a map of kind and value")
+            raise Malformed("", "must be a map of kind and value", Fault.TYPE)
         tag = value["kind"]
         if type(tag) is not str or tag not in shapes:
-            raise Malformed("kind", f"must be one of {', '.join(by_tag)}")
+            raise Malformed("kind", f"must be one of {', '.join(by_tag)}", Fault.CHOICE)
         return shapes[tag].unpack(value["value"], tag)
 
     return Shape(to_plain, of_plain, " / ".join(by_tag))
@@ -341,7 +375,7 @@ def _writing(kind: type, declared: _Fields) -> Callable[[Any], Plain]:
 
     def to_plain(value: Any) -> Plain:
         if type(value) is not kind:
-            raise Malformed("", f"must be a {kind.__name__}")
+            raise Malformed("", f"must be a {kind.__name__}", Fault.TYPE)
         if keeps and _PLAIN in value.__dict__:
             kept: Plain = value.__dict__[_PLAIN]
             return kept
@@ -366,7 +400,7 @@ def _reading(kind: type, declared: _Fields) -> Callable[[Any], Any]:
 
     def of_plain(value: Any) -> Any:
         if not isinstance(value, dict):
-            raise Malformed("", f"must be a map of {kind.__name__}")
+            raise Malformed("", f"must be a map of {kind.__name__}", Fault.TYPE)
         if value.keys() == known.keys():
             present = readers
         else:
@@ -390,16 +424,16 @@ def _require_names(value: Plain, always: dict[str, None], known: dict[str, None]
     """A map has every field that is always there, and none that is not known."""
     missing = sorted(name for name in always if name not in value)
     if missing:
-        raise Malformed(missing[0], "is missing")
+        raise Malformed(missing[0], "is missing", Fault.MISSING)
     if not value.keys() <= known.keys():
-        raise Malformed("*", "unknown field")
+        raise Malformed("*", "unknown field", Fault.UNKNOWN)
 
 
 def _require_no_default(values: Plain, defaults: Plain) -> None:
     """Absence is the one way to write a default: one record has one form."""
     for name, value in values.items():
         if value == defaults.get(name, _ABSENT):
-            raise Malformed(name, "is left out where it has its default")
+            raise Malformed(name, "is left out where it has its default", Fault.DEFAULT)
 
 
 def kebab(name: str) -> str:

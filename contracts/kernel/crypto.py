@@ -21,7 +21,7 @@ SIGNATURE_BYTES = 64
 
 
 class SelfTestFailed(RuntimeError):
-    """The installed signature library gives other verdicts than the ledger's rule: starting would risk a fork."""
+    """An installed library gives other verdicts than the ledger's rule: starting would risk a fork."""
 
     kind: ClassVar[str] = "environment"
 

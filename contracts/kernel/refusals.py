@@ -9,8 +9,8 @@ class MalformedTransaction(
     """The bytes are not the canonical form of a transaction."""
 
 
-class WrongChain(Rejected, code=3, hint="Check which chain your profile names: `fedledger doctor`."):
-    """The transaction was signed for another chain."""
+class WrongChain(Rejected, code=3, hint="Check which ledger your profile names: `fedledger doctor`."):
+    """The transaction was signed for another ledger: one of another name, or of the same name and another genesis."""
 
 
 class BadSignature(Rejected, code=4, hint="The bytes changed after signing, or another key signed them."):

@@ -34,8 +34,14 @@ def mark(valid_until: int, identity: bytes, height: int) -> Write:
 def prune(view: ScanView, height: int, most: int = limits.REPLAY_PRUNED_PER_BLOCK) -> tuple[Write, ...]:
     """Drop marks of transactions that can no longer be included at ``height``, up to ``most``.
 
-    Read from committed state only: a mark that is still pending cannot have expired.
+    Read from committed state only: a mark that is still pending cannot have expired. They are sorted by the height
+    they are needed until, so the first that is still needed ends the walk: where none expired, one is read.
     """
-    expired = view.scan(SEEN.prefix.encode() + b"/", limit=most)
+    marks = view.scan(SEEN.prefix.encode() + b"/", limit=most)
     last = SEEN.path((height, b""))  # Sorts before every mark that is still needed.
-    return tuple(Write(path, None) for path, _ in expired if path < last)
+    dropped = []
+    for path, _ in marks:
+        if path >= last:
+            break
+        dropped.append(Write(path, None))
+    return tuple(dropped)

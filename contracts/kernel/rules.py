@@ -128,9 +128,9 @@ class Rejected(Exception):
 
 @dataclass(frozen=True)
 class Context:
-    """All a handler may know besides state and message."""
+    """All a handler may know besides state and message. ``genesis`` is what proofs of possession are bound to."""
 
-    chain_id: str
+    genesis: bytes
     height: int
     index: int
     time_ms: int

@@ -143,4 +143,4 @@ def _admission(session: Session, member: Organisation, cap: Promise | None) -> A
 
 
 def _enrolment(session: Session, key: keys.SigningKey) -> NewKey:
-    return key.enrolment(session.profile.chain_id, session.organisation)
+    return key.enrolment(session.client.ledger.genesis, session.organisation)

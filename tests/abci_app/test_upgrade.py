@@ -8,7 +8,6 @@ import base64
 import contextlib
 import json
 import logging
-from dataclasses import replace
 
 import pytest
 
@@ -276,7 +275,7 @@ async def test_a_program_that_knows_the_version_warns_of_nothing(tmp_path, caplo
 
 
 async def test_a_program_that_does_not_know_the_rules_of_the_genesis_does_not_begin(tmp_path):
-    stated = base64.b64encode(replace(consortium.founded_by(), rules=2).encode()).decode("ascii")
+    stated = base64.b64encode(consortium.founded_by(rules=2).encode()).decode("ascii")
     chain = consensus.Chain(genesis(app_state=json.dumps({"fedledger": stated}).encode("ascii")))
     with pytest.raises(NodeHalted):
         async with node_of(tmp_path, chain, MemoryStore(), RULES):

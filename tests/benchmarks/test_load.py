@@ -19,16 +19,17 @@ from contracts.ballots import AdvanceRound
 from contracts.contributions import Commit, Reserve
 from contracts.identity import ChangeRecipient
 from contracts.kernel import limits
+from contracts.kernel.envelope import LedgerId
 from contracts.kernel.recipient import fault_of
 from contracts.kernel.types import Purpose
 from contracts.registry import RULES
 
-CHAIN = "bench-test"
+LEDGER = LedgerId("bench-test", bytes(32))
 
 
 def members(count: int) -> list[Member]:
     keys = new_signing_key("human", Purpose.HUMAN), new_signing_key("worker", Purpose.WORKLOAD)
-    return [Member(f"org-{number:03}", CHAIN, *keys) for number in range(count)]
+    return [Member(f"org-{number:03}", LEDGER, *keys) for number in range(count)]
 
 
 def message_of(step: Step) -> Any:

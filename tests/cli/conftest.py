@@ -1,5 +1,6 @@
 """Running the command line inside this process, and a member's profile over the in-memory chain."""
 
+import base64
 import json
 from collections.abc import Callable
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ from client_sdk.secrets.private_files import create_private
 from client_sdk.session import Session
 from client_sdk.session.profile import Profile, write_profile
 from client_sdk.training.journal import Journal
+from contracts.kernel import crypto
 from contracts.kernel.types import Purpose
 from tests.local_ledger import LocalNode
 
@@ -109,6 +111,9 @@ class Members:
     def _make(self, member: Member, path: Path) -> None:
         folder = path.parent
         create_private(folder / "passphrase", f"{PASSPHRASE}\n".encode())
+        genesis = folder / "genesis.json"
+        state = {"fedledger": base64.b64encode(self.chain.genesis).decode()}
+        genesis.write_text(json.dumps({"chain_id": CHAIN_ID, "app_state": state}))
         known = _identities() if self.world is not None else {}
         identity = known.get(member.name) or new_identity()
         ring = keys.create_keyring(
@@ -123,8 +128,8 @@ class Members:
         profile = Profile(
             organisation=member.name,
             chain_id=CHAIN_ID,
-            genesis=folder / "genesis.json",
-            genesis_sha256="",
+            genesis=genesis,
+            genesis_sha256=crypto.sha256(genesis.read_bytes()).hex(),
             rpc=("http://127.0.0.1:1",),
             store=StoreKind.LOCAL,
             store_address=str(folder / "store"),

@@ -9,6 +9,8 @@ from contracts import electorate, governance, identity, membership, recipients, 
 from contracts.governance import Propose
 from contracts.identity import ReportStolenKey
 from contracts.kernel import Context, Outcome, Place, View, limits
+from contracts.kernel.envelope import LedgerId
+from tests.contracts import test_genesis as genesis_claims
 from tests.contracts import test_governance as governance_claims
 from tests.contracts import test_identity as identity_claims
 from tests.contracts import test_membership as membership_claims
@@ -132,6 +134,17 @@ RULES = (
         "a recovery revokes who did not answer",
         instead(identity, "revoked", always(Outcome())),
         membership_claims.test_a_thief_who_holds_the_only_human_key_is_suspended_first_and_cannot_cancel,
+    ),
+    # What a signature is bound to.
+    Rule(
+        "a transaction is for one genesis",
+        instead(LedgerId, "__eq__", lambda self, other: self.chain_id == other.chain_id),
+        genesis_claims.test_two_ledgers_of_one_name_share_no_signature,
+    ),
+    Rule(
+        "a proof of possession is for one genesis",
+        instead(identity.crypto, "verify", always(True)),
+        genesis_claims.test_two_ledgers_of_one_name_share_no_signature,
     ),
 )
 

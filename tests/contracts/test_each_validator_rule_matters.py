@@ -38,7 +38,7 @@ RULES = (
         "a validator's operator holds its key",
         without(possession.NotInPossession, validators),
         lambda: validators_claims.test_a_validator_whose_operator_does_not_hold_its_key(
-            HOSPITAL_C.validator.admission("another-chain")
+            HOSPITAL_C.validator.admission(bytes(32))
         ),
     ),
     Rule(

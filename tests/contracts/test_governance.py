@@ -48,8 +48,8 @@ from tests.vectors_io import VectorWriter
 OPENING = OpenTask(TERMS)
 
 
-def admission(member: Member = NEWCOMER) -> AdmitOrganisation:
-    return AdmitOrganisation(as_member(member, (Role.DATA_OWNER,)))
+def admission(member: Member = NEWCOMER, genesis: bytes | None = None) -> AdmitOrganisation:
+    return AdmitOrganisation(as_member(member, (Role.DATA_OWNER,), genesis=genesis))
 
 
 def proposal() -> Chain:
@@ -97,7 +97,7 @@ def test_a_proposal_is_defeated_once_the_quorum_is_out_of_reach(vector: VectorWr
 
 def test_a_consortium_of_one_decides_alone() -> None:
     chain = Chain(consortium.genesis(as_member(HOSPITAL_A, (Role.DATA_OWNER,))))
-    events = chain.submit(HOSPITAL_A, Propose(admission()))
+    events = chain.submit(HOSPITAL_A, Propose(admission(genesis=chain.ledger.genesis)))
     assert events[-1] == ProposalDecided(1, ProposalStatus.PASSED, 0)
 
 
@@ -333,7 +333,7 @@ def test_a_proposal_is_settled_however_the_members_vote(members: int) -> None:
     genesis = consortium.genesis(*(as_member(member, (Role.AUDITOR,)) for member in crowd))
     for approvals in range(1, members + 1):
         chain = Chain(genesis)
-        chain.submit(crowd[0], Propose(admission()))
+        chain.submit(crowd[0], Propose(admission(genesis=chain.ledger.genesis)))
         for i, member in enumerate(crowd[1:], start=1):
             if status_of(chain) is ProposalStatus.OPEN:
                 chain.submit(member, Vote(1, approve=i < approvals))

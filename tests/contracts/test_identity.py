@@ -167,7 +167,7 @@ def test_a_key_that_its_organisation_does_not_hold(vector: VectorWriter) -> None
 @pytest.mark.parametrize(
     "proof",
     [
-        SECOND_WORKER.enrolment(chain_id="another-chain").possession,
+        SECOND_WORKER.enrolment(bytes(32)).possession,
         SECOND_HUMAN.enrolment().possession,
         HOSPITAL_A.key(Purpose.HUMAN, 1).enrolment().possession,
         bytes(64),

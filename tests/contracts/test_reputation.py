@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from campaigns.harness import consortium
-from campaigns.harness.chain import BLOCK_MS, CHAIN_ID, Committed
+from campaigns.harness.chain import BLOCK_MS, Committed
 from campaigns.harness.consortium import (
     HOSPITAL_A,
     HOSPITAL_D,
@@ -49,7 +49,7 @@ def after(*judged: Verdict, score: Score | None = None) -> Score:
     view = Committed()
     if score is not None:
         view.apply(dict([SCORES.put("hospital-a", score)]))
-    context = Context(CHAIN_ID, 1, 0, 0, b"", "", ())
+    context = Context(bytes(32), 1, 0, 0, b"", "", ())
     outcome = reputation.settle(view, tuple(("hospital-a", verdict) for verdict in judged), context)
     view.apply(dict(outcome.writes))
     return reputation.at(view, "hospital-a", 0)

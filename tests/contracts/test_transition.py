@@ -1,14 +1,13 @@
 """Transition: what one transaction and one block do, whoever sent them and whatever goes wrong inside."""
 
 import hashlib
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from nacl import bindings
 
 from campaigns.harness import consortium
-from campaigns.harness.chain import CHAIN_ID, Chain, Committed, at_height, facts_of
+from campaigns.harness.chain import CHAIN_ID, Chain, Committed, Signer, at_height, facts_of
 from campaigns.harness.consortium import (
     AUDITOR,
     HOSPITAL_A,
@@ -17,18 +16,18 @@ from campaigns.harness.consortium import (
     NEWCOMER,
     TASK,
     TERMS,
-    as_member,
     commit,
     reserve,
 )
-from contracts import electorate, identity, transition
+from contracts import identity, origin, transition
 from contracts.contributions import Reserve
 from contracts.governance import OpenTask, Propose
 from contracts.identity import KEYS, AddKey, KeyIsRevoked, RevokeKey, UnknownKey
-from contracts.kernel import Context, Outcome, Place, Write, codec, crypto, envelope, limits, replay
+from contracts.kernel import Context, Outcome, Write, codec, crypto, envelope, limits, replay
 from contracts.kernel.codec import Malformed
+from contracts.kernel.envelope import LedgerId
 from contracts.kernel.state import InvariantBroken, ReadFailed
-from contracts.possession import NotInPossession
+from contracts.kernel.types import Purpose
 from contracts.registry import RULES
 from contracts.rounds import OpenRound, RoundOpened, WrongPhase
 from contracts.transition import (
@@ -51,7 +50,9 @@ A_KEY = AddKey(HOSPITAL_A.key(identity.Purpose.WORKLOAD, 1).enrolment())
 
 def sealed(chain: Chain, tag: str, body: Any) -> bytes:
     """Plain data under any tag, signed by a hospital's workload key."""
-    return envelope.seal(HOSPITAL_A.worker, CHAIN_ID, tag=tag, body=body, nonce=bytes(16), valid_until=chain.height + 5)
+    return envelope.seal(
+        HOSPITAL_A.worker, chain.ledger, tag=tag, body=body, nonce=bytes(16), valid_until=chain.height + 5
+    )
 
 
 # --- what the envelope must be ---
@@ -64,7 +65,7 @@ def test_a_body_with_an_unknown_field_is_malformed(vector: VectorWriter) -> None
     body = {"task": TASK, "round": 1, "dataset": "wdbc", "comment": "please"}
     assert vector.refused_raw(chain, MalformedTransaction, sealed(chain, Reserve.tag, body)) == {
         "field": "*",
-        "why": "unknown field",
+        "fault": "unknown",
     }
 
 
@@ -82,7 +83,7 @@ def test_bytes_after_the_envelope_are_malformed(vector: VectorWriter) -> None:
     chain = consortium.round_open()
     raw = chain.seal(HOSPITAL_A, reserve())
     facts = vector.refused_raw(chain, MalformedTransaction, raw + b"\0")
-    assert facts == {"field": "envelope", "why": "has trailing bytes"}
+    assert facts == {"field": "envelope", "fault": "template"}
     chain.refused_raw(MalformedTransaction, raw[:-1])
     assert chain.block(raw)[0].code == 0
 
@@ -95,7 +96,7 @@ def test_no_bytes_at_all_are_malformed(vector: VectorWriter) -> None:
 
 def test_a_transaction_over_the_size_limit_is_malformed() -> None:
     facts = consortium.founded().refused_raw(MalformedTransaction, bytes(limits.TX_BYTES + 1))
-    assert str(limits.TX_BYTES) in str(facts["why"])
+    assert facts == {"field": "envelope", "fault": "length"}
 
 
 def test_deeply_nested_bytes_are_refused_and_exhaust_nothing() -> None:
@@ -127,8 +128,19 @@ def test_an_unknown_tag_of_any_length_and_alphabet_gives_a_bounded_ascii_fact() 
 def test_a_transaction_for_another_chain(vector: VectorWriter) -> None:
     """What was signed for one chain says nothing on another."""
     chain = consortium.founded()
-    raw = chain.seal(HOSPITAL_A, A_KEY, chain_id="another-chain")
-    assert vector.refused_raw(chain, WrongChain, raw) == {"chain": "another-chain", "wanted": CHAIN_ID}
+    ours, theirs = chain.ledger, LedgerId("another-chain", chain.ledger.genesis)
+    facts = vector.refused_raw(chain, WrongChain, chain.seal(HOSPITAL_A, A_KEY, ledger=theirs))
+    named = {"chain": "another-chain", "genesis": ours.genesis}
+    assert facts == {**named, "wanted": ours.chain_id, "wanted_genesis": ours.genesis}
+
+
+@pytest.mark.vectors
+def test_a_transaction_for_a_chain_of_the_same_name(vector: VectorWriter) -> None:
+    """A name is not a ledger: what was signed for one that began otherwise says nothing on this one."""
+    chain, other = consortium.founded(), bytes(32)
+    raw = chain.seal(HOSPITAL_A, A_KEY, ledger=LedgerId(CHAIN_ID, other))
+    facts = vector.refused_raw(chain, WrongChain, raw)
+    assert (facts["chain"], facts["genesis"], facts["wanted_genesis"]) == (CHAIN_ID, other, chain.ledger.genesis)
 
 
 @pytest.mark.vectors
@@ -273,7 +285,7 @@ def test_a_transaction_refused_before_authentication_leaves_no_mark() -> None:
     chain = consortium.founded()
     root = chain.root
     chain.refused_raw(Expired, chain.seal(HOSPITAL_A, A_KEY, valid_until=0))
-    chain.refused_raw(WrongChain, chain.seal(HOSPITAL_A, A_KEY, chain_id="other"))
+    chain.refused_raw(WrongChain, chain.seal(HOSPITAL_A, A_KEY, ledger=LedgerId("other", bytes(32))))
     chain.refused_raw(MalformedTransaction, b"junk")
     assert chain.root == root
 
@@ -387,6 +399,43 @@ def test_a_bug_in_a_handler_becomes_code_1_and_changes_nothing(
     assert [path.startswith(b"replay/seen/") for path, _ in result.writes] == [True]
 
 
+class PanicException(BaseException):
+    """As the Rust bindings of Python raise it when a library panics: no Exception."""
+
+
+def test_a_panic_of_a_library_is_a_bug_and_halts_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = buggy(consortium.round_open(), monkeypatch, raising(PanicException("index out of bounds")))
+    assert (result.code, facts_of(result)) == (transition.INTERNAL_ERROR, {})
+    assert "PanicException" in result.log
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1)])
+def test_who_stops_a_node_stops_it(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(type(error)):
+        buggy(consortium.round_open(), monkeypatch, raising(error))
+
+
+def test_a_stranger_s_envelope_costs_its_key_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of its payload is decoded and nothing hashed; that it is no message at all is not even noticed."""
+    chain, reads = consortium.round_open(), []
+    stranger = Signer("nobody", Purpose.WORKLOAD)
+    sealed = envelope.parse(chain.seal(stranger, reserve()))
+    head, junk = envelope._head, b"\x81" * 40_000
+    raw = b"\xd2\x84" + head(2, sealed.protected) + b"\xa0" + head(2, junk) + head(2, bytes(64))
+    view = chain.view
+
+    class Counting:
+        def get(self, path: bytes) -> bytes | None:
+            reads.append(path)
+            return view.get(path)
+
+    for owner, name in ((crypto, "did_key"), (crypto, "sha256"), (crypto, "verify")):
+        monkeypatch.setattr(owner, name, lambda *_, **__: pytest.fail("touched the payload"))
+    result = transition.apply_tx(RULES.newest, Counting(), Transaction(raw), chain.next_block())
+    assert result.code == UnknownKey.code
+    assert reads == [origin.ORIGIN.path(), KEYS.path(stranger.public)]
+
+
 def test_a_bug_is_decided_once_and_the_rest_of_the_block_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     chain = consortium.round_open()
     monkeypatch.setitem(RULES.newest.handlers, Reserve, raising(ZeroDivisionError()))
@@ -417,35 +466,6 @@ def test_what_this_machine_cannot_do_halts_it_instead_of_deciding_differently(
         buggy(consortium.round_open(), monkeypatch, raising(error))
 
 
-# --- genesis ---
-
-
-def test_genesis_makes_every_founder_a_member_with_its_human_key() -> None:
-    chain = consortium.founded()
-    assert electorate.MEMBERSHIP.at(chain.view).organisations == 7
-    key = KEYS.at(chain.view, HOSPITAL_A.human.public)
-    assert (key.organisation, key.purpose, key.revoked_from) == ("hospital-a", "human", None)
-    assert (key.enrolled_at, key.enrolled_by) == (Place(0, 0), None)
-
-
-def test_a_genesis_for_another_chain_does_not_begin() -> None:
-    raw = consortium.genesis(as_member(HOSPITAL_A, TERMS_ROLES)).encode()
-    with pytest.raises(Malformed, match="chain_id"):
-        transition.genesis(RULES.newest, raw, "another-chain")
-
-
-def test_a_genesis_that_names_an_organisation_twice_does_not_begin() -> None:
-    raw = consortium.genesis(*(as_member(HOSPITAL_A, TERMS_ROLES),) * 2).encode()
-    with pytest.raises(identity.OrganisationExists):
-        transition.genesis(RULES.newest, raw, CHAIN_ID)
-
-
-def test_a_genesis_with_a_stolen_name_under_a_key_does_not_begin() -> None:
-    entry = replace(as_member(HOSPITAL_A, TERMS_ROLES), key=HOSPITAL_A.human.enrolment(owner="hospital-b"))
-    with pytest.raises(NotInPossession):
-        transition.genesis(RULES.newest, consortium.genesis(entry).encode(), CHAIN_ID)
-
-
 def test_a_handler_knows_nothing_but_view_message_and_context(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Context] = []
 
@@ -457,7 +477,9 @@ def test_a_handler_knows_nothing_but_view_message_and_context(monkeypatch: pytes
     block: BlockContext = chain.next_block()
     buggy(chain, monkeypatch, handler)
     assert seen == [
-        Context(CHAIN_ID, block.height, 0, block.time_ms, HOSPITAL_A.worker.public, "hospital-a", TERMS_ROLES)
+        Context(
+            chain.ledger.genesis, block.height, 0, block.time_ms, HOSPITAL_A.worker.public, "hospital-a", TERMS_ROLES
+        )
     ]
 
 

@@ -358,7 +358,7 @@ def test_only_the_block_before_the_height_is_due() -> None:
 
 
 def test_a_genesis_for_rules_that_are_not_known_or_not_given_is_refused() -> None:
-    stated = replace(consortium.founded_by(), rules=2)
+    stated = consortium.founded_by(rules=2)
     with pytest.raises(UnknownRules):
         transition.genesis_rules(RULES, stated.encode())
     with pytest.raises(transition.Malformed, match="rules: the genesis is for version 2"):
@@ -366,7 +366,7 @@ def test_a_genesis_for_rules_that_are_not_known_or_not_given_is_refused() -> Non
 
 
 def test_a_ledger_may_begin_under_later_rules(changed_record: None) -> None:
-    chain = Chain(replace(consortium.founded_by(), rules=2), BOOK)
+    chain = Chain(consortium.founded_by(rules=2), BOOK)
     chain.submit(HOSPITAL_A, register_dataset())
     chain.submit(HOSPITAL_A, Grant("wdbc", "cc0"))
     assert IN_FORCE.at(chain.view).version == 2

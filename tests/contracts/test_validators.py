@@ -22,6 +22,7 @@ from campaigns.harness.consortium import (
     as_member,
     pass_proposal,
 )
+from campaigns.harness.founding import NO_GENESIS, proved
 from contracts import identity, possession, transition, validators
 from contracts.governance import Action, AdmitValidator, ProposalDecided, ProposalStatus, Propose, RemoveValidator, Vote
 from contracts.identity import UnknownOrganisation
@@ -194,7 +195,7 @@ def test_a_validator_with_a_key_that_signs_transactions(vector: VectorWriter) ->
     "changed",
     [
         pytest.param(HOSPITAL_C.validator.admission(operator="hospital-d"), id="for another operator"),
-        pytest.param(HOSPITAL_C.validator.admission("another-chain"), id="for another chain"),
+        pytest.param(HOSPITAL_C.validator.admission(bytes(32)), id="for another chain"),
         pytest.param(HOSPITAL_D.validator.admission(operator="hospital-c"), id="by another key"),
     ],
 )
@@ -206,7 +207,9 @@ def test_a_validator_whose_operator_does_not_hold_its_key(changed: NewValidator)
 def test_a_proof_for_a_signing_key_proves_no_validator_and_the_other_way_round() -> None:
     key = HOSPITAL_C.validator
     for purpose in identity.Purpose:
-        as_signing = crypto.sign(key.seed, possession.possession_statement(CHAIN_ID, "hospital-c", key.public, purpose))
+        genesis = consortium.ledger().genesis
+        statement = possession.possession_statement(genesis, "hospital-c", key.public, purpose)
+        as_signing = crypto.sign(key.seed, statement)
         action = AdmitValidator(replace(ADMISSION.validator, possession=as_signing), None)
         consortium.founded().refused(NotInPossession, HOSPITAL_A, Propose(action))
 
@@ -295,7 +298,7 @@ def test_cometbft_has_the_ledgers_set_whatever_the_members_decide(
     told = cometbft_blocks.ordered(cometbft_blocks.Validator(one.public, one.power) for one in SET.at(state).validators)
     for height, steps in enumerate(blocks, start=1):
         overlay = Overlay(state)
-        ctx = Context(CHAIN_ID, height, 0, 0, b"", "", ())
+        ctx = Context(consortium.ledger().genesis, height, 0, 0, b"", "", ())
         for subject, other, removing in steps:
             try:
                 if removing:
@@ -329,7 +332,7 @@ def _admission(one: Validator) -> NewValidator:
 def test_what_comes_and_goes_in_one_block_is_not_told() -> None:
     state = consortium.founded().view.entries
     overlay = Overlay(state)
-    ctx = Context(CHAIN_ID, 1, 0, 0, b"", "", ())
+    ctx = Context(consortium.ledger().genesis, 1, 0, 0, b"", "", ())
     overlay.apply(validators.admit(overlay, ADMISSION.validator, None, ctx).writes)
     assert validators.updates(state, overlay.writes) == ((HOSPITAL_C.validator.public, POWER),)
     overlay.apply(validators.remove(overlay, HOSPITAL_C.validator.public).writes)
@@ -342,7 +345,7 @@ def test_a_validator_that_leaves_and_returns_in_one_block_is_not_told() -> None:
     overlay = Overlay(state)
     overlay.apply(validators.remove(overlay, HOSPITAL_C.validator.public).writes)
     assert validators.updates(state, overlay.writes) == ((HOSPITAL_C.validator.public, 0),)
-    ctx = Context(CHAIN_ID, 99, 0, 0, b"", "", ())
+    ctx = Context(consortium.ledger().genesis, 99, 0, 0, b"", "", ())
     overlay.apply(validators.admit(overlay, ADMISSION.validator, None, ctx).writes)
     assert SET.at(overlay) != SET.at(state)  # It is there since another block.
     assert validators.updates(state, overlay.writes) == ()
@@ -362,13 +365,17 @@ def test_genesis_makes_the_validators_it_names() -> None:
 @pytest.mark.parametrize(
     ("entries", "refusal"),
     [
-        pytest.param((AUDITOR.validator.admission(),), NotAnOperator, id="an operator without the role"),
-        pytest.param((Validator("stranger").admission(),), UnknownOrganisation, id="no member"),
-        pytest.param((LAB.validator.admission(),) * 2, ValidatorExists, id="a key twice"),
-        pytest.param((admission_of(LAB.human.seed, "lab"),), SigningKey, id="a signing key"),
-        pytest.param((LAB.validator.admission("elsewhere"),), NotInPossession, id="a proof for another chain"),
+        pytest.param((AUDITOR.validator.admission(NO_GENESIS),), NotAnOperator, id="an operator without the role"),
+        pytest.param((Validator("stranger").admission(NO_GENESIS),), UnknownOrganisation, id="no member"),
+        pytest.param((LAB.validator.admission(NO_GENESIS),) * 2, ValidatorExists, id="a key twice"),
+        pytest.param((admission_of(LAB.human.seed, "lab", NO_GENESIS),), SigningKey, id="a signing key"),
+        pytest.param((LAB.validator.admission(bytes(31) + b"1"),), NotInPossession, id="a proof for another chain"),
         pytest.param(
-            (LAB.validator.admission(), Validator("lab", 1).admission(), HOSPITAL_A.validator.admission()),
+            (
+                LAB.validator.admission(NO_GENESIS),
+                Validator("lab", 1).admission(NO_GENESIS),
+                HOSPITAL_A.validator.admission(NO_GENESIS),
+            ),
             PowerConcentrated,
             id="one with more than the other",
         ),
@@ -377,7 +384,7 @@ def test_genesis_makes_the_validators_it_names() -> None:
 def test_a_genesis_with_validators_that_could_not_be_admitted_does_not_begin(
     entries: tuple[NewValidator, ...], refusal: type[Rejected]
 ) -> None:
-    stated = replace(consortium.founded_by(), validators=entries)
+    stated = proved(replace(consortium.founded_by(), validators=entries))
     with pytest.raises(refusal):
         transition.genesis(RULES.newest, stated.encode(), CHAIN_ID)
 
@@ -385,5 +392,6 @@ def test_a_genesis_with_validators_that_could_not_be_admitted_does_not_begin(
 def test_a_genesis_may_give_an_organisation_two_of_seven_validators() -> None:
     founders = tuple(as_member(Member(name), ROLES[LAB]) for name in NAMES)
     entries = (Validator(NAMES[0], 1), *(Validator(name) for name in NAMES))
-    stated = replace(consortium.genesis(*founders), validators=tuple(one.admission() for one in entries))
+    stated = replace(consortium.genesis(*founders), validators=tuple(one.admission(NO_GENESIS) for one in entries))
+    stated = proved(stated)
     assert transition.genesis(RULES.newest, stated.encode(), CHAIN_ID)

@@ -20,6 +20,7 @@ from client_sdk.documents.strict_json import Answer
 from client_sdk.light.documents import read_signed_header
 from client_sdk.reads.verified import VerifiedReader
 from client_sdk.rpc import AnswerMalformed, NodeError, RpcClient
+from client_sdk.session.opening import ledger_of
 from contracts import identity
 from contracts.identity import AddKey, KeyAdded
 from contracts.kernel import merkle
@@ -326,8 +327,8 @@ def test_a_result_is_believed_only_as_the_next_header_has_it(tmp_path):
                 RpcClient([middle.address]) as rpc,
             ):
                 reader = VerifiedReader(rpc, light.trust_genesis(genesis))
-                client = LedgerClient(rpc, reader, consortium.CHAIN_ID, HOSPITAL_A.human)
-                signed = await client.sign(AddKey(HOSPITAL_A.worker.enrolment()))
+                client = LedgerClient(rpc, reader, ledger_of(genesis), HOSPITAL_A.human)
+                signed = await client.sign(AddKey(HOSPITAL_A.worker.enrolment(ledger_of(genesis).genesis)))
                 middle.lie = another_code(identity.KeyExists.code)
                 with pytest.raises(light.VerificationFailed, match="do not hash"):
                     await client.send(signed)

@@ -28,6 +28,7 @@ from client_sdk.light import Flag
 from client_sdk.rpc import RpcClient
 from client_sdk.secrets.validator_keys import read_validator_key
 from client_sdk.session import open_client, unlock
+from client_sdk.session.opening import ledger_id
 from client_sdk.session.profile import load_profile
 from contracts import validators
 from contracts.governance import OpenTask, ProposalDecided, ProposalStatus, Propose, Proposed, Vote
@@ -106,7 +107,7 @@ class Consortium:
             ring = await asyncio.to_thread(unlock, profile)
             for clients, key in ((self.human, "human"), (self.worker, "worker")):
                 clients[name] = await self.stack.enter_async_context(open_client(profile, ring.signing(key)))
-            keys[name] = ring.signing("worker").enrolment(profile.chain_id, name)
+            keys[name] = ring.signing("worker").enrolment(ledger_id(profile).genesis, name)
         await self.all(self.human, {name: AddKey(key) for name, key in keys.items()})
         await self.all(self.human, dict.fromkeys(OWNERS, consortium.register_dataset()))
         opened = await self.human["lab-1"].submit(Propose(OpenTask(TERMS)))

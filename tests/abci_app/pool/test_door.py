@@ -184,7 +184,7 @@ def test_without_shares_and_lanes_the_same_flood_keeps_the_revocation_out():
 def test_a_transaction_is_parsed_and_verified_once_on_its_way_through_the_node(comet, monkeypatch):
     raw = comet.chain.seal(HOSPITAL_A, reserve())
     calls = Counter()
-    for module, name in ((envelope, "parse"), (crypto, "verify"), (transition, "message_of")):
+    for module, name in ((envelope, "unwrap"), (crypto, "verify"), (transition, "message_of")):
         honest = getattr(module, name)
 
         def counted(*arguments, honest=honest, name=name):
@@ -196,7 +196,7 @@ def test_a_transaction_is_parsed_and_verified_once_on_its_way_through_the_node(c
     assert comet.ask("check_tx", m.RequestCheckTx(tx=raw, type=m.CheckTxType.RECHECK)).code == 0
     assert comet.block() == (raw,)
     assert comet.results[0].code == 0
-    assert calls == {"parse": 1, "verify": 1, "message_of": 1}
+    assert calls == {"unwrap": 1, "verify": 1, "message_of": 1}
 
 
 def test_a_flood_beyond_its_share_is_refused_before_any_signature_is_verified(comet, monkeypatch):
@@ -265,9 +265,9 @@ def test_a_lane_is_for_a_live_key_of_the_right_purpose_and_role_and_a_well_forme
     human, worker = HOSPITAL_A.human, HOSPITAL_A.worker
     revoke, alarm = RevokeKey(worker.public), RaiseAlarm("classifier", 1, digest("e"), "reason")
     malformed = envelope.seal(
-        human, chain.chain_id, tag=RevokeKey.tag, body={"public": b"short"}, nonce=bytes(16), valid_until=9
+        human, chain.ledger, tag=RevokeKey.tag, body={"public": b"short"}, nonce=bytes(16), valid_until=9
     )
-    unknown = envelope.seal(human, chain.chain_id, tag="no/such", body={}, nonce=bytes(16), valid_until=9)
+    unknown = envelope.seal(human, chain.ledger, tag="no/such", body={}, nonce=bytes(16), valid_until=9)
     expected = {
         chain.seal(human, revoke): Lane.SAFETY,
         chain.seal(worker, alarm): Lane.SAFETY,
@@ -301,7 +301,7 @@ def test_a_block_over_the_ledgers_own_size_is_rejected_and_never_proposed():
     chain = STAGE()
     padding = bytes(limits.TX_BYTES - 500)
     large = [
-        envelope.seal(who.worker, chain.chain_id, tag="x", body=padding, nonce=bytes([n] * 16), valid_until=20)
+        envelope.seal(who.worker, chain.ledger, tag="x", body=padding, nonce=bytes([n] * 16), valid_until=20)
         for n in range(35)
         for who in (HOSPITAL_A, HOSPITAL_B, HOSPITAL_C)
     ]

@@ -16,6 +16,7 @@ from client_sdk.reads.refusals import PoolShareFull, refusal_of
 from contracts.governance import Vote
 from contracts.identity import ReportStolenKey, RevokeKey
 from contracts.kernel import Place, codec, limits
+from contracts.kernel.envelope import LedgerId
 from contracts.models import RaiseAlarm
 from contracts.registry import RULES
 from contracts.transition import Transaction
@@ -227,7 +228,9 @@ def test_the_largest_safety_message_fits_its_share_as_often_as_may_wait():
     ]
     chain, most = consortium.founded(), ALLOWANCES[Share.SAFETY]
     for message in largest:
-        raw = chain.seal(HOSPITAL_A, message, chain_id="c" * limits.CHAIN_ID_CHARS, valid_until=2**31)
+        raw = chain.seal(
+            HOSPITAL_A, message, ledger=LedgerId("c" * limits.CHAIN_ID_CHARS, bytes(32)), valid_until=2**31
+        )
         assert len(raw) * most.transactions <= most.size
     assert len(CHAIN_ID) <= limits.CHAIN_ID_CHARS
 

@@ -29,7 +29,7 @@ def test_what_was_kept_is_neither_parsed_nor_verified_again(monkeypatch):
     assert first.message(RULES.newest) == reserve()
     known.keep(first)
     monkeypatch.setattr(crypto, "verify", lambda *_: pytest.fail("verified again"))
-    monkeypatch.setattr(envelope, "parse", lambda *_: pytest.fail("parsed again"))
+    monkeypatch.setattr(envelope, "unwrap", lambda *_: pytest.fail("parsed again"))
     for again in (known.read(bytes(bytearray(raw))), known.trust(raw)):
         assert again is first
         assert again.is_authentic

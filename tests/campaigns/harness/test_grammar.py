@@ -23,7 +23,7 @@ from campaigns.harness.grammar import CLEAN_START, RECOVERY, IllegalCall, Record
 from campaigns.harness.kvstore import KeyValueApplication
 from campaigns.simulation.agreement import Agreement, Block
 from campaigns.simulation.faults import Crash, CrashPoint, MemoryDisk
-from campaigns.simulation.members import CHAIN_ID, FOUNDERS, GENESIS_TIME_MS, Clerk, genesis
+from campaigns.simulation.members import FOUNDERS, GENESIS_TIME_MS, Clerk, genesis
 from campaigns.simulation.replica import Replica, fields_of
 from campaigns.simulation.workload import Workload
 from contracts.identity import AddKey
@@ -212,11 +212,11 @@ async def test_a_real_cometbft_calls_as_the_grammar_says_also_after_it_was_kille
     application, clerk = Recorded(LedgerApplication(MemoryStore())), Clerk(seed=1)
     async with Server(application, f"unix://{tmp_path}/abci.sock") as server:
         comet = Comet(tmp_path / "home", server.address)
-        give_genesis(comet.home, genesis())
+        clerk.ledger = give_genesis(comet.home, genesis())
         for member in FOUNDERS[:3]:
             application.connected()
             async with comet.running() as process:
-                tx = clerk.seal(member, AddKey(member.worker.enrolment(CHAIN_ID)), valid_until=500)
+                tx = clerk.seal(member, AddKey(member.worker.enrolment(clerk.ledger.genesis)), valid_until=500)
                 await comet.committed(Hexadecimal(tx))
                 process.kill()
     assert check(application.calls) == 3

@@ -16,7 +16,7 @@ from campaigns.hostile.forger import Forger
 from campaigns.hostile.in_process import Besieged, besiege
 from campaigns.hostile.kinds import EXPECTED, Attack, Kind
 from campaigns.hostile.siege import Tally
-from campaigns.simulation.members import CHAIN_ID, ROLES_OF, genesis
+from campaigns.simulation.members import ROLES_OF, genesis, ledger
 from client_sdk.secrets.keys import SigningKey
 from contracts import identity, transition
 from contracts.kernel import crypto, envelope
@@ -60,11 +60,11 @@ def test_every_kind_is_expected_to_be_refused_by_codes_that_exist() -> None:
 
 
 def test_attackers_say_every_message_there_is_well_and_also_as_no_state_allows_it() -> None:
-    rng, lab = in_process.stream(SEED, "sayings"), consortium.LAB
-    said = sayings.messages(rng, lab.human, lab.worker)
-    assert {type(message) for message in said} == set(RULES.messages.values())
-    assert {type(wrong.message) for wrong in sayings.WRONG} == set(RULES.messages.values())
-    for wrong in sayings.WRONG:
+    rng, lab, here = in_process.stream(SEED, "sayings"), consortium.LAB, ledger().genesis
+    said, known = sayings.messages(rng, lab.human, lab.worker, here), set(RULES.messages.values())
+    assert {type(message) for message in said} == known
+    assert {type(wrong.message) for wrong in sayings.wrong(here)} == known
+    for wrong in sayings.wrong(here):
         role = wrong.message.role
         assert all(role is None or role in ROLES_OF[member] for member in wrong.members), wrong
 
@@ -140,14 +140,14 @@ def test_what_is_forged_of_the_right_parts_is_what_a_client_seals() -> None:
     body, nonce = {"approve": True, "proposal": 1}, bytes(16)
     sealed = envelope.seal(
         SigningKey("worker", Purpose.WORKLOAD, seed),
-        CHAIN_ID,
+        ledger(),
         tag="governance/vote",
         body=body,
         nonce=nonce,
         valid_until=9,
     )
     payload = forgery.plain(forgery.content("governance/vote", body, nonce, 9))
-    assert forgery.signed(seed, forgery.header(seed, CHAIN_ID), payload) == sealed
+    assert forgery.signed(seed, forgery.header(seed, ledger()), payload) == sealed
 
 
 def test_an_attack_that_cannot_be_made_yet_says_so() -> None:

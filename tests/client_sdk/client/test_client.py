@@ -31,6 +31,7 @@ from contracts import identity, privacy_budget, rounds, tasks, transition
 from contracts.contributions import Reserved, Withdraw
 from contracts.identity import KeyIsRevoked
 from contracts.kernel import Message, codec, crypto, envelope, limits
+from contracts.kernel.envelope import LedgerId
 from contracts.privacy_budget import BudgetExceeded
 from contracts.registry import RULES
 from contracts.rounds import RoundOpened, WrongPhase
@@ -109,7 +110,7 @@ class ScriptedNode:
 
 
 def send(node: ScriptedNode, valid_until: int = 50) -> AcceptedTx:
-    ledger = LedgerClient(node, node, "chain", None)  # type: ignore[arg-type]
+    ledger = LedgerClient(node, node, LedgerId("chain", bytes(32)), None)  # type: ignore[arg-type]
     accepted = asyncio.run(ledger.send(Signed(b"the signed bytes", valid_until)))
     assert set(node.sent) == {b"the signed bytes"}, "other bytes were sent"
     return accepted
@@ -322,7 +323,7 @@ def test_a_message_is_signed_for_this_chain_and_a_bounded_number_of_blocks() -> 
     node = LocalNode(consortium.joined())
     one = signed(rounds.OpenRound(TASK), node)
     parsed = envelope.parse(one.raw)
-    assert (parsed.chain_id, parsed.tag) == (node.chain.chain_id, rounds.OpenRound.tag)
+    assert (parsed.ledger, parsed.tag) == (node.chain.ledger, rounds.OpenRound.tag)
     assert one.valid_until == parsed.valid_until == node.chain.height + VALIDITY_BLOCKS
     assert transition.message_of(RULES.newest, parsed) == rounds.OpenRound(TASK)
 

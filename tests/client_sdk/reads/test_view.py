@@ -116,7 +116,7 @@ def test_a_whole_handler_predicts_what_the_ledger_decides():
     chain = node.chain
     roles = identity.ORGANISATIONS.at(chain.view, HOSPITAL_A.name).roles
     context = Context(
-        chain.chain_id, chain.height + 1, 0, chain.time_ms, HOSPITAL_A.worker.public, HOSPITAL_A.name, roles
+        chain.ledger.genesis, chain.height + 1, 0, chain.time_ms, HOSPITAL_A.worker.public, HOSPITAL_A.name, roles
     )
     predicted = viewed(node, lambda view: contributions.reserve(view, consortium.reserve(), context))
     (result,) = chain.block((HOSPITAL_A, consortium.reserve()))

@@ -12,6 +12,7 @@ from client_sdk.client import LedgerClient
 from client_sdk.reads.verified import VerifiedReader
 from client_sdk.receipts import GenesisTrust, ReceiptError, decode, encode, export, verify
 from client_sdk.rpc import RpcClient
+from client_sdk.session.opening import ledger_of
 from contracts import contributions
 from contracts.governance import OpenTask, Propose, Vote
 from contracts.identity import AddKey
@@ -55,10 +56,10 @@ def test_a_real_ledgers_receipts_outlive_it(tmp_path):
             reader = VerifiedReader(rpc, light.trust_genesis(genesis))
 
             def client_of(member, message):
-                return LedgerClient(rpc, reader, consortium.CHAIN_ID, member.key(message.purpose))
+                return LedgerClient(rpc, reader, ledger_of(genesis), member.key(message.purpose))
 
             digest = await commit_one_contribution(client_of)
-            client = LedgerClient(rpc, reader, consortium.CHAIN_ID, HOSPITAL_A.key(Purpose.HUMAN))
+            client = LedgerClient(rpc, reader, ledger_of(genesis), HOSPITAL_A.key(Purpose.HUMAN))
             made = {
                 "tx": await export.transaction(client, digest),
                 "contribution": await export.contribution(client, TASK, 1, HOSPITAL_A.name),

@@ -29,6 +29,7 @@ from client_sdk.receipts.errors import Part
 from client_sdk.receipts.parts import ABSENT, Way
 from contracts import privacy_budget
 from contracts.kernel import crypto, merkle
+from contracts.kernel.envelope import LedgerId
 
 
 def genesis_trust(members: Members = FOUR, chain_id: str = CHAIN_ID) -> GenesisTrust:
@@ -184,7 +185,7 @@ def test_a_statement_with_a_signature_that_does_not_hold_is_refused_although_the
 
 
 def test_a_statement_for_another_ledger_is_refused():
-    raw = consortium.reserved().seal(HOSPITAL_A, consortium.commit(), chain_id="another-ledger")
+    raw = consortium.reserved().seal(HOSPITAL_A, consortium.commit(), ledger=LedgerId("another-ledger", bytes(32)))
     receipt = with_proof(transaction(), transaction=raw)
     refused(Part.STATEMENT, replace(receipt, subject=receipt.proof.subject))
 

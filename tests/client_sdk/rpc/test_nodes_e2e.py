@@ -13,6 +13,7 @@ from client_sdk.client import LedgerClient
 from client_sdk.reads.checkpoints import CheckpointFile
 from client_sdk.reads.verified import VerifiedReader
 from client_sdk.rpc import HeightUnavailable, NodeUnavailable, RpcClient, TxInCache
+from client_sdk.session.opening import ledger_of
 from contracts import identity
 from contracts.identity import AddKey, KeyAdded, UnknownKey
 from contracts.kernel.crypto import sha256
@@ -92,10 +93,10 @@ def test_a_real_ledgers_values_transactions_and_results_are_proved(tmp_path):
             checkpoints = CheckpointFile(tmp_path / "trust" / "checkpoint.json")
             reader = VerifiedReader(rpc, light.trust_genesis(genesis), checkpoints=checkpoints)
             member = consortium.HOSPITAL_A
-            client = LedgerClient(rpc, reader, consortium.CHAIN_ID, member.human)
+            client = LedgerClient(rpc, reader, ledger_of(genesis), member.human)
             founder = await client.get(identity.ORGANISATIONS, member.name)
             assert founder is not None
-            receipt = await client.submit(AddKey(member.worker.enrolment()))
+            receipt = await client.submit(AddKey(member.worker.enrolment(ledger_of(genesis).genesis)))
             assert receipt.event(KeyAdded)
             enrolled = await reader.read(identity.KEYS.path(member.worker.public), at_least=receipt.height)
             assert enrolled.body is not None
@@ -109,7 +110,7 @@ def test_a_real_ledgers_values_transactions_and_results_are_proved(tmp_path):
             assert reader.headers.newest.height > receipt.height
             saved = checkpoints.load(light.trust_genesis(genesis))
             assert saved is not None
-            stranger = LedgerClient(rpc, reader, consortium.CHAIN_ID, consortium.HOSPITAL_B.worker)
+            stranger = LedgerClient(rpc, reader, ledger_of(genesis), consortium.HOSPITAL_B.worker)
             with pytest.raises(UnknownKey):
                 await stranger.submit(AddKey(consortium.HOSPITAL_C.worker.enrolment()))
 

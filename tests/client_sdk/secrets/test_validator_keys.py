@@ -5,7 +5,6 @@ import json
 import pytest
 
 from campaigns.harness import consortium
-from campaigns.harness.chain import CHAIN_ID
 from campaigns.harness.consortium import HOSPITAL_A
 from client_sdk.secrets.validator_keys import NoValidatorKey, address_of, admission, read_validator_key
 from contracts import validators
@@ -30,10 +29,11 @@ def test_the_key_that_a_node_signs_with_is_read(made):
 def test_what_is_proved_is_admitted(made):
     keys, path = made
     chain = consortium.founded()
-    new = admission(read_validator_key(path), "hospital-c", CHAIN_ID)
+    genesis = chain.ledger.genesis
+    new = admission(read_validator_key(path), "hospital-c", genesis)
     chain.submit(HOSPITAL_A, Propose(AdmitValidator(new, None)))
-    assert new == keys.admission(CHAIN_ID, "hospital-c")
-    assert validators.possession_statement(CHAIN_ID, "hospital-c", keys.public).startswith(b"fedledger/validator-")
+    assert new == keys.admission(genesis, "hospital-c")
+    assert validators.possession_statement(genesis, "hospital-c", keys.public).startswith(b"fedledger/validator-")
 
 
 @pytest.mark.parametrize(

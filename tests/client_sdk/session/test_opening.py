@@ -1,6 +1,7 @@
 """What a member's program holds open: found by name, opened with the right key, and trusted from the right genesis."""
 
 import asyncio
+import base64
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +18,13 @@ from client_sdk.reads.verified import VerifiedReader
 from client_sdk.secrets import keys
 from client_sdk.session import Session, WrongGenesis, open_session, open_store
 from client_sdk.session.homes import HOME_VARIABLE
+from client_sdk.session.opening import ledger_of
 from client_sdk.session.profile import DEVNET, Profile, ProfileInvalid, find_profile, write_profile
 from contracts.kernel import crypto
+from contracts.kernel.envelope import LedgerId
 from contracts.kernel.types import Purpose
 
+DIGEST = crypto.sha256(b"a genesis")
 ORGANISATION, PASSPHRASE = "hospital-a", "correct horse battery"
 NOBODY_ANSWERS = "http://127.0.0.1:9"
 GENESIS = {
@@ -36,12 +40,11 @@ GENESIS = {
         }
         for one in FOUR.ordered
     ],
+    "app_state": {"fedledger": base64.b64encode(b"a genesis").decode()},
 }
 
 
 def genesis() -> bytes:
-    import base64
-
     document: dict[str, Any] = json.loads(json.dumps(GENESIS))
     for entry, one in zip(document["validators"], FOUR.ordered, strict=True):
         entry["address"] = one.address.hex().upper()
@@ -122,7 +125,7 @@ def test_a_session_signs_with_the_named_key_and_decrypts_with_the_organisation_s
     assert session.keyring is not None
     assert session.client._signer == session.keyring.signing("worker")
     assert session.identities == (session.keyring.encryption("encryption").identity,)
-    assert (session.organisation, session.client.chain_id) == (ORGANISATION, "fedledger-test")
+    assert (session.organisation, session.client.ledger) == (ORGANISATION, LedgerId("fedledger-test", DIGEST))
     assert isinstance(session.store, BlockFolder)
 
 
@@ -179,3 +182,9 @@ def test_the_store_is_the_one_that_the_profile_names(home: Path) -> None:
     assert isinstance(open_store(profile), BlockFolder)
     kubo = replace(profile, store=StoreKind.KUBO, store_address=NOBODY_ANSWERS)
     assert isinstance(open_store(kubo), KuboStore)
+
+
+@pytest.mark.parametrize("state", [None, {}, {"fedledger": 7}, {"fedledger": "no base64!"}, "text"])
+def test_a_genesis_document_without_the_ledger_s_own_is_refused(state: Any) -> None:
+    with pytest.raises(WrongGenesis, match="holds no ledger"):
+        ledger_of({"chain_id": "fedledger-test", "app_state": state})

@@ -195,7 +195,7 @@ def test_a_payload_journalled_under_a_key_that_was_replaced_is_committed_with_th
     trainer, second = world.trainer(HOSPITAL_A), HOSPITAL_A.key(Purpose.WORKLOAD, 1)
     killed(world, AFTER_JOURNALLING, monkeypatch, trainer)
     entry = entry_of(world)
-    world.chain.submit(HOSPITAL_A, AddKey(second.enrolment()))
+    world.chain.submit(HOSPITAL_A, AddKey(second.enrolment(world.chain.ledger.genesis)))
     world.chain.submit(HOSPITAL_A, RevokeKey(HOSPITAL_A.worker.public))
     heir = world.participant(HOSPITAL_A)
     heir.client = world.node.client(second)

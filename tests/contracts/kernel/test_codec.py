@@ -18,7 +18,9 @@ from contracts.governance import OpenTask, Propose, Vote
 from contracts.identity import AddKey
 from contracts.kernel import Event, Message, Record, codec, limits, renyi
 from contracts.kernel import types as bounds
+from contracts.kernel.cborcheck import CANONICAL, NOT_CANONICAL
 from contracts.kernel.codec import Malformed, decode, encode, kebab, shape_of
+from contracts.kernel.crypto import SelfTestFailed
 from contracts.kernel.types import Height, Label, OrgId, Purpose, Role
 from contracts.possession import NewKey
 from contracts.terms import Terms
@@ -407,3 +409,32 @@ def test_a_field_is_there_from_its_own_version_on() -> None:
     with pytest.raises(Malformed, match="unknown field"):
         shape_of(Later, 2).unpack(plain, "")
     assert codec.since_of(Later) == {"word": 2, "flag": 3}
+
+
+# --- the library ---
+
+
+def test_the_self_test_holds_the_library_to_both_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    codec.self_test()
+    lax = lambda raw: cbor2.loads(raw) if raw else None  # noqa: E731 - what a careless library does.
+    monkeypatch.setattr(codec.cbrrr, "decode_dag_cbor", lax)
+    with pytest.raises(SelfTestFailed, match="must be refused"):
+        codec.self_test()
+
+
+def test_the_self_test_notices_another_way_of_writing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec.cbrrr, "encode_dag_cbor", cbor2.dumps)  # It sorts no keys.
+    with pytest.raises(SelfTestFailed, match="written as"):
+        codec.self_test()
+
+
+@pytest.mark.parametrize(("raw", "sin"), NOT_CANONICAL, ids=[raw.hex() for raw, _ in NOT_CANONICAL])
+def test_what_a_lax_decoder_takes_is_refused(raw: bytes, sin: str) -> None:
+    with pytest.raises(Malformed) as refused:
+        codec.decode_plain(raw, most=100)
+    assert refused.value.fault is codec.Fault.ENCODING, sin
+
+
+@pytest.mark.parametrize(("raw", "value"), CANONICAL, ids=[raw.hex() for raw, _ in CANONICAL])
+def test_an_independent_library_reads_the_same(raw: bytes, value: Any) -> None:
+    assert cbor2.loads(raw) == value

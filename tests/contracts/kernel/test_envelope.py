@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from contracts.kernel import crypto, envelope, limits
 from contracts.kernel.codec import Malformed
-from contracts.kernel.envelope import CONTENT_TYPE, Envelope, parse, seal
+from contracts.kernel.envelope import CONTENT_TYPE, Envelope, LedgerId, parse, seal
 
 SEED = bytes(range(32))
 
@@ -27,9 +27,11 @@ class Signing:
 
 SIGNER = Signing()
 CHAIN = "fedledger-test"
+GENESIS = crypto.sha256(b"genesis")
+LEDGER = LedgerId(CHAIN, GENESIS)
 NONCE = bytes(range(16))
 BODY = {"task": "breast-cancer", "round": 3, "dataset": "wdbc"}
-RAW = seal(SIGNER, CHAIN, tag="contributions/reserve", body=BODY, nonce=NONCE, valid_until=77)
+RAW = seal(SIGNER, LEDGER, tag="contributions/reserve", body=BODY, nonce=NONCE, valid_until=77)
 
 bodies = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(max_size=20) | st.binary(max_size=20),
@@ -59,7 +61,12 @@ def test_it_is_the_cose_sign1_that_rfc_9052_describes() -> None:
     protected, unprotected, payload, signature = parts(RAW)
     public = crypto.public_key(SEED)
     assert unprotected == {}
-    assert cbor2.loads(protected) == {1: -8, 3: CONTENT_TYPE, 4: public, 15: {1: crypto.did_key(public), 2: CHAIN}}
+    assert cbor2.loads(protected) == {
+        1: -8,
+        3: CONTENT_TYPE,
+        4: public,
+        15: {1: crypto.did_key(public), 2: CHAIN, -65537: GENESIS},
+    }
     content = {"body": BODY, "nonce": NONCE, "type": "contributions/reserve", "valid_until": 77}
     assert cbor2.loads(payload) == content
     structure = cbor2.dumps(["Signature1", protected, b"fedledger/tx/v1", payload])
@@ -74,15 +81,15 @@ def test_an_independent_encoder_writes_the_same_bytes() -> None:
 
 @given(bodies, st.binary(min_size=16, max_size=16), st.integers(0, 2**62))
 def test_parsing_undoes_sealing(body: Any, nonce: bytes, valid_until: int) -> None:
-    signed = parse(seal(SIGNER, CHAIN, tag="any/tag", body=body, nonce=nonce, valid_until=valid_until))
+    signed = parse(seal(SIGNER, LEDGER, tag="any/tag", body=body, nonce=nonce, valid_until=valid_until))
     assert (signed.tag, signed.body, signed.nonce, signed.valid_until) == ("any/tag", body, nonce, valid_until)
-    assert (signed.chain_id, signed.key) == (CHAIN, crypto.public_key(SEED))
+    assert (signed.ledger, signed.key) == (LEDGER, crypto.public_key(SEED))
     assert crypto.verify(signed.key, signed.signed, signed.signature)
 
 
 def test_payloads_of_every_length_class_keep_the_shortest_heads() -> None:
     for size in (0, 1, 20, 100, 200, 300, 5_000, 40_000):
-        raw = seal(SIGNER, CHAIN, tag="x/y", body=bytes(size), nonce=NONCE, valid_until=1)
+        raw = seal(SIGNER, LEDGER, tag="x/y", body=bytes(size), nonce=NONCE, valid_until=1)
         assert parse(raw).body == bytes(size)
         protected, _, payload, _ = parts(raw)
         assert rebuilt(protected, payload) == raw
@@ -90,16 +97,16 @@ def test_payloads_of_every_length_class_keep_the_shortest_heads() -> None:
 
 @pytest.mark.parametrize("size", [1, 23, 24, 50])
 def test_chain_ids_of_every_length_class_keep_the_shortest_heads(size: int) -> None:
-    raw = seal(SIGNER, "c" * size, tag="x/y", body={}, nonce=NONCE, valid_until=1)
-    assert parse(raw).chain_id == "c" * size
+    raw = seal(SIGNER, LedgerId("c" * size, GENESIS), tag="x/y", body={}, nonce=NONCE, valid_until=1)
+    assert parse(raw).ledger.chain_id == "c" * size
     protected, _, payload, _ = parts(raw)
     assert rebuilt(cbor2.dumps(cbor2.loads(protected)), payload) == raw
 
 
 def test_payloads_at_the_border_of_a_length_class_keep_the_shortest_heads() -> None:
-    small = len(parts(seal(SIGNER, CHAIN, tag="x/y", body=bytes(100), nonce=NONCE, valid_until=1))[2]) - 100
+    small = len(parts(seal(SIGNER, LEDGER, tag="x/y", body=bytes(100), nonce=NONCE, valid_until=1))[2]) - 100
     for size in (255, 256):
-        raw = seal(SIGNER, CHAIN, tag="x/y", body=bytes(size - small), nonce=NONCE, valid_until=1)
+        raw = seal(SIGNER, LEDGER, tag="x/y", body=bytes(size - small), nonce=NONCE, valid_until=1)
         protected, _, payload, _ = parts(raw)
         assert len(payload) == size
         assert parse(raw).payload == payload
@@ -107,13 +114,13 @@ def test_payloads_at_the_border_of_a_length_class_keep_the_shortest_heads() -> N
 
 
 def test_the_largest_envelope_is_accepted_and_one_byte_more_is_not() -> None:
-    overhead = len(seal(SIGNER, CHAIN, tag="x/y", body=bytes(40_000), nonce=NONCE, valid_until=1)) - 40_000
+    overhead = len(seal(SIGNER, LEDGER, tag="x/y", body=bytes(40_000), nonce=NONCE, valid_until=1)) - 40_000
     largest = limits.TX_BYTES - overhead
-    raw = seal(SIGNER, CHAIN, tag="x/y", body=bytes(largest), nonce=NONCE, valid_until=1)
+    raw = seal(SIGNER, LEDGER, tag="x/y", body=bytes(largest), nonce=NONCE, valid_until=1)
     assert len(raw) == limits.TX_BYTES
     assert len(parse(raw).body) == largest
     with pytest.raises(Malformed, match="are allowed"):
-        seal(SIGNER, CHAIN, tag="x/y", body=bytes(largest + 1), nonce=NONCE, valid_until=1)
+        seal(SIGNER, LEDGER, tag="x/y", body=bytes(largest + 1), nonce=NONCE, valid_until=1)
 
 
 # --- what it is not ---
@@ -156,13 +163,18 @@ def test_an_oversized_envelope_is_refused_before_it_is_read() -> None:
     with pytest.raises(Malformed, match=str(limits.TX_BYTES)):
         parse(bytes(limits.TX_BYTES + 1))
     with pytest.raises(Malformed, match=str(limits.TX_BYTES)):
-        seal(SIGNER, CHAIN, tag="x/y", body=bytes(limits.TX_BYTES), nonce=NONCE, valid_until=1)
+        seal(SIGNER, LEDGER, tag="x/y", body=bytes(limits.TX_BYTES), nonce=NONCE, valid_until=1)
 
 
 def protected_with(**changes: Any) -> bytes:
     """A protected header with some parameters exchanged; a None removes one."""
     public = crypto.public_key(SEED)
-    header: dict[Any, Any] = {1: -8, 3: CONTENT_TYPE, 4: public, 15: {1: crypto.did_key(public), 2: CHAIN}}
+    header: dict[Any, Any] = {
+        1: -8,
+        3: CONTENT_TYPE,
+        4: public,
+        15: {1: crypto.did_key(public), 2: CHAIN, -65537: GENESIS},
+    }
     for name, value in changes.items():
         key = {"alg": 1, "content": 3, "key": 4, "claims": 15, "extra": 99}[name]
         header[key] = value
@@ -270,7 +282,7 @@ def test_the_identity_covers_all_but_the_signature() -> None:
     signed = parse(RAW)
     again = RAW[:-64] + crypto.sign(bytes(32), signed.signed)
     assert parse(again).identity == signed.identity == crypto.sha256(signed.signed)
-    other = seal(SIGNER, CHAIN, tag="contributions/reserve", body=BODY, nonce=bytes(16), valid_until=77)
+    other = seal(SIGNER, LEDGER, tag="contributions/reserve", body=BODY, nonce=bytes(16), valid_until=77)
     assert parse(other).identity != signed.identity
 
 
@@ -284,7 +296,7 @@ def test_the_signed_structure_cannot_be_taken_for_another_domain_s_statement() -
 )
 def test_what_could_not_be_parsed_is_not_sealed(chain: str, nonce: bytes, valid_until: int) -> None:
     with pytest.raises(Malformed):
-        seal(SIGNER, chain, tag="x/y", body={}, nonce=nonce, valid_until=valid_until)
+        seal(SIGNER, LedgerId(chain, GENESIS), tag="x/y", body={}, nonce=nonce, valid_until=valid_until)
 
 
 def test_a_float_in_a_body_is_left_to_the_message_s_own_type() -> None:
@@ -292,3 +304,18 @@ def test_a_float_in_a_body_is_left_to_the_message_s_own_type() -> None:
     signed: Envelope = parse(raw)
     assert signed.body == {"round": 1.5}
     assert struct.pack(">d", 1.5) in raw
+
+
+def test_a_genesis_is_a_digest_or_nothing_is_sealed() -> None:
+    for genesis in (b"", bytes(31), bytes(33)):
+        with pytest.raises(Malformed, match="genesis"):
+            seal(SIGNER, LedgerId(CHAIN, genesis), tag="x/y", body={}, nonce=NONCE, valid_until=1)
+
+
+def test_unwrapping_decodes_nothing_and_hashes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what a stranger sends, 48 KiB of it, only the header is read before the key is looked up."""
+    raw = seal(SIGNER, LEDGER, tag="x/y", body=[0] * 40_000, nonce=NONCE, valid_until=1)
+    for owner, name in ((envelope.codec, "decode_plain"), (envelope.crypto, "sha256"), (envelope.crypto, "did_key")):
+        monkeypatch.setattr(owner, name, lambda *_, **__: pytest.fail("touched the payload"))
+    sealed = envelope.unwrap(raw)
+    assert (sealed.key, sealed.ledger) == (SIGNER.public, LEDGER)

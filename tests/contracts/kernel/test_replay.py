@@ -1,5 +1,7 @@
 """Replay marks: kept as long as a transaction could come again, and no longer."""
 
+from collections.abc import Iterator
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,6 +31,22 @@ def test_pruning_drops_exactly_what_can_no_longer_be_included(entries: dict[byte
     state.apply(dict(replay.prune(state, height)))
     kept = {identity for identity, until in entries.items() if replay.is_seen(state, until, identity)}
     assert kept == {identity for identity, until in entries.items() if until >= height}
+
+
+def test_where_nothing_expired_one_mark_is_read() -> None:
+    """Or every block would walk over thousands of marks that it has to keep."""
+    read = []
+
+    class Counting(Committed):
+        def scan(self, prefix: bytes, after: bytes | None = None, limit: int = 100) -> Iterator[tuple[bytes, bytes]]:
+            for entry in super().scan(prefix, after, limit):
+                read.append(entry)
+                yield entry
+
+    state = Counting(remembered({i.to_bytes(32, "big"): 50 + i for i in range(100)}).entries)
+    assert (replay.prune(state, 50), len(read)) == ((), 1)
+    assert len(replay.prune(state, 53)) == 3
+    assert len(read) == 1 + 4
 
 
 def test_pruning_looks_at_replay_marks_only() -> None:
