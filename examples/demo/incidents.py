@@ -228,7 +228,10 @@ class Incidents:
         self._hold()  # No round builds on it meanwhile.
         await self.watcher.until(lambda: self.watcher.is_over(number))
         row = self.watcher.rows[number]
-        if row.version is None or number not in self.planted:
+        if number not in self.planted:
+            self.view.tell(f"{name} planted nothing in round {number}: it had no part in it", "bad")
+            return
+        if row.version is None:
             self.view.tell(
                 f"the backdoor of {name} does not get into a version: round {number} is {row.outcome}", "good"
             )

@@ -127,8 +127,8 @@ async def _train(
 
     async def hospital(name: str, key: str) -> None:
         # Who trains with another key is somewhere else than the process whose key was stolen.
-        apart = ["--apart", str(layout.member(name) / f"journal-{key}")]
-        flags = [*plan.flags(name), "--seed", str(options.seed)] if key == "worker" else apart
+        apart = [] if key == "worker" else ["--apart", str(layout.member(name) / f"journal-{key}")]
+        flags = [*plan.flags(name), "--seed", str(options.seed), *apart]
         arguments = ["--home", str(home), "--organisation", name, "--key", key, "--task", options.dataset]
         arguments += ["--dataset", datasets[name], "--records", str(records[name]), *flags]
         await workers.start(name if key == "worker" else f"{name}-{key}", "examples.demo.hospital", *arguments)

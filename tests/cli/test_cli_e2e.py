@@ -134,9 +134,9 @@ def test_a_whole_round_needs_nothing_but_the_command_line(shell, tmp_path):
         shell(f"proposal vote {number} --approve --as {name}")
     digest = shell(f"task show {TASK}").stdout.partition("terms digest")[2].split()[0]
     for owner in ("hospital-a", "hospital-b"):
-        shell(f"task join {TASK} --dataset blobs --digest {digest} --as {owner}")
+        joined = shell.data(f"task join {TASK} --dataset blobs --digest {digest} --as {owner}")
     assert shell.data(f"budget quote {TASK} --dataset blobs --as hospital-a")["affordable"]
-    watching = shell.start(f"round watch {TASK} --format jsonl")
+    watching = shell.start(f"round watch {TASK} --since {joined['height']} --format jsonl")
     running = [shell.start(f"verifier run {TASK} --as {name}") for name in (*VERIFIERS, "lab-1")]
     train = f"participant run {TASK} --dataset blobs"
     trained = [
