@@ -154,7 +154,7 @@ def stage(build: Callable[[], Chain]) -> Callable[[], Chain]:
 def as_member(
     member: Member, roles: tuple[Role, ...], epsilon_cap: int = LIMIT, genesis: bytes | None = None
 ) -> Admission:
-    """What makes an organisation a member: by vote on the consortium's ledger or another; ``genesis`` proves it anew."""
+    """What makes an organisation a member: by vote on the consortium's ledger or another; ``genesis`` proves it too."""
     return Admission(
         organisation=member.name,
         legal_id=legal_id(member.name),
