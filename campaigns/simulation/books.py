@@ -8,7 +8,6 @@ committed state to these books after every block.
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from abci_app.protocol import messages as m
@@ -44,23 +43,14 @@ from contracts.transition import Genesis
 from .agreement import Block, Violation
 from .course import Course, RoundMessage, Signed
 from .courses import Courses, Enterprise
+from .enrolled import Enrolled, unreadable
 from .esteem import Esteem
 from .lines import Line
-from .members import TERMS_OF
+from .members import TERMS_OF, ledger
 from .purse import Purse
 
 # Refusals of somebody whom nobody authenticated: they leave no mark.
 _BEFORE_AUTHENTICATION = (3, 4, 5, 6, 7, identity.KeyIsRevoked.code)
-
-
-@dataclass
-class Enrolled:
-    """A key: whose it is, where it was enrolled and by which key, and from which place it counts for nothing."""
-
-    organisation: str
-    enrolled_at: Place
-    enrolled_by: bytes | None = None
-    revoked_from: Place | None = None
 
 
 class Books:
@@ -92,7 +82,7 @@ class Books:
             try:
                 signed = transition.parse(raw)
             except Rejected:
-                if result.code != transition.MalformedTransaction.code:
+                if result.code != unreadable(raw, ledger(), self.keys).code:
                     raise Violation("results", f"bytes that are no envelope got the code {result.code}") from None
                 continue
             stranger = result.code == identity.UnknownKey.code and signed.key not in self.keys

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from campaigns.harness import consortium
-from campaigns.harness.chain import CHAIN_ID, Chain, Member
+from campaigns.harness.chain import Chain, Member
 from campaigns.harness.consortium import (
     AUDITOR,
     HOSPITAL_A,
@@ -383,8 +383,8 @@ def test_a_round_of_256_seats_charges_each_and_its_record_hardly_grows() -> None
     chain = Chain(consortium.genesis(*(consortium.as_member(member, roles) for member in crowd)))
     voters = tuple(member.name for member in crowd[:5])
     terms = replace(TERMS, aggregators=voters[:1], verifiers=voters, recipients=voters)
-    chain.given(*tasks.open_task(chain.view, terms, Context(CHAIN_ID, 1, 0, 0, b"", "", ())).writes)
-    succeed(chain, *((member, AddKey(member.worker.enrolment())) for member in crowd))
+    chain.given(*tasks.open_task(chain.view, terms, Context(chain.ledger.genesis, 1, 0, 0, b"", "", ())).writes)
+    succeed(chain, *((member, AddKey(member.worker.enrolment(chain.ledger.genesis))) for member in crowd))
     succeed(chain, *((member, register_dataset()) for member in crowd))
     succeed(chain, *((member, join(terms=terms)) for member in crowd))
     chain.submit(crowd[0], OpenRound(TASK))
