@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from campaigns.harness import consortium
+from campaigns.harness import consortium, founding
 from campaigns.harness.chain import Chain, Member
 from campaigns.harness.consortium import DATASET, HOSPITALS, LAB, MEMBERS, ROLES, TASK
 from client_sdk.client import LedgerClient
@@ -107,7 +107,7 @@ def _opened() -> Chain:
         )
         for member in MEMBERS
     )
-    chain = Chain(consortium.genesis(*founders, operators=consortium.OPERATORS))
+    chain = Chain(founding.genesis(*founders, operators=consortium.OPERATORS))
     consortium.succeed(chain, *((member, AddKey(member.worker.enrolment(chain.ledger.genesis))) for member in MEMBERS))
     consortium.succeed(chain, *((hospital, consortium.register_dataset()) for hospital in HOSPITALS))
     consortium.pass_proposal(chain, OpenTask(terms))

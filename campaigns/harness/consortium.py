@@ -42,8 +42,8 @@ from contracts.terms import (
 )
 from contracts.transition import Genesis
 
-from .chain import CHAIN_ID, Chain, Member, Step
-from .founding import NO_GENESIS, ledger_of, proved
+from .chain import Chain, Member, Step
+from .founding import NO_GENESIS, genesis, ledger_of
 from .recipients import recipient_of
 
 HOSPITAL_A, HOSPITAL_B = Member("hospital-a"), Member("hospital-b")
@@ -154,7 +154,7 @@ def stage(build: Callable[[], Chain]) -> Callable[[], Chain]:
 def as_member(
     member: Member, roles: tuple[Role, ...], epsilon_cap: int = LIMIT, genesis: bytes | None = None
 ) -> Admission:
-    """What makes an organisation a member: by vote on the consortium's ledger or another; ``genesis`` proves it too."""
+    """What makes an organisation a member: by vote on the consortium's ledger or another; a genesis proves it anew."""
     return Admission(
         organisation=member.name,
         legal_id=legal_id(member.name),
@@ -170,21 +170,6 @@ def as_member(
 def legal_id(name: str) -> str:
     """Something shaped like a register's entry that follows from a name."""
     return f"REGISTER:{name.upper()}"
-
-
-def genesis(
-    *founders: Admission,
-    operators: Iterable[Member] | None = None,
-    chain_id: str = CHAIN_ID,
-    rules: int = RULES.newest.version,
-) -> Genesis:
-    """A genesis with a validator for each operator; the first founder is made the only one if none is named."""
-    if operators is None:
-        first, *others = founders
-        founders = (replace(first, roles=(Role.OPERATOR, *first.roles)), *others)
-        operators = (Member(first.organisation),)
-    seated = tuple(member.validator.admission(NO_GENESIS) for member in operators)
-    return proved(Genesis(chain_id, rules, founders, seated))
 
 
 def founded_by(rules: int = RULES.newest.version) -> Genesis:

@@ -15,7 +15,7 @@ from contracts.kernel.types import Role
 from contracts.terms import Estimator, EstimatorKind, MechanismKind
 from contracts.transition import Genesis
 
-from ..harness import consortium
+from ..harness import founding
 from ..harness.chain import Member, Signer
 from ..harness.consortium import (
     AUDITOR,
@@ -86,7 +86,7 @@ TERMS_OF = {terms.task: terms for terms in (PLAIN_TERMS, SAMPLED_TERMS)}
 def genesis() -> Genesis:
     """The founders, each with one human key; four of them run a validator."""
     founders = (as_member(member, ROLES_OF[member], GENESIS_CAP, NO_GENESIS) for member in FOUNDERS)
-    return consortium.genesis(*founders, operators=OPERATORS, chain_id=CHAIN_ID)
+    return founding.genesis(*founders, operators=OPERATORS, chain_id=CHAIN_ID)
 
 
 @cache

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from campaigns.harness import consortium
+from campaigns.harness import consortium, founding
 from campaigns.harness.chain import Chain, Member
 from campaigns.harness.consortium import (
     AUDITOR,
@@ -380,7 +380,7 @@ def same_everywhere(chain: Chain, book: Book) -> None:
 def test_a_round_of_256_seats_charges_each_and_its_record_hardly_grows() -> None:
     crowd = tuple(Member(f"member-{number}") for number in range(limits.SEATS_PER_ROUND))
     roles = (Role.DATA_OWNER, Role.AGGREGATOR, Role.VERIFIER)
-    chain = Chain(consortium.genesis(*(consortium.as_member(member, roles) for member in crowd)))
+    chain = Chain(founding.genesis(*(consortium.as_member(member, roles) for member in crowd)))
     voters = tuple(member.name for member in crowd[:5])
     terms = replace(TERMS, aggregators=voters[:1], verifiers=voters, recipients=voters)
     chain.given(*tasks.open_task(chain.view, terms, Context(chain.ledger.genesis, 1, 0, 0, b"", "", ())).writes)

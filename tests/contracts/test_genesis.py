@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from campaigns.harness import consortium
+from campaigns.harness import consortium, founding
 from campaigns.harness.chain import CHAIN_ID, Chain
 from campaigns.harness.consortium import HOSPITAL_A, LIMIT, ROLES, as_member
 from contracts import electorate, identity, transition
@@ -27,19 +27,19 @@ def test_genesis_makes_every_founder_a_member_with_its_human_key() -> None:
 
 
 def test_a_genesis_for_another_chain_does_not_begin() -> None:
-    raw = consortium.genesis(as_member(HOSPITAL_A, TERMS_ROLES)).encode()
+    raw = founding.genesis(as_member(HOSPITAL_A, TERMS_ROLES)).encode()
     with pytest.raises(Malformed, match="chain_id"):
         transition.genesis(RULES.newest, raw, "another-chain")
 
 
 def test_a_genesis_that_names_an_organisation_twice_does_not_begin() -> None:
-    raw = consortium.genesis(*(as_member(HOSPITAL_A, TERMS_ROLES),) * 2).encode()
+    raw = founding.genesis(*(as_member(HOSPITAL_A, TERMS_ROLES),) * 2).encode()
     with pytest.raises(identity.OrganisationExists):
         transition.genesis(RULES.newest, raw, CHAIN_ID)
 
 
 def test_a_genesis_with_a_stolen_name_under_a_key_does_not_begin() -> None:
-    stated = consortium.genesis(as_member(HOSPITAL_A, TERMS_ROLES))
+    stated = founding.genesis(as_member(HOSPITAL_A, TERMS_ROLES))
     stolen = HOSPITAL_A.human.enrolment(transition.founding_digest(stated), owner="hospital-b")
     (entry,) = stated.founders
     with pytest.raises(NotInPossession):
@@ -50,7 +50,7 @@ def test_two_ledgers_of_one_name_share_no_signature() -> None:
     """Neither a transaction nor a proof of possession, although the members and their keys are the same."""
     one = consortium.founded()
     other = Chain(
-        consortium.genesis(
+        founding.genesis(
             *(as_member(m, consortium.ROLES[m], LIMIT + 1) for m in consortium.MEMBERS), operators=consortium.OPERATORS
         )
     )

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from campaigns.harness import consortium
+from campaigns.harness import consortium, founding
 from campaigns.harness.chain import Chain, Member, Signer
 from campaigns.harness.consortium import (
     AUDITOR,
@@ -96,7 +96,7 @@ def test_a_proposal_is_defeated_once_the_quorum_is_out_of_reach(vector: VectorWr
 
 
 def test_a_consortium_of_one_decides_alone() -> None:
-    chain = Chain(consortium.genesis(as_member(HOSPITAL_A, (Role.DATA_OWNER,))))
+    chain = Chain(founding.genesis(as_member(HOSPITAL_A, (Role.DATA_OWNER,))))
     events = chain.submit(HOSPITAL_A, Propose(admission(genesis=chain.ledger.genesis)))
     assert events[-1] == ProposalDecided(1, ProposalStatus.PASSED, 0)
 
@@ -330,7 +330,7 @@ def test_every_action_is_in_the_table_once() -> None:
 @pytest.mark.parametrize("members", range(1, 12))
 def test_a_proposal_is_settled_however_the_members_vote(members: int) -> None:
     crowd = tuple(Member(f"member-{i}") for i in range(members))
-    genesis = consortium.genesis(*(as_member(member, (Role.AUDITOR,)) for member in crowd))
+    genesis = founding.genesis(*(as_member(member, (Role.AUDITOR,)) for member in crowd))
     for approvals in range(1, members + 1):
         chain = Chain(genesis)
         chain.submit(crowd[0], Propose(admission(genesis=chain.ledger.genesis)))

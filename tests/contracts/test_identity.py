@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from campaigns.harness import consortium
+from campaigns.harness import consortium, founding
 from campaigns.harness.chain import Chain, Member
 from campaigns.harness.consortium import (
     AUDITOR,
@@ -112,14 +112,14 @@ def test_an_organisation_whose_first_key_is_a_machine_s(vector: VectorWriter) ->
 
 def test_the_ledger_has_a_cap_on_organisations() -> None:
     crowd = tuple(Member(f"member-{i}") for i in range(limits.ORGANISATIONS))
-    chain = Chain(consortium.genesis(*(as_member(member, (Role.AUDITOR,)) for member in crowd)))
+    chain = Chain(founding.genesis(*(as_member(member, (Role.AUDITOR,)) for member in crowd)))
     facts = chain.refused(EnrolmentCap, crowd[0], Propose(ADMISSION))
     assert facts == {"what": "organisations", "limit": limits.ORGANISATIONS}
 
 
 def test_roles_are_kept_in_one_order_however_they_were_stated() -> None:
     roles = (Role.VERIFIER, Role.DATA_OWNER, Role.VERIFIER)
-    chain = Chain(consortium.genesis(as_member(HOSPITAL_A, roles)))
+    chain = Chain(founding.genesis(as_member(HOSPITAL_A, roles)))
     assert ORGANISATIONS.at(chain.view, "hospital-a").roles == (Role.OPERATOR, Role.DATA_OWNER, Role.VERIFIER)
 
 
@@ -409,7 +409,7 @@ def test_a_recipient_of_small_order_is_refused_to_members_newcomers_and_founders
         facts = chain.refused(BadRecipient, HOSPITAL_A, message)
         assert facts == {"recipient": weak, "fault": "small-order"}
     with pytest.raises(BadRecipient):
-        Chain(consortium.genesis(replace(as_member(HOSPITAL_A, (Role.AUDITOR,)), recipient=weak)))
+        Chain(founding.genesis(replace(as_member(HOSPITAL_A, (Role.AUDITOR,)), recipient=weak)))
 
 
 @pytest.mark.vectors
@@ -432,7 +432,7 @@ def test_a_recipient_is_free_again_once_its_organisation_reads_with_another() ->
 def test_two_founders_never_share_a_recipient() -> None:
     twin = replace(as_member(HOSPITAL_B, (Role.AUDITOR,)), recipient=recipient_of(HOSPITAL_A.name))
     with pytest.raises(RecipientTaken):
-        Chain(consortium.genesis(as_member(HOSPITAL_A, (Role.AUDITOR,)), twin))
+        Chain(founding.genesis(as_member(HOSPITAL_A, (Role.AUDITOR,)), twin))
 
 
 @pytest.mark.vectors

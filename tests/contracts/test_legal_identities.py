@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from campaigns.harness import consortium
+from campaigns.harness import consortium, founding
 from campaigns.harness.chain import Chain, Member
 from campaigns.harness.consortium import HOSPITAL_A, HOSPITAL_B, MEMBERS, as_member, pass_proposal
 from contracts.governance import AdmitOrganisation, ProposalDecided, ProposalStatus, Propose, Vote
@@ -39,7 +39,7 @@ def test_a_second_name_for_a_newcomer_fails_when_it_is_settled_after_the_first()
 def test_a_genesis_that_names_one_legal_identity_twice_begins_no_ledger() -> None:
     first, second = (as_member(member, (Role.AUDITOR,)) for member in (HOSPITAL_A, HOSPITAL_B))
     with pytest.raises(LegalIdentityKnown):
-        Chain(consortium.genesis(first, replace(second, legal_id=first.legal_id)))
+        Chain(founding.genesis(first, replace(second, legal_id=first.legal_id)))
 
 
 @pytest.mark.parametrize("legal_id", ["", "529900abc", "HRB 4711", "HRB-4711 ", "-1", "\u00c4-1", "1" * 65])

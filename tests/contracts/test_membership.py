@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from abci_app.pool.proposals import Standings
-from campaigns.harness import consortium
+from campaigns.harness import consortium, founding
 from campaigns.harness.chain import Chain, Member
 from campaigns.harness.consortium import (
     AUDITOR,
@@ -254,7 +254,7 @@ def test_nobody_suspends_the_last_active_member(vector: VectorWriter) -> None:
 
 def test_the_last_member_cannot_leave() -> None:
     """Somebody must be left to vote: the quorum of one is one."""
-    chain = Chain(consortium.genesis(as_member(HOSPITAL_A, (Role.AUDITOR,))))
+    chain = Chain(founding.genesis(as_member(HOSPITAL_A, (Role.AUDITOR,))))
     for action in (SuspendMember("hospital-a", "tired"), RemoveMember("hospital-a", "tired")):
         assert chain.refused(LastMember, HOSPITAL_A, Propose(action)) == {"organisation": "hospital-a"}
 
@@ -262,7 +262,7 @@ def test_the_last_member_cannot_leave() -> None:
 def test_members_can_be_removed_down_to_one_and_a_vote_stays_within_reach_all_the_way() -> None:
     """More than two thirds of n is at most n, and the electorate never falls below one."""
     crowd = tuple(Member(f"member-{number}") for number in range(6))
-    chain = Chain(consortium.genesis(*(as_member(member, (Role.OPERATOR,)) for member in crowd), operators=crowd[:1]))
+    chain = Chain(founding.genesis(*(as_member(member, (Role.OPERATOR,)) for member in crowd), operators=crowd[:1]))
     left = list(crowd)
     while len(left) > 1:
         assert decided(chain, RemoveMember(left[-1].name, "left"), left).status is ProposalStatus.PASSED

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from campaigns.harness import cometbft_blocks, consortium
+from campaigns.harness import cometbft_blocks, consortium, founding
 from campaigns.harness.chain import CHAIN_ID, Chain, Member, Validator, admission_of
 from campaigns.harness.consortium import (
     AUDITOR,
@@ -392,6 +392,6 @@ def test_a_genesis_with_validators_that_could_not_be_admitted_does_not_begin(
 def test_a_genesis_may_give_an_organisation_two_of_seven_validators() -> None:
     founders = tuple(as_member(Member(name), ROLES[LAB]) for name in NAMES)
     entries = (Validator(NAMES[0], 1), *(Validator(name) for name in NAMES))
-    stated = replace(consortium.genesis(*founders), validators=tuple(one.admission(NO_GENESIS) for one in entries))
+    stated = replace(founding.genesis(*founders), validators=tuple(one.admission(NO_GENESIS) for one in entries))
     stated = proved(stated)
     assert transition.genesis(RULES.newest, stated.encode(), CHAIN_ID)
