@@ -142,7 +142,6 @@ if TYPE_CHECKING:
         LastHumanKey as LastHumanKey,
         LimitOverCap as LimitOverCap,
         MemberInactive as MemberInactive,
-        NotInPossession as NotInPossession,
         NotYourKey as NotYourKey,
         OrganisationExists as OrganisationExists,
         ReportedAlready as ReportedAlready,
@@ -153,7 +152,6 @@ if TYPE_CHECKING:
         UnknownDataset as UnknownDataset,
         UnknownKey as UnknownKey,
         UnknownOrganisation as UnknownOrganisation,
-        WeakKey as WeakKey,
     )
     from contracts.kernel.refusals import (
         BadSignature as BadSignature,
@@ -165,6 +163,9 @@ if TYPE_CHECKING:
         ValidTooLong as ValidTooLong,
         WrongChain as WrongChain,
         WrongPurpose as WrongPurpose,
+    )
+    from contracts.legal_identities import (
+        LegalIdentityKnown as LegalIdentityKnown,
     )
     from contracts.membership import (
         LastMember as LastMember,
@@ -183,9 +184,17 @@ if TYPE_CHECKING:
         UnknownVersion as UnknownVersion,
         VersionNotOpen as VersionNotOpen,
     )
+    from contracts.possession import (
+        NotInPossession as NotInPossession,
+        WeakKey as WeakKey,
+    )
     from contracts.privacy_budget import (
         BudgetExceeded as BudgetExceeded,
         TooManyHolds as TooManyHolds,
+    )
+    from contracts.promises import (
+        NoRoom as NoRoom,
+        UnknownOrder as UnknownOrder,
     )
     from contracts.recipients import (
         BadRecipient as BadRecipient,
@@ -298,13 +307,15 @@ _HOMES: Final = {
     ),
     "contracts.identity": (
         "DatasetExists", "EnrolmentCap", "FirstKeyNotHuman", "KeyExists", "KeyIsRevoked", "LastHumanKey",
-        "LimitOverCap", "MemberInactive", "NotInPossession", "NotYourKey", "OrganisationExists", "ReportedAlready",
-        "RevocationMovesLater", "SameRecipient", "SinceInFuture", "TooFarBack", "UnknownDataset", "UnknownKey",
-        "UnknownOrganisation", "WeakKey",
+        "LimitOverCap", "MemberInactive", "NotYourKey", "OrganisationExists", "ReportedAlready", "RevocationMovesLater",
+        "SameRecipient", "SinceInFuture", "TooFarBack", "UnknownDataset", "UnknownKey", "UnknownOrganisation",
     ),
     "contracts.kernel.refusals": (
         "BadSignature", "Expired", "MalformedTransaction", "MissingRole", "Replayed", "UnknownMessage", "ValidTooLong",
         "WrongChain", "WrongPurpose",
+    ),
+    "contracts.legal_identities": (
+        "LegalIdentityKnown",
     ),
     "contracts.membership": (
         "LastMember", "NoRecovery", "NotAHumanKey", "NotSuspended", "RecoveryNotDue", "RecoveryUnderWay",
@@ -313,8 +324,14 @@ _HOMES: Final = {
         "AlreadyRaised", "ModelExists", "NoMoreVersions", "NotAVerifier", "UnknownModel", "UnknownVersion",
         "VersionNotOpen",
     ),
+    "contracts.possession": (
+        "NotInPossession", "WeakKey",
+    ),
     "contracts.privacy_budget": (
         "BudgetExceeded", "TooManyHolds",
+    ),
+    "contracts.promises": (
+        "NoRoom", "UnknownOrder",
     ),
     "contracts.recipients": (
         "BadRecipient", "RecipientTaken",

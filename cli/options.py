@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from .errors import CliError
 from .output import Format
 
 DEVNET = ":devnet:"
@@ -53,4 +54,20 @@ Home = Annotated[
         help="The devnet's home. Else 'devnet' under FEDLEDGER_HOME, else the nearest .fedledger/devnet.",
     ),
 ]
+Delta = Annotated[float, typer.Option("--delta", help="δ of that promise, at most 1e-5.")]
+Order = Annotated[
+    float | None,
+    typer.Option(
+        "--order",
+        show_default=False,
+        help="The Rényi order at which it is held. Without it, the one that follows from ε and δ.",
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask, do it.")]
+
+
+def delta_and_order(delta: float, order: float | None) -> tuple[int, int | None]:
+    """δ as its inverse, and a chosen order in thousandths. Raises CliError for a δ that nobody may promise."""
+    if not 0 < delta <= 1e-5:
+        raise CliError("USAGE", f"--delta: {delta:g} is not above 0 and at most 1e-5", "Use 1e-5 or less.")
+    return round(1 / delta), None if order is None else round(order * 1000)

@@ -25,6 +25,16 @@ def delta(inverse: int) -> str:
     return f"{1 / inverse:g}"
 
 
+def order(milli: int) -> str:
+    """A Rényi order from thousandths: ``5.5``."""
+    return f"{milli / 1000:g}"
+
+
+def promise(epsilon_nano: int, delta_inverse: int, order_milli: int) -> str:
+    """What an account is held to: ``ε = 4.00 at δ = 1e-05 (order 6)``."""
+    return f"ε = {epsilon(epsilon_nano)} at δ = {delta(delta_inverse)} (order {order(order_milli)})"
+
+
 def millionths(value: int) -> str:
     """A signed number in millionths: ``+0.15``."""
     return f"{value / MILLION:+.2f}"
@@ -113,6 +123,8 @@ _UNITS: Final[Mapping[tuple[str, str], Callable[[int], str]]] = {
     ("BUDGET_EXCEEDED", "spent"): _epsilon_fact,
     ("BUDGET_EXCEEDED", "wanted"): _epsilon_fact,
     ("BUDGET_EXCEEDED", "limit"): _epsilon_fact,
+    ("NO_ROOM", "limit"): _epsilon_fact,
+    ("NO_ROOM", "taken"): _epsilon_fact,
     ("LIMIT_OVER_CAP", "wanted"): _epsilon_fact,
     ("LIMIT_OVER_CAP", "cap"): _epsilon_fact,
     ("PHASE_OVER", "until"): time,
@@ -124,6 +136,7 @@ _UNITS: Final[Mapping[tuple[str, str], Callable[[int], str]]] = {
     ("PAYLOAD_TOO_LARGE", "size"): size,
     ("PAYLOAD_TOO_LARGE", "limit"): size,
     ("REVOCATION_MOVES_LATER", "wanted"): _block,
+    (_ANY, "order_milli"): order,
     (_ANY, "furthest"): _block,
     (_ANY, "height"): _block,
     (_ANY, "revoked_from"): _block,

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 from . import electorate, identity, membership, models, tasks, upgrades, validators
-from .identity import NewKey, Roles
+from .identity import Admission
 from .kernel import (
     Context,
     Contract,
@@ -33,12 +33,10 @@ from .kernel import (
     require,
 )
 from .kernel.types import (
-    AgeRecipient,
     Count,
     Height,
     Items,
     ModelId,
-    NanoEpsilon,
     OrgId,
     Positive,
     PublicKey,
@@ -48,19 +46,16 @@ from .kernel.types import (
     VersionNumber,
 )
 from .models import quorum
+from .possession import NewKey
 from .terms import Terms
 from .upgrades import AppVersion, Scheduled
 from .validators import NewValidator
 
 
 class AdmitOrganisation(Record):
-    """Make an organisation a member, with its first human key and the cap on its total privacy loss."""
+    """Make an organisation a member."""
 
-    organisation: OrgId
-    roles: Roles
-    recipient: AgeRecipient
-    epsilon_cap: NanoEpsilon
-    key: NewKey
+    admission: Admission
 
 
 class OpenTask(Record):
@@ -369,9 +364,7 @@ def _decided(number: int, proposal: Proposal, status: ProposalStatus, code: int)
 
 
 def _admit(view: View, action: AdmitOrganisation, ctx: Context) -> Outcome:
-    return identity.enrol(
-        view, action.organisation, action.roles, action.recipient, action.epsilon_cap, action.key, ctx
-    )
+    return identity.enrol(view, action.admission, ctx)
 
 
 def _validate_task(view: View, action: OpenTask, _ctx: Context) -> None:

@@ -2,7 +2,7 @@
 
 Invariants: a key belongs to one organisation and one purpose for ever; revocation only moves earlier, never later;
 an organisation holds at most KEYS_PER_ORGANISATION keys and DATASETS_PER_ORGANISATION datasets, revoked ones
-included, so neither can be used to start afresh.
+included; a legal identity has one name for ever: so none of them can be used to start afresh.
 
 Admission is decided by governance, through the effect builders here. What a revoked key had signed and what is pending
 is judged where it is counted, by ``is_good``. A dataset's budget is kept by ``privacy_budget``.
@@ -11,7 +11,7 @@ is judged where it is counted, by ``is_good``. A dataset's budget is kept by ``p
 from dataclasses import replace
 from typing import Annotated
 
-from . import electorate, origin, recipients, reputation
+from . import electorate, legal_identities, origin, recipients, reputation
 from .electorate import MEMBERSHIP, Standing
 from .kernel import (
     Context,
@@ -25,7 +25,6 @@ from .kernel import (
     Record,
     Rejected,
     View,
-    crypto,
     found,
     limits,
     require,
@@ -36,29 +35,31 @@ from .kernel.types import (
     DataClass,
     DatasetId,
     DeltaInverse,
-    Digest,
     Height,
     Items,
     Label,
+    LegalId,
     NanoEpsilon,
     OrgId,
     PublicKey,
     Purpose,
+    RenyiOrder,
     Role,
-    Signature,
 )
+from .possession import NewKey, require_possession
+from .promises import Promise, promised, require_room
 
 Roles = Annotated[tuple[Role, ...], Items(1, len(Role))]
-POSSESSION_DOMAIN = "key-possession"
 
 
 class Organisation(Record):
-    """A member: what it may do, how to encrypt to it, and the cap on its total privacy loss."""
+    """A member: who it is in law, what it may do, how to encrypt to it, and the cap on its total privacy loss."""
 
+    legal_id: LegalId
     roles: Roles
     recipient: AgeRecipient
     recipient_since: Height
-    epsilon_cap: NanoEpsilon
+    cap: Promise  # To every record of all its datasets together.
     enrolled_at: Height
     keys: Annotated[tuple[PublicKey, ...], Items(1, limits.KEYS_WITH_RECOVERIES)]  # In the order of their enrolment.
     datasets: Count
@@ -82,18 +83,21 @@ class Dataset(Record):
     """A registered dataset. Its privacy unit is one record under add/remove neighbouring, fixed for ever."""
 
     data_class: DataClass
-    epsilon_limit: NanoEpsilon
-    delta_inverse: DeltaInverse
+    promise: Promise
     registered_at: Height
 
 
-class NewKey(Record):
-    """A key to enrol, with its holder's proof of possession."""
+class Admission(Record):
+    """What an organisation becomes a member with, by genesis or by vote."""
 
-    public: PublicKey
-    purpose: Purpose
-    label: Label
-    possession: Signature
+    organisation: OrgId
+    legal_id: LegalId  # Upper case and no spaces, so that nobody is two by spelling.
+    roles: Roles
+    recipient: AgeRecipient
+    epsilon_cap: NanoEpsilon  # On the privacy loss of all its datasets together; 0 for who has none.
+    delta_inverse: DeltaInverse  # Of the cap.
+    order_milli: RenyiOrder | None  # At which the cap is held; null for the one that follows from cap and δ.
+    key: NewKey  # Its first, a human one.
 
 
 ORGANISATIONS = Map("identity/organisations", Organisation, "organisation")
@@ -133,6 +137,7 @@ class RegisterDataset(Message, purpose=Purpose.HUMAN, role=Role.DATA_OWNER, lane
     data_class: DataClass
     epsilon_limit: NanoEpsilon
     delta_inverse: DeltaInverse
+    order_milli: RenyiOrder | None = None  # At which the limit is held; null for the one that follows from it and δ.
 
 
 class OrganisationEnrolled(Event):
@@ -194,14 +199,6 @@ class OrganisationExists(Rejected, code=104, hint="Choose another name."):
 
 class KeyExists(Rejected, code=105, hint="Create a new key: a key belongs to one organisation and purpose for ever."):
     """The key is enrolled already, or was."""
-
-
-class WeakKey(Rejected, code=106, hint="Create a new key with `fedledger key create`."):
-    """The key is not a canonical Ed25519 point of prime order."""
-
-
-class NotInPossession(Rejected, code=107, hint="Sign the possession statement with the new key itself."):
-    """The proof that the organisation holds the new key does not verify."""
 
 
 class EnrolmentCap(Rejected, code=108, hint="The cap counts revoked keys and old datasets too; it does not refill."):
@@ -322,7 +319,7 @@ def change_recipient(view: View, msg: ChangeRecipient, ctx: Context) -> Outcome:
 
 
 def register_dataset(view: View, msg: RegisterDataset, ctx: Context) -> Outcome:
-    """Register a dataset. Rejects: DatasetExists, EnrolmentCap, LimitOverCap."""
+    """Register a dataset. Rejects: DatasetExists, EnrolmentCap, LimitOverCap, UnknownOrder, NoRoom."""
     organisation = ORGANISATIONS.at(view, ctx.organisation)
     key = (ctx.organisation, msg.dataset)
     require(DATASETS.get(view, key) is None, lambda: DatasetExists(dataset=msg.dataset))
@@ -331,10 +328,12 @@ def register_dataset(view: View, msg: RegisterDataset, ctx: Context) -> Outcome:
         lambda: EnrolmentCap(what="datasets", limit=limits.DATASETS_PER_ORGANISATION),
     )
     require(
-        msg.epsilon_limit <= organisation.epsilon_cap,
-        lambda: LimitOverCap(wanted=msg.epsilon_limit, cap=organisation.epsilon_cap),
+        msg.epsilon_limit <= organisation.cap.epsilon,
+        lambda: LimitOverCap(wanted=msg.epsilon_limit, cap=organisation.cap.epsilon),
     )
-    dataset = Dataset(msg.data_class, msg.epsilon_limit, msg.delta_inverse, ctx.height)
+    promise = promised(msg.epsilon_limit, msg.delta_inverse, msg.order_milli)
+    require_room("epsilon_limit", promise)
+    dataset = Dataset(msg.data_class, promise, ctx.height)
     counted = replace(organisation, datasets=organisation.datasets + 1)
     return Outcome(
         (DATASETS.put(key, dataset), ORGANISATIONS.put(ctx.organisation, counted)),
@@ -342,25 +341,28 @@ def register_dataset(view: View, msg: RegisterDataset, ctx: Context) -> Outcome:
     )
 
 
-def enrol(
-    view: View, name: OrgId, roles: Roles, recipient: AgeRecipient, cap: NanoEpsilon, first: NewKey, ctx: Context
-) -> Outcome:
+def enrol(view: View, admission: Admission, ctx: Context) -> Outcome:
     """Make an organisation a member with its first human key. For governance and genesis.
 
-    Rejects: OrganisationExists, EnrolmentCap, FirstKeyNotHuman, BadRecipient, RecipientTaken, KeyExists, WeakKey,
-    NotInPossession.
+    Rejects: OrganisationExists, LegalIdentityKnown, EnrolmentCap, FirstKeyNotHuman, UnknownOrder, NoRoom, BadRecipient,
+    RecipientTaken, KeyExists, WeakKey, NotInPossession.
     """
+    name, first = admission.organisation, admission.key
     members = MEMBERSHIP.get(view) or electorate.NOBODY
     full = members.organisations >= limits.ORGANISATIONS
     require(ORGANISATIONS.get(view, name) is None, lambda: OrganisationExists(organisation=name))
+    legal = legal_identities.taken(view, admission.legal_id, by=name)
     require(not full, lambda: EnrolmentCap(what="organisations", limit=limits.ORGANISATIONS))
     require(first.purpose is Purpose.HUMAN, lambda: FirstKeyNotHuman(organisation=name, purpose=first.purpose))
-    kept = tuple(role for role in Role if role in roles)
+    cap = promised(admission.epsilon_cap, admission.delta_inverse, admission.order_milli)
+    if cap.epsilon > 0:  # With a cap of 0 it registers no dataset, so nothing is ever held against its order.
+        require_room("epsilon_cap", cap)
     member = Organisation(
-        roles=kept,
-        recipient=recipient,
+        legal_id=admission.legal_id,
+        roles=tuple(role for role in Role if role in admission.roles),
+        recipient=admission.recipient,
         recipient_since=ctx.height,
-        epsilon_cap=cap,
+        cap=cap,
         enrolled_at=ctx.height,
         keys=(first.public,),
         datasets=0,
@@ -371,7 +373,8 @@ def enrol(
     return enrol_key(view, name, first, ctx, by=None) + Outcome(
         (
             ORGANISATIONS.put(name, member),
-            recipients.taken(view, recipient, by=name),
+            legal,
+            recipients.taken(view, admission.recipient, by=name),
             MEMBERSHIP.set(counted),
         ),
         (OrganisationEnrolled(name, member.roles),),
@@ -381,9 +384,7 @@ def enrol(
 def enrol_key(view: View, organisation: OrgId, key: NewKey, ctx: Context, *, by: PublicKey | None) -> Outcome:
     """Describe enrolling one key, by another or by the members. Rejects: KeyExists, WeakKey, NotInPossession."""
     require(KEYS.get(view, key.public) is None, lambda: KeyExists(key=key.public))
-    require(crypto.is_enrollable(key.public), lambda: WeakKey(key=key.public))
-    statement = possession_statement(ctx.genesis, organisation, key.public, key.purpose)
-    require(crypto.verify(key.public, statement, key.possession), lambda: NotInPossession(key=key.public))
+    require_possession(ctx.genesis, organisation, key)
     record = Key(organisation, key.purpose, key.label, ctx.place, by, revoked_from=None, reported=False)
     return Outcome((KEYS.put(key.public, record),), (KeyAdded(organisation, key.public, key.purpose),))
 
@@ -472,17 +473,18 @@ def revoked(public: PublicKey, key: Key, since: Place) -> Outcome:
     )
 
 
-def possession_statement(genesis: Digest, organisation: OrgId, public: PublicKey, purpose: Purpose) -> bytes:
-    """What a new key signs to show that its organisation holds it, on the ledger that began with this genesis."""
-    return crypto.tagged(
-        POSSESSION_DOMAIN, f"{genesis.hex()}\0{organisation}\0{public.hex()}\0{purpose}".encode("ascii")
-    )
-
-
 CONTRACT = Contract(
     name="identity",
     number=1,
-    state=(ORGANISATIONS, KEYS, DATASETS, MEMBERSHIP, recipients.RECIPIENTS, origin.ORIGIN),
+    state=(
+        ORGANISATIONS,
+        KEYS,
+        DATASETS,
+        legal_identities.LEGAL_IDENTITIES,
+        MEMBERSHIP,
+        recipients.RECIPIENTS,
+        origin.ORIGIN,
+    ),
     handlers={
         AddKey: add_key,
         RevokeKey: revoke_key,
@@ -490,5 +492,13 @@ CONTRACT = Contract(
         ChangeRecipient: change_recipient,
         RegisterDataset: register_dataset,
     },
-    modules=("contracts.electorate", "contracts.origin", "contracts.recipients", __name__),
+    modules=(
+        "contracts.electorate",
+        "contracts.legal_identities",
+        "contracts.origin",
+        "contracts.possession",
+        "contracts.promises",
+        "contracts.recipients",
+        __name__,
+    ),
 )

@@ -8,14 +8,14 @@ cancel, so members who find a thief in possession suspend first and recover then
 
 Invariants: at least one member is active, and the quorum is counted over those who are (more than two thirds of n are
 at most n), so what the members decide by vote can never leave a vote out of reach; a removed member keeps its name,
-its recipient and its spent budgets for ever, so nobody refreshes them.
+its legal identity, its recipient and its spent budgets for ever, so nobody refreshes them.
 """
 
 from dataclasses import replace
 
 from . import electorate, identity, validators
 from .electorate import MEMBERSHIP, Standing
-from .identity import ORGANISATIONS, NewKey, Organisation
+from .identity import ORGANISATIONS, Organisation
 from .kernel import (
     Context,
     Contract,
@@ -32,6 +32,7 @@ from .kernel import (
     require,
 )
 from .kernel.types import OrgId, PublicKey, Purpose, TimeMs
+from .possession import NewKey
 
 
 class Recovery(Record):

@@ -1,8 +1,9 @@
 """Privacy budgets: what every dataset and every organisation has spent, and the refusal before it is overspent.
 
 A budget belongs to (organisation, registered dataset) under a cap of the organisation, never to a key: neither a new
-key nor a new dataset name refills it. It is kept as a Rényi curve at fixed integer orders; a charge is integer
-addition, and a limit on ε is a filter on the composition (``kernel.renyi``).
+key nor a new dataset name refills it. It is kept as a Rényi curve; a charge is one addition, and a limit on ε is one
+comparison, at the one order that was fixed with the promise: so it holds also for prices that are chosen as one goes
+(``kernel.renyi``). Every ε here is at that order, and cumulative, because the ε of rounds do not add.
 
 A hold names the round and the seat it was made for, and what became of it is read from that round
 (``rounds.bill_of``): held until the barrier, then spent; free where the round ended before anything was revealed.
@@ -15,7 +16,7 @@ What the ledger cannot see is the noise itself: it enforces what was declared (`
 """
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Protocol
+from typing import Annotated, Final, Protocol
 
 from . import identity, rounds, tasks
 from .kernel import (
@@ -32,20 +33,22 @@ from .kernel import (
     renyi,
     require,
 )
+from .kernel.renyi import Curve
 from .kernel.types import (
     DatasetId,
     DeltaInverse,
     Items,
     NanoEpsilon,
     OrgId,
+    RenyiOrder,
     RoundNumber,
     SeatNumber,
     TaskId,
 )
+from .promises import Promise
 from .rounds import Bill
-from .terms import Curve
 
-NOTHING: Curve = renyi.ZERO
+NOTHING: Final = renyi.ZERO
 
 
 class Hold(Record):
@@ -64,11 +67,14 @@ class Account(Record):
 
 
 class Standing(Record):
-    """An account against its limit, all in nano-ε: for quotes, refusals and audit."""
+    """An account against its limit, all in nano-ε at the account's order: for quotes, refusals and audit."""
 
     limit: NanoEpsilon
+    delta_inverse: DeltaInverse
+    order_milli: RenyiOrder
     spent: NanoEpsilon
     held: NanoEpsilon  # Cumulative ε with live holds included, minus spent.
+    least: NanoEpsilon  # Spent and held over all orders: valid only for prices that were fixed beforehand.
 
 
 DATASET_ACCOUNTS = Map("privacy_budget/datasets", Account, "organisation", "dataset")
@@ -116,9 +122,9 @@ def hold(view: View, organisation: OrgId, dataset: DatasetId, entry: Hold, ctx: 
     member = identity.require_member(view, organisation)
     narrow = _held(dataset_account(view, organisation, dataset, ctx), entry)
     wide = _held(organisation_account(view, organisation, ctx), entry)
-    _require_within(view, "dataset", narrow, registered.epsilon_limit, registered.delta_inverse)
-    _require_within(view, "organisation", wide, member.epsilon_cap, limits.DELTA_INVERSE_MIN)
-    epsilon = epsilon_of(_total(view, narrow), registered.delta_inverse)
+    _require_within(view, "dataset", narrow, registered.promise)
+    _require_within(view, "organisation", wide, member.cap)
+    epsilon = epsilon_of(_total(view, narrow), registered.promise)
     return Outcome(
         (DATASET_ACCOUNTS.put((organisation, dataset), narrow), ORGANISATION_ACCOUNTS.put(organisation, wide)),
         (BudgetHeld(organisation, dataset, epsilon),),
@@ -136,16 +142,19 @@ def release(view: View, organisation: OrgId, dataset: DatasetId, entry: Hold, ct
 
 @dataclass(frozen=True)
 class Quote:
-    """What a price would do to the two accounts that bear it, in nano-ε. All but ``price`` is cumulative."""
+    """What a price would do to the two accounts that bear it, in nano-ε at their orders; cumulative but ``price``."""
 
-    price: NanoEpsilon  # Alone: ε of rounds do not add.
+    price: NanoEpsilon  # Alone, as the first on the account: ε of rounds do not add.
     spent: NanoEpsilon
     held: NanoEpsilon
     after: NanoEpsilon
     limit: NanoEpsilon
     delta_inverse: DeltaInverse
-    organisation_after: NanoEpsilon  # Over all datasets of the organisation, at δ = 10⁻⁵.
+    order_milli: RenyiOrder
+    organisation_after: NanoEpsilon  # Over all datasets of the organisation.
     organisation_cap: NanoEpsilon
+    organisation_delta_inverse: DeltaInverse
+    organisation_order_milli: RenyiOrder
     affordable: bool  # Whether ``hold`` would accept it now.
 
 
@@ -154,21 +163,23 @@ def quote(view: View, organisation: OrgId, dataset: DatasetId, price: Curve, now
     member = identity.require_member(view, organisation)
     registered = identity.require_dataset(view, organisation, dataset)
     narrow, wide = dataset_account(view, organisation, dataset, now), organisation_account(view, organisation, now)
-    before = standing(view, narrow, registered.epsilon_limit, registered.delta_inverse)
-    after, whole = (composed(_total(view, account), price) for account in (narrow, wide))
+    promise, cap = registered.promise, member.cap
+    before = standing(view, narrow, promise)
+    after, whole = (_total(view, account) + price for account in (narrow, wide))
     room = max(len(narrow.holds), len(wide.holds)) < limits.HOLDS_PER_ACCOUNT
-    within = fits(after, registered.epsilon_limit, registered.delta_inverse)
-    capped = fits(whole, member.epsilon_cap, limits.DELTA_INVERSE_MIN)
     return Quote(
-        price=epsilon_of(price, registered.delta_inverse),
+        price=epsilon_of(price, promise),
         spent=before.spent,
         held=before.held,
-        after=epsilon_of(after, registered.delta_inverse),
-        limit=registered.epsilon_limit,
-        delta_inverse=registered.delta_inverse,
-        organisation_after=epsilon_of(whole, limits.DELTA_INVERSE_MIN),
-        organisation_cap=member.epsilon_cap,
-        affordable=room and within and capped,
+        after=epsilon_of(after, promise),
+        limit=promise.epsilon,
+        delta_inverse=promise.delta_inverse,
+        order_milli=promise.order_milli,
+        organisation_after=epsilon_of(whole, cap),
+        organisation_cap=cap.epsilon,
+        organisation_delta_inverse=cap.delta_inverse,
+        organisation_order_milli=cap.order_milli,
+        affordable=room and fits(after, promise) and fits(whole, cap),
     )
 
 
@@ -182,28 +193,32 @@ def organisation_account(view: View, organisation: OrgId, now: Now) -> Account:
     return _settled(view, ORGANISATION_ACCOUNTS.get(view, organisation) or Account(NOTHING, ()), now)
 
 
-def standing(view: View, account: Account, limit: NanoEpsilon, delta_inverse: DeltaInverse) -> Standing:
-    """An account that is up to date in ε: cumulative, because per-round ε do not add."""
-    spent = epsilon_of(account.spent, delta_inverse)
-    committed = epsilon_of(_total(view, account), delta_inverse)
-    return Standing(limit, spent, committed - spent)
+def standing(view: View, account: Account, promise: Promise) -> Standing:
+    """An account that is up to date against its promise."""
+    spent, total = account.spent, _total(view, account)
+    return Standing(
+        limit=promise.epsilon,
+        delta_inverse=promise.delta_inverse,
+        order_milli=promise.order_milli,
+        spent=epsilon_of(spent, promise),
+        held=epsilon_of(total, promise) - epsilon_of(spent, promise),
+        least=least_epsilon_of(total, promise.delta_inverse),
+    )
 
 
-def epsilon_of(curve: Curve, delta_inverse: DeltaInverse) -> NanoEpsilon:
-    """ε of a curve at δ = 1 / delta_inverse, rounded up; an untouched account has lost nothing."""
-    if curve == NOTHING:
-        return 0
-    return min(renyi.epsilon_nano(curve, delta_inverse)[0], limits.EPSILON_NANO_MAX)
+def epsilon_of(curve: Curve, promise: Promise) -> NanoEpsilon:
+    """ε of a curve at the order and the δ of a promise, rounded up; an untouched account has lost nothing."""
+    return min(renyi.epsilon_at(curve, promise.order_milli, promise.delta_inverse), limits.EPSILON_NANO_MAX)
 
 
-def composed(spent: Curve, price: Curve) -> Curve:
-    """The loss of both together."""
-    return renyi.compose(spent, price)
+def least_epsilon_of(curve: Curve, delta_inverse: DeltaInverse) -> NanoEpsilon:
+    """The least ε over all orders: of one price, or of prices that were fixed beforehand. No limit is held to it."""
+    return min(renyi.least_epsilon(curve, delta_inverse)[0], limits.EPSILON_NANO_MAX)
 
 
-def fits(curve: Curve, limit: NanoEpsilon, delta_inverse: DeltaInverse) -> bool:
-    """Whether a loss stays within a limit: the very check that a hold passes."""
-    return renyi.within(limit, curve, delta_inverse)
+def fits(curve: Curve, promise: Promise) -> bool:
+    """Whether a loss keeps a promise: the very check that a hold passes."""
+    return renyi.within(promise.epsilon, curve, promise.order_milli, promise.delta_inverse)
 
 
 def _settled(view: View, account: Account, now: Now) -> Account:
@@ -215,7 +230,7 @@ def _settled(view: View, account: Account, now: Now) -> Account:
             case Bill.HELD:
                 held.append(entry)
             case Bill.SPENT:
-                spent = composed(spent, _price(view, entry))
+                spent += _price(view, entry)
             case Bill.FREE:
                 pass
     return account if len(held) == len(account.holds) else Account(spent, tuple(held))
@@ -235,7 +250,7 @@ def _without(account: Account, entry: Hold) -> Account:
 def _total(view: View, account: Account) -> Curve:
     total = account.spent
     for entry in account.holds:
-        total = composed(total, _price(view, entry))
+        total += _price(view, entry)
     return total
 
 
@@ -243,15 +258,16 @@ def _price(view: View, entry: Hold) -> Curve:
     return tasks.TASKS.at(view, entry.task).price
 
 
-def _require_within(view: View, account: str, wanted: Account, limit: NanoEpsilon, delta_inverse: DeltaInverse) -> None:
+def _require_within(view: View, account: str, wanted: Account, promise: Promise) -> None:
     total = _total(view, wanted)
     require(
-        fits(total, limit, delta_inverse),
+        fits(total, promise),
         lambda: BudgetExceeded(
             account=account,
-            spent=epsilon_of(wanted.spent, delta_inverse),
-            wanted=epsilon_of(total, delta_inverse),
-            limit=limit,
+            spent=epsilon_of(wanted.spent, promise),
+            wanted=epsilon_of(total, promise),
+            limit=promise.epsilon,
+            order_milli=promise.order_milli,
         ),
     )
 

@@ -30,6 +30,7 @@ from .kernel import (
     renyi,
     require,
 )
+from .kernel.renyi import Curve
 from .kernel.types import (
     DatasetId,
     Digest,
@@ -47,7 +48,7 @@ from .kernel.types import (
     TimeMs,
     VersionNumber,
 )
-from .terms import Curve, Terms, price_of, require_consistent
+from .terms import Terms, price_of, require_consistent
 
 
 class Participation(Record):
@@ -205,7 +206,7 @@ def open_task(view: View, terms: Terms, ctx: Context) -> Outcome:
     price = price_of(terms.mechanism)
     digest = terms_digest(terms)
     task = Task(digest, price, ctx.height, base=0, rounds=0, participants=0)
-    epsilon = min(renyi.epsilon_nano(price, limits.DELTA_INVERSE_MIN)[0], limits.EPSILON_NANO_MAX)
+    epsilon = min(renyi.least_epsilon(price, limits.DELTA_INVERSE_MIN)[0], limits.EPSILON_NANO_MAX)
     return Outcome(
         (TERMS.put(terms.task, terms), TASKS.put(terms.task, task), ROSTERS.put(terms.task, Roster(()))),
         (TaskOpened(terms.task, digest, epsilon),),

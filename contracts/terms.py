@@ -10,23 +10,9 @@ from enum import StrEnum
 from typing import Annotated, assert_never
 
 from .kernel import InvariantBroken, Record, Rejected, limits, renyi, require
-from .kernel.types import (
-    Cid,
-    DataClass,
-    Digest,
-    DurationMs,
-    Items,
-    ModelId,
-    NanoRenyi,
-    OrgId,
-    Positive,
-    Ppm,
-    Range,
-    TaskId,
-)
+from .kernel.renyi import Curve
+from .kernel.types import Cid, DataClass, Digest, DurationMs, Items, ModelId, OrgId, Positive, Ppm, Range, TaskId
 from .reputation import HIGHEST, LOWEST
-
-Curve = Annotated[tuple[NanoRenyi, ...], Items(len(renyi.ORDERS), len(renyi.ORDERS))]
 
 
 class MechanismKind(StrEnum):

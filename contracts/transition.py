@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Annotated, Any, TypeVar
 
 from . import identity, origin, upgrades, validators
-from .identity import NewKey, Organisation, Roles
+from .identity import Admission, Organisation
 from .kernel import (
     Context,
     Event,
@@ -46,7 +46,7 @@ from .kernel.refusals import (
 )
 from .kernel.rules import Fact
 from .kernel.state import InvariantBroken, Overlay, ReadFailed, ScanOverlay, ScanView
-from .kernel.types import AgeRecipient, ChainId, Items, NanoEpsilon, OrgId
+from .kernel.types import ChainId, Items
 from .origin import Origin
 from .rulebook import Rulebook, Rules
 from .upgrades import AppVersion
@@ -67,22 +67,12 @@ HALTING = (MemoryError, RecursionError, ReadFailed, KeyboardInterrupt, SystemExi
 MOST_FACT_CHARS = 200
 
 
-class Founder(Record):
-    """An organisation that is a member from the first block."""
-
-    organisation: OrgId
-    roles: Roles
-    recipient: AgeRecipient
-    epsilon_cap: NanoEpsilon
-    key: NewKey
-
-
 class Genesis(Record):
     """The ledger's state at height 0."""
 
     chain_id: ChainId
     rules: AppVersion  # The version that decides the first block.
-    founders: Annotated[tuple[Founder, ...], Items(1, limits.ORGANISATIONS)]
+    founders: Annotated[tuple[Admission, ...], Items(1, limits.ORGANISATIONS)]  # Members from the first block.
     validators: Annotated[tuple[NewValidator, ...], Items(1, limits.VALIDATORS)]  # Exactly CometBFT's.
 
 
@@ -177,9 +167,7 @@ def genesis(rules: Rules, raw: bytes, chain_id: str) -> Outcome:
     outcome = Outcome()
     for founder in stated.founders:
         ctx = Context(founding, 0, 0, 0, founder.key.public, founder.organisation, founder.roles)
-        enrolled = identity.enrol(
-            overlay, founder.organisation, founder.roles, founder.recipient, founder.epsilon_cap, founder.key, ctx
-        )
+        enrolled = identity.enrol(overlay, founder, ctx)
         overlay.apply(enrolled.writes)
         outcome += Outcome((), enrolled.events)
     established = validators.establish(overlay, stated.validators, founding)

@@ -15,6 +15,7 @@ from typing import Annotated
 from . import identity
 from .kernel import Context, Contract, Event, Item, Outcome, Record, Rejected, View, crypto, limits, require
 from .kernel.types import Digest, Height, Items, OrgId, Positive, PublicKey, Role, Signature
+from .possession import NotInPossession, WeakKey
 
 POSSESSION_DOMAIN = "validator-possession"
 FEWEST_OPERATORS = 4  # The fewest of which each can hold less than a third.
@@ -181,9 +182,9 @@ def _admitted(
     roles = identity.require_active(view, operator).roles
     require(Role.OPERATOR in roles, lambda: NotAnOperator(organisation=operator))
     require(identity.KEYS.get(view, public) is None, lambda: SigningKey(key=public))
-    require(crypto.is_enrollable(public), lambda: identity.WeakKey(key=public))
+    require(crypto.is_enrollable(public), lambda: WeakKey(key=public))
     statement = possession_statement(genesis, operator, public)
-    require(crypto.verify(public, statement, new.possession), lambda: identity.NotInPossession(key=public))
+    require(crypto.verify(public, statement, new.possession), lambda: NotInPossession(key=public))
     return Validator(public, operator, limits.VALIDATOR_POWER, height)
 
 

@@ -16,7 +16,8 @@ from client_sdk.secrets import age_passphrase, keys
 from client_sdk.secrets.private_files import create_private, make_private_directory
 from client_sdk.session.opening import WrongGenesis, ledger_of
 from contracts import transition
-from contracts.kernel import codec
+from contracts.identity import Admission
+from contracts.kernel import codec, limits
 from contracts.kernel.envelope import LedgerId
 from contracts.kernel.types import Purpose
 from contracts.registry import RULES
@@ -135,9 +136,16 @@ def _create_member(layout: Layout, member: Organisation, passphrase: str) -> key
     return keys.create_keyring(path, made, passphrase, is_random=True)
 
 
-def _founder(member: Organisation, ring: keys.Keyring, founding: bytes) -> transition.Founder:
+def _founder(member: Organisation, ring: keys.Keyring, founding: bytes) -> Admission:
     human = ring.signing(HUMAN)
     key = human.enrolment(founding, member.name)
-    return transition.Founder(
-        member.name, member.roles, ring.encryption(ENCRYPTION).recipient, member.epsilon_cap_nano, key
+    return Admission(
+        organisation=member.name,
+        legal_id=member.legal_id,
+        roles=member.roles,
+        recipient=ring.encryption(ENCRYPTION).recipient,
+        epsilon_cap=member.epsilon_cap_nano,
+        delta_inverse=limits.DELTA_INVERSE_MIN,
+        order_milli=None,
+        key=key,
     )

@@ -55,6 +55,11 @@ class Organisation:
     """Cap on its total privacy loss, in 10⁻⁹ of ε."""
     is_founder: bool
 
+    @property
+    def legal_id(self) -> str:
+        """Who it is in law: nobody, so it says so."""
+        return f"DEVNET:{self.name.upper()}"
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:

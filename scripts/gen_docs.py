@@ -109,7 +109,7 @@ def blocks() -> dict[str, str]:
         "types": _types(),
         "limits": _limits(),
         "stores": "\n".join(f"{place}. `{name}`" for place, name in enumerate(RULES.newest.stores)),
-        "genesis": _records([transition.Founder, transition.Genesis]),
+        "genesis": _records([transition.Genesis]),
         "transition refusals": _refusals(refusals_of(OF_NO_CONTRACT)),
         "envelope example": docs_examples.envelope_example(),
         "state example": docs_examples.state_example(),
@@ -276,6 +276,8 @@ def _cells(kind: type[Record]) -> list[tuple[str, str]]:
 
 def _cell(written: ast.expr, hint: Any) -> str:
     named = isinstance(written, ast.Name) and (hasattr(types, written.id) or isinstance(hint, type))
+    if isinstance(hint, type) and issubclass(hint, types.Packed):
+        return codec.shape_of(hint).description
     if named or not hasattr(hint, "__metadata__"):
         return f"`{ast.unparse(written)}`".replace("|", "or")
     bound = hint.__metadata__[0]

@@ -20,10 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from campaigns.harness import consortium
+from campaigns.harness import consortium, founding
 from campaigns.harness.chain import Chain, Member
-from campaigns.harness.consortium import DATASET, HOSPITALS, LAB, LIMIT, MEMBERS, ROLES, TASK
-from campaigns.harness.founding import NO_GENESIS
+from campaigns.harness.consortium import DATASET, HOSPITALS, LAB, MEMBERS, ROLES, TASK
 from client_sdk.client import LedgerClient
 from client_sdk.payloads.block_folder import BlockFolder
 from client_sdk.payloads.cid import Cid
@@ -40,7 +39,6 @@ from contracts.governance import OpenTask
 from contracts.identity import AddKey
 from contracts.rounds import OpenRound
 from contracts.terms import Terms, Update
-from contracts.transition import Founder
 from learning.entropy import EntropySource
 from learning.inputs import Standardisation
 from learning.local_training import LocalUpdate
@@ -103,11 +101,13 @@ def prepared() -> Artefacts:
 def _opened() -> Chain:
     terms = prepared().terms
     founders = tuple(
-        Founder(member.name, ROLES[member], age_identity.recipient_of(identities()[member.name]), LIMIT, key)
+        replace(
+            consortium.as_member(member, ROLES[member]),
+            recipient=age_identity.recipient_of(identities()[member.name]),
+        )
         for member in MEMBERS
-        for key in [member.human.enrolment(NO_GENESIS)]
     )
-    chain = Chain(consortium.genesis(*founders, operators=consortium.OPERATORS))
+    chain = Chain(founding.genesis(*founders, operators=consortium.OPERATORS))
     consortium.succeed(chain, *((member, AddKey(member.worker.enrolment(chain.ledger.genesis))) for member in MEMBERS))
     consortium.succeed(chain, *((hospital, consortium.register_dataset()) for hospital in HOSPITALS))
     consortium.pass_proposal(chain, OpenTask(terms))

@@ -15,12 +15,12 @@ from functools import cached_property
 from typing import Any, TypeAlias
 
 from contracts import transition, validators
-from contracts.identity import NewKey, possession_statement
 from contracts.kernel import Event, Message, Rejected, Write, codec, crypto, envelope
 from contracts.kernel.envelope import LedgerId
 from contracts.kernel.rules import Fact
 from contracts.kernel.state_tree import StateTree, StateVersion
 from contracts.kernel.types import Purpose
+from contracts.possession import NewKey, possession_statement
 from contracts.registry import RULES
 from contracts.rulebook import Rulebook
 from contracts.transition import BlockContext, Genesis, Result, Transaction

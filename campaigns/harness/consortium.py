@@ -18,11 +18,12 @@ from contracts.ballot_box import Statement
 from contracts.ballots import AdvanceRound, Attest, OpenBallot, Seal
 from contracts.contributions import Commit, NoiseSource, Reserve
 from contracts.governance import Action, OpenTask, Propose, Vote
-from contracts.identity import AddKey, RegisterDataset
+from contracts.identity import AddKey, Admission, RegisterDataset
 from contracts.kernel import Event, bitmap, crypto
 from contracts.kernel.envelope import LedgerId
 from contracts.kernel.types import Role
 from contracts.lineage import NO_CANDIDATE, Candidate, Finding
+from contracts.promises import promised
 from contracts.registry import RULES
 from contracts.rounds import OpenRound
 from contracts.tasks import JoinTask
@@ -39,10 +40,10 @@ from contracts.terms import (
     Terms,
     Update,
 )
-from contracts.transition import Founder, Genesis
+from contracts.transition import Genesis
 
-from .chain import CHAIN_ID, Chain, Member, Step
-from .founding import NO_GENESIS, ledger_of, proved
+from .chain import Chain, Member, Step
+from .founding import NO_GENESIS, genesis, ledger_of
 from .recipients import recipient_of
 
 HOSPITAL_A, HOSPITAL_B = Member("hospital-a"), Member("hospital-b")
@@ -64,6 +65,7 @@ PHASE_BLOCKS = 2
 CANARY_RECORDS = 100
 LIMIT = 4_500_000_000  # Of a dataset, and the cap of an organisation: three rounds of MECHANISM fit, a fourth does not.
 DELTA_INVERSE = 100_000
+PROMISE = promised(LIMIT, DELTA_INVERSE, None)  # Of every dataset and to every organisation.
 MECHANISM = Mechanism(
     kind=MechanismKind.GAUSSIAN,
     relation=Relation.ADD_REMOVE,
@@ -149,29 +151,32 @@ def stage(build: Callable[[], Chain]) -> Callable[[], Chain]:
     return forked
 
 
-def founder(member: Member, roles: tuple[Role, ...], epsilon_cap: int = LIMIT) -> Founder:
-    """A member from the first block on."""
-    return Founder(member.name, roles, recipient_of(member.name), epsilon_cap, member.human.enrolment(NO_GENESIS))
+def as_member(
+    member: Member, roles: tuple[Role, ...], epsilon_cap: int = LIMIT, genesis: bytes | None = None
+) -> Admission:
+    """What makes an organisation a member: by vote on the consortium's ledger or another; a genesis proves it anew."""
+    return Admission(
+        organisation=member.name,
+        legal_id=legal_id(member.name),
+        roles=roles,
+        recipient=recipient_of(member.name),
+        epsilon_cap=epsilon_cap,
+        delta_inverse=DELTA_INVERSE,
+        order_milli=None,
+        key=member.human.enrolment(genesis),
+    )
 
 
-def genesis(
-    *founders: Founder,
-    operators: Iterable[Member] | None = None,
-    chain_id: str = CHAIN_ID,
-    rules: int = RULES.newest.version,
-) -> Genesis:
-    """A genesis with a validator for each operator; the first founder is made the only one if none is named."""
-    if operators is None:
-        first, *others = founders
-        founders = (replace(first, roles=(Role.OPERATOR, *first.roles)), *others)
-        operators = (Member(first.organisation),)
-    seated = tuple(member.validator.admission(NO_GENESIS) for member in operators)
-    return proved(Genesis(chain_id, rules, founders, seated))
+def legal_id(name: str) -> str:
+    """Something shaped like a register's entry that follows from a name."""
+    return f"REGISTER:{name.upper()}"
 
 
 def founded_by(rules: int = RULES.newest.version) -> Genesis:
     """The genesis of the consortium."""
-    return genesis(*(founder(member, ROLES[member]) for member in MEMBERS), operators=OPERATORS, rules=rules)
+    return genesis(
+        *(as_member(member, ROLES[member], genesis=NO_GENESIS) for member in MEMBERS), operators=OPERATORS, rules=rules
+    )
 
 
 @cache

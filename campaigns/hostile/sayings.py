@@ -1,7 +1,7 @@
 """What attackers say under a right signature: messages that are well formed, and some that no state ever allows."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from random import Random
 
@@ -118,11 +118,9 @@ def _never_of_members(genesis: bytes) -> Iterator[Wrong]:
     yield Wrong(RegisterDataset("too-much", DATA_CLASS, limits.EPSILON_NANO_MAX, DELTA_INVERSE), CONTRIBUTORS)
     yield Wrong(Vote(10**9, approve=True))
     yield Wrong(Propose(RollBackModel(_NO_MODEL, 1, "because")))
-    yield Wrong(
-        Propose(
-            AdmitOrganisation(LAB.name, (Role.AUDITOR,), recipient_of("nobody"), 0, STRANGER.human.enrolment(genesis))
-        )
-    )
+    guest = consortium.as_member(STRANGER, (Role.AUDITOR,), 0, genesis)
+    yield Wrong(Propose(AdmitOrganisation(replace(guest, organisation=LAB.name))))
+    yield Wrong(Propose(AdmitOrganisation(replace(guest, legal_id=consortium.legal_id(LAB.name)))))
 
 
 def _never_in_a_round(task: str, number: int) -> Iterator[Wrong]:

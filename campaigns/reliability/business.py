@@ -13,14 +13,14 @@ from contracts.ballot_box import Statement, seal_of
 from contracts.ballots import AdvanceRound, Attest, OpenBallot, Seal
 from contracts.contributions import Commit, NoiseSource, Reserve
 from contracts.governance import AdmitOrganisation, Propose, Proposed, Vote
-from contracts.identity import AddKey, RevokeKey
+from contracts.identity import AddKey, Admission, RevokeKey
 from contracts.kernel import Event, Message, bitmap, limits
 from contracts.kernel.types import Purpose, Role
 from contracts.lineage import Candidate, candidate_digest
 from contracts.models import quorum
 from contracts.rounds import OpenRound, RoundOpened
 
-from ..harness.consortium import artefact, cid, digest
+from ..harness.consortium import artefact, cid, digest, legal_id
 from ..harness.recipients import recipient_of
 from .load import Desk, NotDecided, Refused
 from .members import DATASET, TASK
@@ -124,7 +124,17 @@ def _sealed(verifier: str, salt: bytes, named: Candidate) -> Seal:
 def _admission(genesis: bytes) -> AdmitOrganisation:
     """A guest of whom nobody has heard."""
     name, key = f"guest-{secrets.token_hex(6)}", new_signing_key("spare", Purpose.HUMAN)
-    return AdmitOrganisation(name, (Role.AUDITOR,), recipient_of(name), 0, key.enrolment(genesis, name))
+    admission = Admission(
+        organisation=name,
+        legal_id=legal_id(name),
+        roles=(Role.AUDITOR,),
+        recipient=recipient_of(name),
+        epsilon_cap=0,
+        delta_inverse=limits.DELTA_INVERSE_MIN,
+        order_milli=None,
+        key=key.enrolment(genesis, name),
+    )
+    return AdmitOrganisation(admission)
 
 
 def _only(kind: type[E], events: tuple[Event, ...]) -> E:

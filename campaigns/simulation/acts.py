@@ -283,5 +283,5 @@ def affords(here: Here, organisation: str, name: str) -> bool:
     if dataset is None:
         return False
     spent = privacy_budget.dataset_account(here.view, organisation, name, here.block).spent
-    wanted = privacy_budget.composed(spent, tasks.TASKS.at(here.view, here.terms.task).price)
-    return privacy_budget.fits(wanted, dataset.epsilon_limit, dataset.delta_inverse)
+    wanted = spent + tasks.TASKS.at(here.view, here.terms.task).price
+    return privacy_budget.fits(wanted, dataset.promise)

@@ -6,8 +6,8 @@ its own: rounds (``courses``), budgets (``purse``), versions (``lines``), reputa
 committed state to these books after every block.
 """
 
+import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from abci_app.protocol import messages as m
@@ -18,6 +18,7 @@ from contracts import (
     electorate,
     governance,
     identity,
+    legal_identities,
     lineage,
     models,
     origin,
@@ -31,6 +32,7 @@ from contracts import (
     validators,
 )
 from contracts.governance import AdmitOrganisation, AdmitValidator, OpenTask, ProposalDecided, RemoveValidator
+from contracts.identity import Admission
 from contracts.kernel import Event, Message, Place, Rejected, codec, replay
 from contracts.kernel.envelope import Envelope
 from contracts.lineage import VersionDecided, VersionStatus
@@ -41,23 +43,14 @@ from contracts.transition import Genesis
 from .agreement import Block, Violation
 from .course import Course, RoundMessage, Said, Signed
 from .courses import Courses, Enterprise
+from .enrolled import Enrolled, unreadable
 from .esteem import Esteem
 from .lines import Line
-from .members import TERMS_OF
+from .members import TERMS_OF, ledger
 from .purse import Purse
 
 # Refusals of somebody whom nobody authenticated: they leave no mark.
 _BEFORE_AUTHENTICATION = (3, 4, 5, 6, 7, identity.KeyIsRevoked.code)
-
-
-@dataclass
-class Enrolled:
-    """A key: whose it is, where it was enrolled and by which key, and from which place it counts for nothing."""
-
-    organisation: str
-    enrolled_at: Place
-    enrolled_by: bytes | None = None
-    revoked_from: Place | None = None
 
 
 class Books:
@@ -67,6 +60,7 @@ class Books:
         self.keys: dict[bytes, Enrolled] = {}
         self.paths: dict[bytes, None] = {}
         self.marks: dict[bytes, int] = {}  # Path of a replay mark → last height of validity.
+        self.legal_ids: dict[str, str] = {}  # Legal identity → its one name.
         self.courses = Courses(self.is_live)
         self.purse = Purse(self.courses.bill)
         self.esteem = Esteem()
@@ -76,7 +70,7 @@ class Books:
         self.validators = {one.public: one.operator for one in genesis.validators}
         self._exist(electorate.MEMBERSHIP.path(), origin.ORIGIN.path(), validators.SET.path(), upgrades.IN_FORCE.path())
         for founder in genesis.founders:
-            self._enrol(founder.organisation, founder.recipient, founder.key.public, founder.epsilon_cap, Place(0, 0))
+            self._enrol(founder, Place(0, 0))
 
     def record(self, block: Block, results: Iterable[m.ExecTxResult]) -> None:
         """Enter one block. Raises Violation where a result contradicts the books."""
@@ -88,7 +82,7 @@ class Books:
             try:
                 signed = transition.parse(raw)
             except Rejected:
-                if result.code != transition.MalformedTransaction.code:
+                if result.code != unreadable(raw, ledger(), self.keys).code:
                     raise Violation("results", f"bytes that are no envelope got the code {result.code}") from None
                 continue
             stranger = result.code == identity.UnknownKey.code and signed.key not in self.keys
@@ -169,7 +163,8 @@ class Books:
             case identity.ReportStolenKey():
                 self._stolen(message.public, message.since)
             case identity.RegisterDataset():
-                self.purse.limit(organisation, message.dataset, message.epsilon_limit, message.delta_inverse)
+                stated = (message.epsilon_limit, message.delta_inverse, message.order_milli)
+                self.purse.limit(organisation, message.dataset, *stated)
                 self._exist(identity.DATASETS.path((organisation, message.dataset)))
             case governance.Propose():
                 self.proposals.append(message.action)
@@ -266,7 +261,7 @@ class Books:
     def _apply(self, action: Any, place: Place) -> None:
         match action:
             case AdmitOrganisation():
-                self._enrol(action.organisation, action.recipient, action.key.public, action.epsilon_cap, place)
+                self._enrol(action.admission, place)
             case AdmitValidator():
                 if action.replaces is not None:
                     del self.validators[action.replaces]
@@ -281,11 +276,16 @@ class Books:
                 self._exist(tasks.ROSTERS.path(terms.task), lineage.REGISTER.path())
                 self._exist(lineage.MODELS.path(terms.model), lineage.VERSIONS.path((terms.model, 0)))
 
-    def _enrol(self, organisation: str, recipient: str, public: bytes, cap: int, place: Place) -> None:
-        self.purse.cap(organisation, cap)
-        self.keys[public] = Enrolled(organisation, place)
-        self._exist(recipients.RECIPIENTS.path(recipient))
-        self._exist(identity.ORGANISATIONS.path(organisation), identity.KEYS.path(public))
+    def _enrol(self, admitted: Admission, place: Place) -> None:
+        name, public = admitted.organisation, admitted.key.public
+        if admitted.legal_id in self.legal_ids:
+            raise Violation("caps", f"{admitted.legal_id} is {self.legal_ids[admitted.legal_id]} already")
+        self.legal_ids[admitted.legal_id] = name
+        self.purse.cap(name, admitted.epsilon_cap, admitted.delta_inverse, admitted.order_milli)
+        self.keys[public] = Enrolled(name, place)
+        legal = hashlib.sha256(admitted.legal_id.encode()).digest()
+        self._exist(recipients.RECIPIENTS.path(admitted.recipient), legal_identities.LEGAL_IDENTITIES.path(legal))
+        self._exist(identity.ORGANISATIONS.path(name), identity.KEYS.path(public))
 
     def _exist(self, *paths: bytes) -> None:
         self.paths.update(dict.fromkeys(paths))

@@ -21,9 +21,12 @@ ROOT_EVERY = 16  # Blocks: rebuilding the whole tree is the dearest check, and e
 
 def debits_are_the_budget_minus_the_remainder(now: Moment) -> None:
     """Accounts hold exactly what the rounds cost that must be paid, and what may still have to be; within the limit."""
-    for name, debt, account in accounts(now):
+    for name, debt, account, promise in accounts(now):
+        stated = (debt.limit, debt.delta_inverse, debt.order_milli)
+        kept = (promise.epsilon, promise.delta_inverse, promise.order_milli)
+        hold(kept == stated, f"{name} promises other than was stated, or at another order")
         hold(account.spent == debt.spent_curve(now.block), f"{name} has spent other than its rounds cost")
-        standing = privacy_budget.standing(now.state, account, debt.limit, debt.delta_inverse)
+        standing = privacy_budget.standing(now.state, account, promise)
         whole = standing.spent + standing.held
         hold(whole == debt.epsilon(now.block), f"{name} holds back other than its reservations")
         hold(whole <= debt.limit, f"{name} is over its limit {debt.limit}")

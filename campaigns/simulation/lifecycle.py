@@ -17,12 +17,18 @@ from contracts.tasks import JoinTask
 from contracts.terms import Terms
 
 from ..harness.chain import Member, Signer
-from ..harness.consortium import DATA_CLASS, DATASET, DELTA_INVERSE
-from ..harness.recipients import recipient_of
+from ..harness.consortium import DATA_CLASS, DATASET, DELTA_INVERSE, as_member
 from .acts import ANOTHER, Acts, Due
 from .members import CONTRIBUTORS, EVERYBODY, GENESIS_CAP, LATECOMERS, ROLES_OF, VERIFIERS
 
-LIMITS = (2_300_000_000, 4_200_000_000, *[GENESIS_CAP] * 4)  # One round, three, as many as the terms allow.
+Limit = tuple[int, int | None]  # In nano-ε, and the order at which it is held where its owner chooses one.
+# One round, three, as many as the terms allow; and as much at an order that admits three rounds of the plain task.
+LIMITS: tuple[Limit, ...] = (
+    (2_300_000_000, None),
+    (4_200_000_000, None),
+    *[(GENESIS_CAP, None)] * 3,
+    (GENESIS_CAP, 16_000),
+)
 WORKERS_MAX = 4
 
 
@@ -32,7 +38,7 @@ class Lifecycle:
 
     rng: Random
     tasks: tuple[Terms, ...]
-    limit_of: dict[Member, int]
+    limit_of: dict[Member, Limit]
     workers: dict[Member, int] = field(default_factory=lambda: dict.fromkeys(EVERYBODY, 0))
 
     def __post_init__(self) -> None:
@@ -80,7 +86,8 @@ class Lifecycle:
                 yield member, AddKey(self.worker(member).enrolment(origin.genesis_of(view)))
             for dataset in self._datasets(member):
                 if identity.DATASETS.get(view, (member.name, dataset)) is None:
-                    yield member, RegisterDataset(dataset, DATA_CLASS, self.limit_of[member], DELTA_INVERSE)
+                    limit, order = self.limit_of[member]
+                    yield member, RegisterDataset(dataset, DATA_CLASS, limit, DELTA_INVERSE, order)
 
     def _datasets(self, member: Member) -> tuple[str, ...]:
         if member not in self.limit_of:
@@ -94,7 +101,7 @@ class Lifecycle:
         for number, terms in enumerate(self.tasks):
             if tasks.TASKS.get(view, terms.task) is None and terms.task not in opening and height >= 6 * number:
                 yield self.rng.choice(VERIFIERS), Propose(OpenTask(terms))
-        admitting = [action.organisation for action in pending if isinstance(action, AdmitOrganisation)]
+        admitting = [action.admission.organisation for action in pending if isinstance(action, AdmitOrganisation)]
         for member in LATECOMERS:
             known = identity.ORGANISATIONS.get(view, member.name) is not None or member.name in admitting
             if not known and height > 8 and self.rng.random() < 0.2:
@@ -123,9 +130,7 @@ class Lifecycle:
 
 def admission(member: Member, genesis: bytes) -> AdmitOrganisation:
     """The motion to admit a member."""
-    return AdmitOrganisation(
-        member.name, ROLES_OF[member], recipient_of(member.name), GENESIS_CAP, member.human.enrolment(genesis)
-    )
+    return AdmitOrganisation(as_member(member, ROLES_OF[member], GENESIS_CAP, genesis))
 
 
 def open_proposals(view: View) -> Iterator[tuple[int, governance.Proposal]]:
@@ -137,6 +142,6 @@ def open_proposals(view: View) -> Iterator[tuple[int, governance.Proposal]]:
             yield number, proposal
 
 
-def choose_limits(rng: Random) -> dict[Member, int]:
+def choose_limits(rng: Random) -> dict[Member, Limit]:
     """What each contributor promises its patients."""
     return {member: rng.choice(LIMITS) for member in CONTRIBUTORS}

@@ -18,12 +18,13 @@ STANDING = VersionStatus.PROMOTED  # Of the current version and its ancestors, w
 
 @dataclass
 class Entry:
-    """A version: where it came from, how it scored, whether it fell."""
+    """A version: where it came from, how it scored, whether it fell, and whether with another that was marked."""
 
     parent: int
     correct: int
     digest: bytes
     status: VersionStatus
+    along: bool = False
 
 
 @dataclass
@@ -63,7 +64,10 @@ class Line:
         self.alarms.setdefault(message.version, {})[organisation] = signed
 
     def fall(self, event: VersionDecided, live: Live) -> None:
-        """A version of the line falls, with all that descends from it. Raises Violation when it may not."""
+        """A version of the line falls, with all that descends from it. Raises Violation when it may not.
+
+        What fell along with one before stands where this one does from now on: it is further up. What was marked stays.
+        """
         name, number = self.terms.model, event.version
         if number == 0 or number not in self._ancestry(self.current):
             raise Violation("rollback", f"{name} {number} falls and is not in the line of {self.current}")
@@ -73,8 +77,9 @@ class Line:
                 raise Violation("alarms", f"{name} {number} is quarantined by {len(good)} good alarms")
         fallen = [one for one in range(len(self.versions)) if number in self._ancestry(one)]
         for one in fallen:
-            if self.versions[one].status is STANDING:
-                self.versions[one].status = event.status
+            entry = self.versions[one]
+            if entry.status is STANDING or entry.along:
+                entry.status, entry.along = event.status, one != number
         self.current = self.versions[number].parent
 
     def restore(self, event: VersionDecided) -> None:

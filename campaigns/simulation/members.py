@@ -15,7 +15,7 @@ from contracts.kernel.types import Role
 from contracts.terms import Estimator, EstimatorKind, MechanismKind
 from contracts.transition import Genesis
 
-from ..harness import consortium
+from ..harness import founding
 from ..harness.chain import Member, Signer
 from ..harness.consortium import (
     AUDITOR,
@@ -31,9 +31,9 @@ from ..harness.consortium import (
     ROLES,
     STAND_BY,
     TERMS,
-    founder,
+    as_member,
 )
-from ..harness.founding import ledger_of
+from ..harness.founding import NO_GENESIS, ledger_of
 
 CHAIN_ID = "fedledger-simulation"
 FOUNDERS = (HOSPITAL_A, HOSPITAL_B, HOSPITAL_C, LAB, STAND_BY, AUDITOR)
@@ -85,8 +85,8 @@ TERMS_OF = {terms.task: terms for terms in (PLAIN_TERMS, SAMPLED_TERMS)}
 @cache
 def genesis() -> Genesis:
     """The founders, each with one human key; four of them run a validator."""
-    founders = (founder(member, ROLES_OF[member], GENESIS_CAP) for member in FOUNDERS)
-    return consortium.genesis(*founders, operators=OPERATORS, chain_id=CHAIN_ID)
+    founders = (as_member(member, ROLES_OF[member], GENESIS_CAP, NO_GENESIS) for member in FOUNDERS)
+    return founding.genesis(*founders, operators=OPERATORS, chain_id=CHAIN_ID)
 
 
 @cache

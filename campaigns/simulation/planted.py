@@ -18,7 +18,7 @@ from abci_app.store.interface import Version
 from abci_app.store.memory_store import MemoryStore
 from contracts import ballot_box, ballots, contributions, identity, models, rounds, validators
 from contracts.contributions import Reserve
-from contracts.kernel import Context, Lane, Outcome, View, replay
+from contracts.kernel import Context, Lane, Outcome, View, renyi, replay
 from contracts.kernel.state_tree import StateTree, StateVersion
 from contracts.registry import RULES
 from contracts.reputation import Judged
@@ -69,6 +69,14 @@ def _proof_of_the_wrong_height() -> Patches:
         return self.latest
 
     yield patch.object(StateTree, "at", newest)
+
+
+def _best_order_so_far() -> Patches:
+    def within(limit: int, curve: renyi.Curve, _order: int, delta_inverse: int) -> bool:
+        """Whatever order suits what was charged until now: no filter for prices that are chosen as one goes."""
+        return renyi.least_epsilon(curve, delta_inverse)[0] <= limit
+
+    yield patch.object(renyi, "within", within)
 
 
 def _revocation_ignored() -> Patches:
@@ -147,6 +155,7 @@ PLANTS = {
         "a store that removes nothing", "replay marks are those of decided transactions", _forgotten_removal
     ),
     "wrong-height": Plant("a proof from the newest version", "proof", _proof_of_the_wrong_height),
+    "best-order-so-far": Plant("a limit held at whichever order suits", "budget", _best_order_so_far),
     "revocation-ignored": Plant("keys that are never revoked", "revocation", _revocation_ignored),
     "marks-dropped-early": Plant(
         "replay marks pruned too early", "replay marks are those of decided transactions", _marks_dropped_early

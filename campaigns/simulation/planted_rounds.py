@@ -307,7 +307,7 @@ _PLANTS = {
         "two organisations with one seat number", "an organisation has one voice", _number_of_another
     ),
     "training-with-too-few": Plant(
-        "training that starts when one has reserved", "a round is where its messages took it", _training_with_too_few
+        "training that starts when one has reserved", "training", _training_with_too_few
     ),
     "barrier-without-f": Plant("a barrier at the minimum, without f", NOBODY_PAYS, _barrier_without_f),
     "charged-below-the-barrier": Plant(

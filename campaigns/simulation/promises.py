@@ -7,9 +7,10 @@ that nothing is accepted which would break one.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from contracts import ballot_box, contributions, lineage, privacy_budget, rounds, tasks
+from contracts import ballot_box, contributions, identity, lineage, privacy_budget, rounds, tasks
 from contracts.kernel import bitmap
 from contracts.lineage import VERDICTS, Finding
+from contracts.promises import Promise
 from contracts.reputation import Verdict
 from contracts.rounds import Charged, Round
 from contracts.terms import Phase
@@ -52,13 +53,14 @@ def hold(condition: bool, why: str) -> None:
         raise Violation("", why)
 
 
-def accounts(now: Moment) -> Iterator[tuple[str, Debt, privacy_budget.Account]]:
-    """Every account with a name, as it is in the books and as it is stored, brought up to date."""
+def accounts(now: Moment) -> Iterator[tuple[str, Debt, privacy_budget.Account, Promise]]:
+    """Every account with a name, as it is in the books and as it is stored, brought up to date; and its promise."""
     for (name, dataset), debt in now.books.purse.datasets.items():
         account = privacy_budget.dataset_account(now.state, name, dataset, now.block)
-        yield f"{name}/{dataset}", debt, account
+        yield f"{name}/{dataset}", debt, account, identity.DATASETS.at(now.state, (name, dataset)).promise
     for name, debt in now.books.purse.organisations.items():
-        yield name, debt, privacy_budget.organisation_account(now.state, name, now.block)
+        account = privacy_budget.organisation_account(now.state, name, now.block)
+        yield name, debt, account, identity.ORGANISATIONS.at(now.state, name).cap
 
 
 def an_organisation_has_one_voice(now: Moment) -> None:
@@ -88,9 +90,9 @@ def an_organisation_has_one_voice(now: Moment) -> None:
 
 def nobody_pays_for_a_round_that_revealed_nothing(now: Moment) -> None:
     """No account has spent more than its rounds beyond the barrier cost, and those it stayed away from in training."""
-    for name, debt, account in accounts(now):
+    for name, debt, account, _ in accounts(now):
         due = debt.spent_curve(now.block)
-        charged = all(spent <= most for spent, most in zip(account.spent, due, strict=True))
+        charged = all(spent <= most for spent, most in zip(account.spent.costs(), due.costs(), strict=True))
         hold(charged, f"{name} has paid for a round that revealed nothing")
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from contracts.privacy_budget import Hold, Quote, Standing
 
 app = noun()
+_LEAST_MEANS = "* Over all orders: valid only for prices fixed beforehand. Limits are held at the account's order."
 
 
 @verb(app, "quote", example="budget quote breast-cancer --dataset wdbc-a --as hospital-a")
@@ -34,6 +35,7 @@ def quote(
     opened = Access(ledger, who, output=output)
     organisation, _ = opened.actor(access.WORKER)
     quoted: Quote = opened.judge(lambda view, now: outlook(view, organisation, dataset, task, now))
+    cap = units.promise(quoted.organisation_cap, quoted.organisation_delta_inverse, quoted.organisation_order_milli)
     emit(
         output,
         {"organisation": organisation, "dataset": dataset, **plain(quoted)},
@@ -43,9 +45,9 @@ def quote(
                 "one round costs": f"ε = {units.epsilon(quoted.price)}",
                 "spent or held": f"ε = {units.epsilon(quoted.spent + quoted.held)}",
                 "after it": f"ε = {units.epsilon(quoted.after)} (rounds compose, their ε do not add)",
-                "limit": f"ε = {units.epsilon(quoted.limit)} at δ = {units.delta(quoted.delta_inverse)}",
-                "organisation": f"ε = {units.epsilon(quoted.organisation_after)} after it, "
-                f"of {units.epsilon(quoted.organisation_cap)} over all its datasets",
+                "limit": units.promise(quoted.limit, quoted.delta_inverse, quoted.order_milli),
+                "organisation": f"ε = {units.epsilon(quoted.organisation_after)} after it, over all its datasets",
+                "organisation's cap": cap,
                 "so the next round is": "within the limits" if quoted.affordable else "REFUSED: over a limit",
             }
         ),
@@ -68,13 +70,13 @@ def show(
     accounts = Access(ledger, who, output=output).read(lambda client: _accounts(client, organisation))
     rows = [
         (each["account"], units.epsilon(each["spent"]), units.epsilon(each["held"]), units.epsilon(each["limit"]),
-         units.delta(each["delta_inverse"]), _bar(each["spent"] + each["held"], each["limit"]),
+         units.delta(each["delta_inverse"]), units.order(each["order_milli"]), _bar(each), units.epsilon(each["least"]),
          [f"{hold['task']} round {hold['round']}" for hold in each["holds"]])
         for each in accounts.entries
     ]  # fmt: skip
-    columns = ("account", "ε spent", "ε held", "ε limit", "δ", "used", "held for")
+    columns = ("account", "ε spent", "ε held", "ε limit", "δ", "order", "used", "ε least*", "held for")
     table = Rows(columns, rows, empty="No datasets are registered.")
-    emit(output, accounts.entries, table, Line(units.EPSILON_MEANS), listed=accounts)
+    emit(output, accounts.entries, table, Line(_LEAST_MEANS), Line(units.EPSILON_MEANS), listed=accounts)
 
 
 async def _accounts(client: "LedgerClient", organisation: str) -> Listing[dict[str, Any]]:
@@ -82,7 +84,6 @@ async def _accounts(client: "LedgerClient", organisation: str) -> Listing[dict[s
     from client_sdk.reads.budgets import dataset_standing, fetch_holds, organisation_standing
     from client_sdk.reads.view import every
     from contracts import identity
-    from contracts.kernel import limits
 
     from .dataset import counted
 
@@ -94,21 +95,28 @@ async def _accounts(client: "LedgerClient", organisation: str) -> Listing[dict[s
         fetch_holds(view, list(owners), [(owner, name) for (owner, name), _ in datasets])
         listed: list[dict[str, Any]] = []
         for owner in owners:
-            listed.append(_account(owner, limits.DELTA_INVERSE_MIN, *organisation_standing(view, owner, now)))
-            for (_, name), dataset in (each for each in datasets if each[0][0] == owner):
-                one = dataset_standing(view, owner, name, now)
-                listed.append(_account(f"{owner}/{name}", dataset.delta_inverse, *one))
+            listed.append(_account(owner, *organisation_standing(view, owner, now)))
+            listed.extend(
+                _account(f"{owner}/{name}", *dataset_standing(view, owner, name, now))
+                for (other, name), _ in datasets
+                if other == owner
+            )
         count = counted(view, organisation)
         return listed, None if count is None else count + len(owners)
 
     return await listing(client, identity.DATASETS, accounts, prefix=f"{organisation}/" if organisation else "")
 
 
-def _account(name: str, delta_inverse: int, standing: "Standing", holds: "Sequence[Hold]") -> dict[str, Any]:
-    return {"account": name, **plain(standing), "delta_inverse": delta_inverse, "holds": plain(holds)}
+def _account(name: str, standing: "Standing", holds: "Sequence[Hold]") -> dict[str, Any]:
+    return {"account": name, **plain(standing), "holds": plain(holds)}
 
 
-def _bar(used: int, limit: int) -> str:
-    """How much of a limit is used, in tenths."""
-    tenths = min(10, -(-10 * used // limit)) if limit else 0
+def _bar(account: dict[str, Any]) -> str:
+    """How much of what a limit admits is used, in tenths: of the cost, since converting takes the same at any."""
+    from contracts.kernel import renyi
+
+    order, delta_inverse, used = account["order_milli"], account["delta_inverse"], account["spent"] + account["held"]
+    room = renyi.room_at(account["limit"], order, delta_inverse)
+    cost = max(0, used - renyi.offset_at(order, delta_inverse))
+    tenths = min(10, -(-10 * cost // room)) if room > 0 else 0
     return "█" * tenths + "░" * (10 - tenths)

@@ -8,7 +8,6 @@ import typer
 from .. import access, options, units
 from ..access import Access
 from ..commands import noun, verb
-from ..errors import CliError
 from ..output import Format, Line, Listing, Rows, emit, plain
 from ..reading import Name, listing, present
 
@@ -30,7 +29,8 @@ def register(
     epsilon_limit: Annotated[
         float, typer.Option("--epsilon-limit", min=0, max=100, help="Most ε that may ever be spent on its records.")
     ],
-    delta: Annotated[float, typer.Option("--delta", help="δ of that promise, at most 1e-5.")] = 1e-5,
+    delta: options.Delta = 1e-5,
+    order: options.Order = None,
     who: options.Who = "",
     ledger: options.Ledger = options.DEVNET,
     passphrase_file: options.PassphraseFile = None,
@@ -41,19 +41,20 @@ def register(
     Only its name, class and limit go to the ledger. The records stay where they are.
     """
     from contracts.identity import RegisterDataset
+    from contracts.promises import promised as resolved
 
-    if not 0 < delta <= 1e-5:
-        raise CliError("USAGE", f"--delta: {delta:g} is not above 0 and at most 1e-5", "Use 1e-5 or less.")
-    message = RegisterDataset(name, data_class, round(epsilon_limit * units.NANO), round(1 / delta))
+    limit = round(epsilon_limit * units.NANO)
+    message = RegisterDataset(name, data_class, limit, *options.delta_and_order(delta, order))
 
     async def work(client: "LedgerClient", ring: "Keyring") -> "AcceptedTx":
         return await access.submit(client, message)
 
     accepted = Access(ledger, who, passphrase_file, output).act(access.HUMAN, work)
-    promise = f"ε = {units.epsilon(message.epsilon_limit)} at δ = {units.delta(message.delta_inverse)}"
+    chosen = resolved(limit, message.delta_inverse, message.order_milli)
+    promise = units.promise(chosen.epsilon, chosen.delta_inverse, chosen.order_milli)
     emit(
         output,
-        {**plain(message), "height": accepted.height, "transaction": accepted.hash},
+        {**plain(message), **plain(chosen), "height": accepted.height, "transaction": accepted.hash},
         Line(f"Registered {name} in block {accepted.height}: its records are promised at most {promise}."),
         Line(units.EPSILON_MEANS),
     )
@@ -69,11 +70,11 @@ def show(
     """Show registered datasets with their classes and limits. `fedledger budget show` has what was spent."""
     listed = Access(ledger, who, output=output).read(lambda client: _datasets(client, organisation))
     rows = [
-        (f"{each['organisation']}/{each['dataset']}", each["data_class"], units.epsilon(each["epsilon_limit"]),
-         units.delta(each["delta_inverse"]), each["registered_at"])
+        (f"{each['organisation']}/{each['dataset']}", each["data_class"], *promised(each["promise"]),
+         each["registered_at"])
         for each in listed.entries
     ]  # fmt: skip
-    columns = ("dataset", "class", "ε limit", "δ", "since block")
+    columns = ("dataset", "class", "ε limit", "δ", "order", "since block")
     table = Rows(columns, rows, empty="No datasets are registered.")
     emit(output, listed.entries, table, Line(units.EPSILON_MEANS), listed=listed)
 
@@ -87,6 +88,15 @@ async def _datasets(client: "LedgerClient", organisation: str) -> Listing[dict[s
         return listed, counted(view, organisation)
 
     return await listing(client, identity.DATASETS, datasets, prefix=f"{organisation}/" if organisation else "")
+
+
+def promised(promise: dict[str, Any]) -> tuple[str, str, str]:
+    """A promise as three cells of a row: ε, δ, order."""
+    return (
+        units.epsilon(promise["epsilon"]),
+        units.delta(promise["delta_inverse"]),
+        units.order(promise["order_milli"]),
+    )
 
 
 def counted(view: "View", organisation: str) -> int | None:

@@ -13,12 +13,13 @@ from ..errors import CliError
 from ..files import write_whole
 from ..output import Fields, Format, Line, Listing, Rows, emit, plain
 from ..reading import Name, listing, present
+from .dataset import promised
 
 if TYPE_CHECKING:
     from client_sdk.client import LedgerClient
     from client_sdk.reads.queries import Moment
     from client_sdk.secrets.keys import Keyring
-    from contracts.governance import AdmitOrganisation
+    from contracts.identity import Admission
     from contracts.kernel import View
     from contracts.kernel.types import Role
 
@@ -26,7 +27,11 @@ app = noun()
 _APPLICATION_BYTES_MAX = 4096
 
 
-@verb(app, "enrol", example="org enrol hospital-g --roles data-owner --epsilon-cap 10 --as hospital-a/human")
+@verb(
+    app,
+    "enrol",
+    example="org enrol hospital-g --legal-id HRB-4711 --roles data-owner --epsilon-cap 10 --as hospital-a/human",
+)
 def enrol(
     name: Annotated[str, typer.Argument(metavar="ORG", help="The organisation that wants to become a member.")],
     roles: Annotated[
@@ -35,6 +40,11 @@ def enrol(
     epsilon_cap: Annotated[
         float, typer.Option("--epsilon-cap", min=0, max=100, help="Most ε that all its datasets together may spend.")
     ] = 0.0,
+    delta: options.Delta = 1e-5,
+    order: options.Order = None,
+    legal_id: Annotated[
+        str, typer.Option("--legal-id", metavar="ID", help="Who it is in law: its LEI, or register and number.")
+    ] = "",
     write: Annotated[
         Path | None,
         typer.Option("--write", metavar="FILE", help="Only write the application, for a member to propose."),
@@ -55,13 +65,15 @@ def enrol(
     """
     opened = Access(ledger, who, passphrase_file, output)
     if application is not None:
-        action = _read_application(application, name)
+        admission = _read_application(application, name)
     else:
-        action = _application(Access(ledger, name, passphrase_file), name, key, _roles(roles), epsilon_cap)
+        cap = (round(epsilon_cap * units.NANO), *options.delta_and_order(delta, order))
+        newcomer = Access(ledger, name, passphrase_file)
+        admission = _application(newcomer, name, key, _roles(roles), legal_id, cap)
     if write is not None:
-        _write_application(write, action, output)
+        _write_application(write, admission, output)
         return
-    _propose(opened, action, output)
+    _propose(opened, admission, output)
 
 
 @verb(app, "show", example="org show hospital-a")
@@ -91,52 +103,58 @@ def _roles(text: str) -> tuple["Role", ...]:
 
 
 def _application(
-    newcomer: Access, name: str, key: str, roles: tuple["Role", ...], epsilon_cap: float
-) -> "AdmitOrganisation":
+    newcomer: Access,
+    name: str,
+    key: str,
+    roles: tuple["Role", ...],
+    legal_id: str,
+    cap: tuple[int, int, int | None],
+) -> "Admission":
     """What the members vote on, signed by the newcomer's own key."""
     from client_sdk.session import ENCRYPTION, unlock
     from client_sdk.session.opening import ledger_id
-    from contracts.governance import AdmitOrganisation
+    from contracts.identity import Admission
 
+    if not legal_id:
+        raise CliError("USAGE", "--legal-id: name the legal identity", "Its LEI, or its register and number.")
     profile = newcomer.profile(name)
     ring = unlock(profile, newcomer.passphrase_file)
     first = ring.signing(key).enrolment(ledger_id(profile).genesis, name)
     recipient = ring.encryption(ENCRYPTION).recipient
-    return AdmitOrganisation(name, roles, recipient, round(epsilon_cap * units.NANO), first)
+    return Admission(name, legal_id, roles, recipient, *cap, first)
 
 
-def _write_application(path: Path, action: "AdmitOrganisation", output: Format) -> None:
-    write_whole(path, action.encode())
-    steps = (
-        f"A member proposes it: fedledger org enrol {action.organisation} --application {path.name} --as MEMBER/human"
-    )
-    emit(output, {"application": path, "organisation": action.organisation}, Line(f"Written to {path}. {steps}"))
+def _write_application(path: Path, admission: "Admission", output: Format) -> None:
+    write_whole(path, admission.encode())
+    name = admission.organisation
+    steps = f"A member proposes it: fedledger org enrol {name} --application {path.name} --as MEMBER/human"
+    emit(output, {"application": path, "organisation": name}, Line(f"Written to {path}. {steps}"))
 
 
-def _read_application(path: Path, name: str) -> "AdmitOrganisation":
-    from contracts.governance import AdmitOrganisation
+def _read_application(path: Path, name: str) -> "Admission":
+    from contracts.identity import Admission
     from contracts.kernel import codec
 
     hint = "Ask the newcomer for the file that 'fedledger org enrol --write' wrote."
     try:
         with path.open("rb") as file:
-            action = codec.decode(AdmitOrganisation, file.read(_APPLICATION_BYTES_MAX + 1), most=_APPLICATION_BYTES_MAX)
+            admission = codec.decode(Admission, file.read(_APPLICATION_BYTES_MAX + 1), most=_APPLICATION_BYTES_MAX)
     except codec.Malformed as error:
         raise CliError("NO_APPLICATION", f"{path} is no application: {error}", hint) from error
-    if action.organisation != name:
-        raise CliError("NO_APPLICATION", f"{path} is for {action.organisation}, not {name}", hint)
-    return action
+    if admission.organisation != name:
+        raise CliError("NO_APPLICATION", f"{path} is for {admission.organisation}, not {name}", hint)
+    return admission
 
 
-def _propose(opened: Access, action: "AdmitOrganisation", output: Format) -> None:
-    from contracts.governance import Propose
+def _propose(opened: Access, admission: "Admission", output: Format) -> None:
+    from contracts.governance import AdmitOrganisation, Propose
 
     from .proposal import announce
 
     async def work(client: "LedgerClient", ring: "Keyring") -> Any:
-        return await access.submit(client, Propose(action))
+        return await access.submit(client, Propose(AdmitOrganisation(admission)))
 
-    announce(output, opened.act(access.HUMAN, work), f"to admit {action.organisation}")
+    announce(output, opened.act(access.HUMAN, work), f"to admit {admission.organisation}")
 
 
 async def _members(client: "LedgerClient") -> Listing[dict[str, Any]]:
@@ -184,7 +202,7 @@ def _described(view: "View", name: str, now: "Moment") -> dict[str, Any]:
 
 def _show_all(output: Format, members: Listing[dict[str, Any]]) -> None:
     rows = [
-        (m["organisation"], m["roles"], units.epsilon(m["epsilon_cap"]), len(m["keys"]), m["datasets"],
+        (m["organisation"], m["roles"], units.epsilon(m["cap"]["epsilon"]), len(m["keys"]), m["datasets"],
          units.millionths(m["reputation"]))
         for m in members.entries
     ]  # fmt: skip
@@ -198,17 +216,18 @@ def _show_one(output: Format, name: str, member: dict[str, Any]) -> None:
         for key in member["enrolled_keys"]
     ]
     datasets = [
-        (each["dataset"], each["data_class"], units.epsilon(each["epsilon_limit"]), units.delta(each["delta_inverse"]))
-        for each in member["registered_datasets"]
+        (each["dataset"], each["data_class"], *promised(each["promise"])) for each in member["registered_datasets"]
     ]
+    cap = units.promise(*member["cap"].values())
     emit(
         output,
         member,
         Fields(
             {
                 "organisation": name,
+                "legal identity": member["legal_id"],
                 "roles": member["roles"],
-                "ε cap": f"{units.epsilon(member['epsilon_cap'])} over all its datasets together",
+                "ε cap": f"{cap}, over all its datasets together",
                 "reputation": f"{units.millionths(member['reputation'])} (weight {units.weight(member['weight'])})",
                 "encrypts to": member["recipient"],
                 "member since": f"block {member['enrolled_at']}",
@@ -216,7 +235,7 @@ def _show_one(output: Format, name: str, member: dict[str, Any]) -> None:
             }
         ),
         Rows(("key", "purpose", "label", "since block", "state"), keys),
-        Rows(("dataset", "class", "ε limit", "δ"), datasets, empty="No datasets are registered."),
+        Rows(("dataset", "class", "ε limit", "δ", "order"), datasets, empty="No datasets are registered."),
         *Listing(tuple(datasets), member["datasets"]).lines(),
     )
 

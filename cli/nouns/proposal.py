@@ -122,6 +122,7 @@ def _show_one(output: Format, number: int, proposal: "Proposal") -> None:
         RollBackModel,
         SuspendMember,
     )
+    from contracts.promises import promised
 
     from .. import units
     from ..terms import described
@@ -138,11 +139,15 @@ def _show_one(output: Format, number: int, proposal: "Proposal") -> None:
     }
     action = proposal.action
     if isinstance(action, AdmitOrganisation):
+        wanted = action.admission
+        chosen = promised(wanted.epsilon_cap, wanted.delta_inverse, wanted.order_milli)
+        cap = units.promise(chosen.epsilon, chosen.delta_inverse, chosen.order_milli)
         fields |= {
-            "roles": action.roles,
-            "ε cap": f"{units.epsilon(action.epsilon_cap)} over all its datasets together",
-            "first key": f"{units.key(action.key.public)} ({action.key.purpose}; it proved that it holds it)",
-            "encrypts to": action.recipient,
+            "legal identity": wanted.legal_id,
+            "roles": wanted.roles,
+            "ε cap": f"{cap}, over all its datasets together",
+            "first key": f"{units.key(wanted.key.public)} ({wanted.key.purpose}; it proved that it holds it)",
+            "encrypts to": wanted.recipient,
         }
     elif isinstance(action, OpenTask):
         fields |= described(action.terms)
@@ -177,7 +182,7 @@ def _subject(action: "Action") -> str:
 
     match action:
         case AdmitOrganisation():
-            return f"admit {action.organisation}"
+            return f"admit {action.admission.organisation}"
         case OpenTask():
             return f"open task {action.terms.task}"
         case RollBackModel():

@@ -283,15 +283,16 @@ def _record(
     proven: "Proven", held: "Holding", described: dict[str, Any], foot: dict[str, Any]
 ) -> tuple[dict[str, Any], list[Any]]:
     from contracts.kernel import limits
-    from contracts.privacy_budget import Account, epsilon_of
+    from contracts.privacy_budget import Account, least_epsilon_of
 
     record = _read(proven.block.header.version_app, held)
     fields = {"bytes": held.body.hex()} if record is None else plain(record)
     shown = dict(flat(fields))
     if isinstance(record, Account):
-        spent = epsilon_of(record.spent, limits.DELTA_INVERSE_MIN)
-        described["epsilon_spent"] = spent
-        shown = {"ε spent": f"{units.epsilon(spent)} at δ = {units.delta(limits.DELTA_INVERSE_MIN)}", **shown}
+        spent = least_epsilon_of(record.spent, limits.DELTA_INVERSE_MIN)
+        described["epsilon_least"] = spent
+        at = f"at δ = {units.delta(limits.DELTA_INVERSE_MIN)}, valid only for prices fixed beforehand"
+        shown = {"ε spent, least": f"{units.epsilon(spent)} over all orders {at}", **shown}
     kind = None if record is None else type(record).__name__
     described |= {"proves": "held", "path": held.subject, "record": kind, "fields": fields}
     head = {

@@ -223,7 +223,7 @@ def _price(terms: "Terms") -> str:
     from contracts.kernel import limits
     from contracts.terms import price_of
 
-    return units.epsilon(privacy_budget.epsilon_of(price_of(terms.mechanism), limits.DELTA_INVERSE_MIN))
+    return units.epsilon(privacy_budget.least_epsilon_of(price_of(terms.mechanism), limits.DELTA_INVERSE_MIN))
 
 
 def _show_all(output: Format, tasks: Listing[tuple[str, "Terms", "Task"]]) -> None:

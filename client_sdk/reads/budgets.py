@@ -1,12 +1,14 @@
 """Privacy budgets as members ask for them: functions of the ledger's state, to be run on a proved one (``view``).
 
 The arithmetic is the ledger's own (``contracts.privacy_budget``); live holds count, as they do when the ledger decides,
-and what became of a hold is judged at the block whose header proves the state. Everything is in 10⁻⁹ of ε.
+and what became of a hold is judged at the block whose header proves the state. Everything is in 10⁻⁹ of ε at the
+account's order.
 """
 
 from contracts import identity, privacy_budget, rounds, tasks
-from contracts.kernel import View, limits
+from contracts.kernel import View
 from contracts.privacy_budget import Account, Hold, Quote, Standing
+from contracts.promises import Promise
 
 from .queries import Moment
 from .view import every
@@ -25,14 +27,13 @@ def dataset_standing(view: View, organisation: str, name: str, now: Moment) -> t
     """A dataset's account, and the seats that its budget is held back for. Rejects: UnknownDataset."""
     dataset = identity.require_dataset(view, organisation, name)
     account = privacy_budget.dataset_account(view, organisation, name, now)
-    return _stands(view, account, dataset.epsilon_limit, dataset.delta_inverse)
+    return _stands(view, account, dataset.promise)
 
 
 def organisation_standing(view: View, organisation: str, now: Moment) -> tuple[Standing, tuple[Hold, ...]]:
-    """An organisation's account over all its datasets, at δ = 10⁻⁵, and its holds. Rejects: UnknownOrganisation."""
+    """An organisation's account over all its datasets, and its holds. Rejects: UnknownOrganisation."""
     member = identity.require_member(view, organisation)
-    account = privacy_budget.organisation_account(view, organisation, now)
-    return _stands(view, account, member.epsilon_cap, limits.DELTA_INVERSE_MIN)
+    return _stands(view, privacy_budget.organisation_account(view, organisation, now), member.cap)
 
 
 def fetch_holds(view: View, organisations: list[str], datasets: list[tuple[str, str]]) -> None:
@@ -44,5 +45,5 @@ def fetch_holds(view: View, organisations: list[str], datasets: list[tuple[str, 
     every(tasks.TASKS, view, dict.fromkeys(hold.task for hold in holds))
 
 
-def _stands(view: View, account: Account, limit: int, delta_inverse: int) -> tuple[Standing, tuple[Hold, ...]]:
-    return privacy_budget.standing(view, account, limit, delta_inverse), account.holds
+def _stands(view: View, account: Account, promise: Promise) -> tuple[Standing, tuple[Hold, ...]]:
+    return privacy_budget.standing(view, account, promise), account.holds

@@ -22,9 +22,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final
 
-from contracts.identity import NewKey, possession_statement
 from contracts.kernel import codec, crypto
 from contracts.kernel.types import Items, Length, Purpose, Range, Slug, Text
+from contracts.possession import NewKey, possession_statement
 
 from ..errors import Kind, SdkError
 from . import age_identity, age_passphrase

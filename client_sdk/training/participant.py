@@ -303,6 +303,6 @@ class Participant:
 
     def _accounted(self, view: View, now: Moment) -> tuple[int, int]:
         task = tasks.require_task(view, self.task.name)
-        delta = identity.require_dataset(view, self.organisation, self.dataset).delta_inverse
+        promise = identity.require_dataset(view, self.organisation, self.dataset).promise
         account = privacy_budget.dataset_account(view, self.organisation, self.dataset, now)
-        return privacy_budget.epsilon_of(task.price, delta), privacy_budget.epsilon_of(account.spent, delta)
+        return privacy_budget.epsilon_of(task.price, promise), privacy_budget.epsilon_of(account.spent, promise)

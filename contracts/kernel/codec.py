@@ -12,7 +12,7 @@ older rules the field does not exist: whoever reads what a *sender* wrote names 
 
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from enum import Enum, StrEnum
 from functools import cache
@@ -22,7 +22,7 @@ import cbrrr
 
 from .cborcheck import CANONICAL, NOT_CANONICAL
 from .crypto import SelfTestFailed
-from .types import Items, Length, Range, Text
+from .types import Items, Length, Packed, Range, Text
 
 Plain = dict[str, Any]
 _TAGGED = dict.fromkeys(("kind", "value"))
@@ -169,6 +169,8 @@ def _shape_of(annotation: Any, version: int) -> Shape:
         return Shape(*(_exactly(bool),) * 2, "bool")
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return _enum(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, Packed):
+        return _packed(annotation)
     if isinstance(annotation, type) and hasattr(annotation, "__dataclass_fields__"):
         return _record(annotation, version)
     raise TypeError(f"{annotation!r} has no declared bounds and cannot be part of a record")
@@ -237,17 +239,32 @@ def _bytes(bound: Length) -> Shape:
     return Shape(check, check, f"bytes {size}")
 
 
+def _packed(kind: type[Packed]) -> Shape:
+    as_bytes = _bytes(Length(kind.SIZE, kind.SIZE))
+
+    def to_plain(value: Any) -> bytes:
+        if type(value) is not kind:
+            raise Malformed("", f"must be a {kind.__name__}", Fault.TYPE)
+        return bytes(value)
+
+    def of_plain(value: Any) -> Packed:
+        raw = as_bytes.of_plain(value)
+        try:
+            return kind.of_bytes(raw)
+        except ValueError as error:
+            raise Malformed("", str(error), Fault.RANGE) from error
+
+    return Shape(to_plain, of_plain, f"{kebab(kind.__name__)}, {as_bytes.description}")
+
+
 def _tuple(of: Any, bound: Items, version: int) -> Shape:
     item = shape_of(of, version)
-    integers = next((part for part in get_args(of) if isinstance(part, Range)), None)
 
     def each(convert: Callable[[Any], Any], value: Any, kind: type[list[Any]] | type[tuple[Any, ...]]) -> list[Any]:
         if not isinstance(value, kind):
             raise Malformed("", "must be a list", Fault.TYPE)
         if not bound.low <= len(value) <= bound.high:
             raise Malformed("", f"must have {bound.low} to {bound.high} items", Fault.LENGTH)
-        if integers is not None and _all_within(integers, value):  # A Rényi curve: 72 of them in every account.
-            return list(value)
         converted: list[Any] = []
         try:
             for entry in value:
@@ -263,11 +280,6 @@ def _tuple(of: Any, bound: Items, version: int) -> Shape:
         return tuple(each(item.of_plain, value, list))
 
     return Shape(to_plain, of_plain, f"list of {item.description}, {bound.low}..{bound.high}")
-
-
-def _all_within(bound: Range, values: Sequence[Any]) -> bool:
-    """Whether all are integers within bounds; which one is not is for the slower way to say."""
-    return list(dict.fromkeys(map(type, values))) == [int] and bound.low <= min(values) and max(values) <= bound.high
 
 
 def _enum(kind: type[Enum]) -> Shape:

@@ -91,6 +91,19 @@ def ln_down(numerator: int, denominator: int, bits: int) -> int:
     return _ln(numerator, denominator, bits, up=False) >> _GUARD_BITS
 
 
+def root_up(value: int) -> int:
+    """The least integer whose square is at least value. Raises ValueError unless value > 0.
+
+    Newton's method from above goes down until it stands at the floor of the root.
+    """
+    if value <= 0:
+        raise ValueError(f"value is {value}, it must be positive")
+    root = 1 << (value.bit_length() + 1) // 2
+    while (lower := (root + value // root) // 2) < root:
+        root = lower
+    return root if root * root == value else root + 1
+
+
 def half_life_decay(value: int, elapsed_ms: int, half_life_ms: int) -> int:
     """value·2^(-elapsed/half_life), rounded towards zero: halved once per half-life, smoothly in between.
 

@@ -29,6 +29,7 @@ RECIPIENT_CHARS: Final = 62  # Of an age X25519 recipient, exactly.
 
 # Identity ---------------------------------------------------------------------------------------
 ORGANISATIONS: Final = 256
+LEGAL_ID_CHARS: Final = 64  # An LEI has 20.
 KEYS_PER_ORGANISATION: Final = 16  # Live and revoked together: the enrolment cap of paper section 4.3.
 KEYS_WITH_RECOVERIES: Final = KEYS_PER_ORGANISATION + 4  # So that the cap leaves nobody beyond help.
 DATASETS_PER_ORGANISATION: Final = 16
@@ -40,7 +41,6 @@ DELTA_INVERSE_MIN: Final = 100_000  # δ ≤ 10⁻⁵.
 DELTA_INVERSE_MAX: Final = 10**12
 EPSILON_NANO_MAX: Final = 100 * 10**9  # ε = 100 protects nobody: no account may promise less.
 HOLDS_PER_ACCOUNT: Final = 8
-RENYI_NANO_MAX: Final = 2**62
 
 # Rounds -----------------------------------------------------------------------------------------
 SEATS_PER_ROUND: Final = 256  # Every organisation may have one.

@@ -1,165 +1,211 @@
 """Rényi differential privacy in integers: what a mechanism costs, and what a sum of costs still promises.
 
-A *curve* holds a bound of the Rényi divergence at each of the fixed integer ``ORDERS``, in nano-nats
-(1e-9), rounded up. It is computed once, when the terms of a task are accepted; from then on a charge is an
-addition per order, and the limit of an account is a filter over the sum. Curves add under composition;
-their ε do not.
+A *curve* holds a bound of the Rényi divergence at each of the fixed ``ORDERS``, in nano-nats (1e-9), rounded up. It is
+computed once, when the terms of a task are accepted; from then on a charge is one addition, and the limit of an account
+is one comparison at the order that the account was given. Curves add under composition; their ε do not.
 
-Every result is an upper bound: the subsampled Gaussian's moment is an exact rational but for its
-exponentials, which are rounded up, and then one logarithm is rounded up. Relation: add or remove one
-record, Poisson sampling. An order whose cost would pass ``SATURATED`` stays there: its bound is void, and
-no budget admits it.
+Every result is an upper bound. Relation: add or remove one record, Poisson sampling. An order whose cost would reach
+``SATURATED`` stays there: its bound is void, and no budget admits it.
 
-Left to others: accounts, holds and limits (``privacy_budget``), and whether the noise was really added
-(nobody here can know). Sources: Mironov 2017 (arXiv 1702.07476) for the Gaussian mechanism and composition;
-Mironov, Talwar, Zhang 2019 (arXiv 1908.10530), section 3.3, for the subsampled one; Canonne, Kamath,
-Steinke 2020 (arXiv 2004.00010), proposition 12, for the conversion to (ε, δ).
+Left to others: the moments of the sampled Gaussian (``moments``), accounts, holds and limits (``privacy_budget``), and
+whether the noise was really added (nobody here can know). Sources: Mironov 2017 (arXiv 1702.07476) for the Gaussian
+mechanism and composition; Canonne, Kamath, Steinke 2020 (arXiv 2004.00010), proposition 12, for the conversion to
+(ε, δ).
 """
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, TypeAlias
+from typing import ClassVar, Final
 
 from . import limits
-from .fixed_point import check_range, exp_up, ln_up, mul_div_ceil
+from .fixed_point import check_range, ln_up, mul_div_ceil
+from .moments import LOG_BITS, ORDER_UNIT, SIGMA_UNIT, fractional_moments_up, whole_moments_up
+from .types import Packed
 
-Curve: TypeAlias = tuple[int, ...]  # One cost per order, in nano-nats, 0..SATURATED.
-
-ORDERS: Final[tuple[int, ...]] = (*range(2, 65), 72, 80, 96, 112, 128, 160, 192, 224, 256)
-SATURATED: Final = limits.RENYI_NANO_MAX  # "No bound at this order": absorbs every addition.
-ZERO: Final[Curve] = (0,) * len(ORDERS)  # Nothing released.
+_WHOLE: Final = (*range(2, 65), 72, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 1024)
+# By eighths to 3, by quarters to 6, by halves to 11: the lower the best order, the more it matters to hit it.
+_FRACTIONAL: Final = tuple(
+    order
+    for first, last, step in ((1_125, 3_000, 125), (3_250, 6_000, 250), (6_500, 11_000, 500))
+    for order in range(first, last, step)
+    if order % ORDER_UNIT
+)
+ORDERS: Final[tuple[int, ...]] = tuple(sorted((*_FRACTIONAL, *(order * ORDER_UNIT for order in _WHOLE))))
+"""The orders of every curve, in thousandths."""
 
 NANO: Final = 10**9
-SIGMA_UNIT: Final = 1_000  # The noise multiplier is given in thousandths of the clipping norm.
 SIGMA_MILLI_MIN: Final = 300
 SIGMA_MILLI_MAX: Final = 100_000
 SAMPLING_DENOMINATOR_MAX: Final = 10**6
 STEPS_MAX: Final = 10**5
-_LOG_BITS: Final = 96  # An error of 2^-95 nats, times 10^5 steps, is far below a nano-nat.
+
+_LANE_BYTES: Final = 8
+_LANE_BITS: Final = 8 * _LANE_BYTES
+SATURATED: Final = (1 << (_LANE_BITS - 1)) - 1  # "No bound at this order": absorbs every addition.
+_SHIFTS: Final = {order: _LANE_BITS * place for place, order in enumerate(reversed(ORDERS))}
+_GUARDS: Final = sum(1 << shift + _LANE_BITS - 1 for shift in _SHIFTS.values())
 
 # Since (a-1)·ln((a-1)/a) > -1, every conversion offset is positive where delta_inverse > e·a: so no ε is negative,
 # and no saturated order comes out below SATURATED.
-assert 3 * ORDERS[-1] <= limits.DELTA_INVERSE_MIN
+assert 3 * ORDERS[-1] <= limits.DELTA_INVERSE_MIN * ORDER_UNIT
+
+
+@dataclass(frozen=True, slots=True)
+class Curve(Packed):
+    """A cost of 0..SATURATED nano-nats at each order, in one integer of 64-bit lanes, the lowest order's leftmost.
+
+    The leftmost bit of a lane is a guard: no cost reaches it, and a sum that does stays in its lane.
+    """
+
+    lanes: int
+
+    SIZE: ClassVar[int] = _LANE_BYTES * len(ORDERS)  # Of the bytes that stand for it.
+
+    @classmethod
+    def of(cls, costs: Iterable[int]) -> "Curve":
+        """The curve of these costs, one per order. Raises ValueError unless each is within 0..SATURATED."""
+        listed = tuple(costs)
+        check_range("curve length", len(listed), len(ORDERS), len(ORDERS))
+        lanes = 0
+        for order, cost in zip(ORDERS, listed, strict=True):
+            check_range(f"curve at order {order}", cost, 0, SATURATED)
+            lanes = lanes << _LANE_BITS | cost
+        return cls(lanes)
+
+    @classmethod
+    def of_bytes(cls, raw: bytes) -> "Curve":
+        """The curve that these bytes stand for. Raises ValueError for a wrong length, or a cost over SATURATED."""
+        check_range("curve length", len(raw), cls.SIZE, cls.SIZE)
+        lanes = int.from_bytes(raw, "big")
+        if lanes & _GUARDS:
+            raise ValueError(f"a cost is over {SATURATED}")
+        return cls(lanes)
+
+    def __bytes__(self) -> bytes:
+        return self.lanes.to_bytes(self.SIZE, "big")
+
+    def __add__(self, other: "Curve") -> "Curve":
+        """The curve of both releases together: the sum at each order, held at SATURATED."""
+        total = self.lanes + other.lanes
+        over = total & _GUARDS
+        if over:
+            total = (total | over - (over >> _LANE_BITS - 1)) & ~_GUARDS
+        return Curve(total)
+
+    def at(self, order: int) -> int:
+        """The cost at one of the ORDERS."""
+        return self.lanes >> _SHIFTS[order] & SATURATED
+
+    def costs(self) -> tuple[int, ...]:
+        """The cost at each of the ORDERS."""
+        return tuple(map(self.at, ORDERS))
+
+
+ZERO: Final = Curve(0)  # Nothing released.
 
 
 def gaussian_curve(sigma_milli: int, steps: int) -> Curve:
     """The curve of ``steps`` Gaussian mechanisms of noise multiplier sigma_milli/1000, without sampling.
 
-    At order a: steps·a/(2·sigma²) nats, rounded up to a nano-nat and otherwise exact (Mironov 2017,
-    corollary 3). The bounds keep it below 1.5e17, so it never saturates. Raises ValueError naming
-    sigma_milli (300..100000) or steps (1..100000).
+    At order a: steps·a/(2·sigma²) nats, rounded up to a nano-nat and otherwise exact (Mironov 2017, corollary 3). The
+    bounds keep it below 6e17, so it never saturates. Raises ValueError naming sigma_milli (300..100000) or steps
+    (1..100000).
     """
     _check_mechanism(sigma_milli, steps)
-    return tuple(mul_div_ceil(steps * NANO, order * SIGMA_UNIT**2, 2 * sigma_milli**2) for order in ORDERS)
+    scale = 2 * sigma_milli**2 * ORDER_UNIT
+    return Curve.of(mul_div_ceil(steps * NANO, order * SIGMA_UNIT**2, scale) for order in ORDERS)
 
 
 def subsampled_gaussian_curve(q_numerator: int, q_denominator: int, sigma_milli: int, steps: int) -> Curve:
     """The curve of ``steps`` Gaussian mechanisms, each on a Poisson sample of rate q = numerator/denominator.
 
-    At order a: steps/(a-1)·ln A, with A = sum over k of C(a,k)·(1-q)^(a-k)·q^k·e^(k(k-1)/(2·sigma²)).
-    Raises ValueError naming sigma_milli (300..100000), steps (1..100000), q_denominator (1..1000000) or
-    q_numerator (1..q_denominator).
+    At order a: steps/(a-1)·ln A(a), with the moment A of ``moments``. Raises ValueError naming sigma_milli
+    (300..100000), steps (1..100000), q_denominator (1..1000000) or q_numerator (1..q_denominator).
     """
     _check_mechanism(sigma_milli, steps)
     check_range("q_denominator", q_denominator, 1, SAMPLING_DENOMINATOR_MAX)
     check_range("q_numerator", q_numerator, 1, q_denominator)
     if q_numerator == q_denominator:
         return gaussian_curve(sigma_milli, steps)
-    moments = _moments_up(q_numerator, q_denominator, sigma_milli)
-    units = (q_denominator**order << _LOG_BITS for order in ORDERS)
-    return tuple(
-        mul_div_ceil(ln_up(moment, unit, _LOG_BITS), steps * NANO, (order - 1) << _LOG_BITS)
-        for order, moment, unit in zip(ORDERS, moments, units, strict=True)
+    rate = (q_numerator, q_denominator, sigma_milli)
+    moments = dict(zip(_FRACTIONAL, fractional_moments_up(*rate, _FRACTIONAL), strict=True))
+    for order, moment in zip(_WHOLE, whole_moments_up(*rate, _WHOLE), strict=True):
+        moments[order * ORDER_UNIT] = moment
+    return Curve.of(
+        mul_div_ceil(moments[order].log_up(), steps * NANO * ORDER_UNIT, (order - ORDER_UNIT) << LOG_BITS)
+        for order in ORDERS
     )
 
 
-def compose(first: Curve, second: Curve) -> Curve:
-    """The curve of both releases together: the sum at each order, held at SATURATED.
+def epsilon_at(curve: Curve, order: int, delta_inverse: int) -> int:
+    """ε in nano-nats at δ = 1/delta_inverse by one order, rounded up: R(a) + ln((a-1)/a) - (ln δ + ln a)/(a-1).
 
-    Raises ValueError for a bad curve.
+    A cost of 0 gives ε = 0, since then nothing depends on the record; a saturated one gives SATURATED. Raises
+    ValueError for a delta_inverse outside its limits.
     """
-    check_curve(first)
-    check_curve(second)
-    total = tuple([one + other for one, other in zip(first, second, strict=True)])
-    return total if max(total) <= SATURATED else tuple(min(cost, SATURATED) for cost in total)
+    cost = curve.at(order)
+    return min(cost + offset_at(order, delta_inverse), SATURATED) if cost else 0
 
 
-def epsilon_nano(curve: Curve, delta_inverse: int) -> tuple[int, int]:
-    """The least ε in nano-nats at δ = 1/delta_inverse, rounded up, and the order that gives it.
+def within(limit_nano: int, curve: Curve, order: int, delta_inverse: int) -> bool:
+    """Whether a composed curve still promises (limit, δ) at one order: what a Rényi filter tests before each charge.
 
-    ε = min over a of R(a) + ln((a-1)/a) - (ln δ + ln a)/(a-1). An order of cost 0 gives ε = 0 outright,
-    since then nothing depends on the record. When every order is saturated, ε is SATURATED. Raises
-    ValueError for a bad curve or a delta_inverse outside its limits.
+    The order is fixed before the first charge; the costs may then be chosen as one goes, each on the outcome of those
+    before, and the promise holds for all of them together (Rogers et al. 2016, arXiv 1605.08294; Feldman and Zrnic
+    2021, arXiv 2008.11193; Lécuyer 2021, arXiv 2103.01379).
     """
-    check_curve(curve)
-    least, best = SATURATED, ORDERS[-1]
-    for order, cost, offset in zip(ORDERS, curve, conversion_offsets(delta_inverse), strict=True):
-        epsilon = cost + offset if cost else 0
-        if epsilon < least:
-            least, best = epsilon, order
-    return least, best
+    return epsilon_at(curve, order, delta_inverse) <= limit_nano
 
 
-def within(limit_nano: int, curve: Curve, delta_inverse: int) -> bool:
-    """Whether a composed curve still promises (limit, δ): some order stays within its share of the limit.
+def best_order(limit_nano: int, delta_inverse: int) -> int:
+    """The order that admits most of a loss that grows with the order, as a Gaussian's does: the most room per order.
 
-    The same as ``epsilon_nano(curve, delta_inverse)[0] <= limit_nano``, and the test a Rényi filter makes
-    before each charge (Feldman and Zrnic 2021, arXiv 2008.11193; Lécuyer 2021, arXiv 2103.01379;
-    PrivateKube, OSDI 2021): the costs may be chosen as one goes, only their sum is held to the limit. That
-    theorem is for one fixed order. When *which* order survives depends on earlier releases, a proof needs a
-    union over them: at worst len(ORDERS) times δ.
+    It depends on the limit and δ alone. Of equals the lowest. Where no order has room it is still one: see ``room_at``.
     """
-    return epsilon_nano(curve, delta_inverse)[0] <= limit_nano
+    best, most = ORDERS[0], room_at(limit_nano, ORDERS[0], delta_inverse)
+    for order in ORDERS[1:]:
+        room = room_at(limit_nano, order, delta_inverse)
+        if room * best > most * order:
+            best, most = order, room
+    return best
+
+
+def room_at(limit_nano: int, order: int, delta_inverse: int) -> int:
+    """The cost that a limit admits at an order, in nano-nats. Not positive: none at all."""
+    return limit_nano - offset_at(order, delta_inverse)
+
+
+def least_epsilon(curve: Curve, delta_inverse: int) -> tuple[int, int]:
+    """The least ε over all orders, and the order that gives it; SATURATED when every order is.
+
+    Valid for prices that were fixed beforehand: where they are chosen as one goes, the best order depends on outcomes.
+    """
+    return min((epsilon_at(curve, order, delta_inverse), order) for order in ORDERS)
+
+
+def offset_at(order: int, delta_inverse: int) -> int:
+    """What converting to ε at δ = 1/delta_inverse adds to the cost at an order, in nano-nats."""
+    return conversion_offsets(delta_inverse)[order]
 
 
 @lru_cache(maxsize=64)
-def conversion_offsets(delta_inverse: int) -> tuple[int, ...]:
-    """What converting to ε at δ = 1/delta_inverse adds to each order's cost, in nano-nats, rounded up.
+def conversion_offsets(delta_inverse: int) -> dict[int, int]:
+    """By order, what converting to ε at δ = 1/delta_inverse adds to its cost, in nano-nats, rounded up.
 
-    ln((a-1)/a) + ln(delta_inverse/a)/(a-1), always positive. A pure function of its argument, kept because
-    accounts share few values of δ. Raises ValueError naming delta_inverse and its limits.
+    ln((a-1)/a) + ln(delta_inverse/a)/(a-1), always positive. A pure function of its argument, kept because accounts
+    share few values of δ. Raises ValueError naming delta_inverse and its limits.
     """
     check_range("delta_inverse", delta_inverse, limits.DELTA_INVERSE_MIN, limits.DELTA_INVERSE_MAX)
-    offsets = []
+    offsets = {}
     for order in ORDERS:
-        weighted = (order - 1) * ln_up(order - 1, order, _LOG_BITS) + ln_up(delta_inverse, order, _LOG_BITS)
-        offsets.append(mul_div_ceil(weighted, NANO, (order - 1) << _LOG_BITS))
-    return tuple(offsets)
-
-
-def check_curve(curve: Curve) -> None:
-    """Raise ValueError unless a curve has one cost per order, each within 0..SATURATED."""
-    check_range("curve length", len(curve), len(ORDERS), len(ORDERS))
-    if min(curve) >= 0 and max(curve) <= SATURATED:
-        return
-    for order, cost in zip(ORDERS, curve, strict=True):
-        check_range(f"curve at order {order}", cost, 0, SATURATED)
+        beyond = order - ORDER_UNIT
+        weighted = beyond * ln_up(beyond, order, LOG_BITS)
+        weighted += ORDER_UNIT * ln_up(delta_inverse * ORDER_UNIT, order, LOG_BITS)
+        offsets[order] = mul_div_ceil(weighted, NANO, beyond << LOG_BITS)
+    return offsets
 
 
 def _check_mechanism(sigma_milli: int, steps: int) -> None:
     check_range("sigma_milli", sigma_milli, SIGMA_MILLI_MIN, SIGMA_MILLI_MAX)
     check_range("steps", steps, 1, STEPS_MAX)
-
-
-def _moments_up(q_numerator: int, q_denominator: int, sigma_milli: int) -> list[int]:
-    """A·q_denominator^a·2^96 for each order a, exact but for the exponentials.
-
-    Rounding each term instead would blow up at high orders, where C(a,k) multiplies the last digit; whole
-    products of integers cost little more.
-    """
-    highest = ORDERS[-1]
-    complement = q_denominator - q_numerator
-    absent = [1]  # (q_denominator - q_numerator)^j
-    present = []  # q_numerator^k · e^(k(k-1)/(2·sigma²)) · 2^96
-    power = 1
-    for k in range(highest + 1):
-        absent.append(absent[-1] * complement)
-        present.append(power * exp_up(k * (k - 1) * SIGMA_UNIT**2, 2 * sigma_milli**2, _LOG_BITS))
-        power *= q_numerator
-    moments = []
-    for order in ORDERS:
-        binomial, moment = 1, 0
-        for k in range(order + 1):
-            moment += binomial * absent[order - k] * present[k]
-            binomial = binomial * (order - k) // (k + 1)
-        moments.append(moment)
-    return moments

@@ -8,7 +8,7 @@ that depends on them would fork the chain.
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, TypeAlias
+from typing import Annotated, ClassVar, Self, TypeAlias
 
 from . import limits
 
@@ -45,7 +45,23 @@ class Items:
     high: int
 
 
+class Packed:
+    """A value that stands in a record as a byte string of one length: ``of_bytes`` reads what ``bytes()`` writes."""
+
+    __slots__ = ()
+    SIZE: ClassVar[int]
+
+    @classmethod
+    def of_bytes(cls, raw: bytes) -> Self:
+        """The value that SIZE bytes stand for. Raises ValueError when they stand for none."""
+        raise NotImplementedError
+
+    def __bytes__(self) -> bytes:
+        raise NotImplementedError
+
+
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?", re.ASCII)
+_LEGAL_ID = re.compile(r"[A-Z0-9](?:[A-Z0-9./:-]*[A-Z0-9])?", re.ASCII)
 _PRINTABLE = re.compile(r"[ -~]*", re.ASCII)
 _CID = re.compile(r"b[a-z2-7]{20,}", re.ASCII)
 _RECIPIENT = re.compile(r"age1[02-9ac-hj-np-z]{20,}", re.ASCII)
@@ -53,6 +69,7 @@ _CHAIN = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
 
 Slug: TypeAlias = Annotated[str, Text(limits.NAME_CHARS, _SLUG)]
 OrgId: TypeAlias = Slug  # An organisation's name on this ledger; its keys are did:key identifiers.
+LegalId: TypeAlias = Annotated[str, Text(limits.LEGAL_ID_CHARS, _LEGAL_ID)]  # LEI or register and number.
 DatasetId: TypeAlias = Slug
 DataClass: TypeAlias = Slug
 TaskId: TypeAlias = Slug
@@ -79,7 +96,7 @@ RoundNumber: TypeAlias = Annotated[int, Range(1, limits.ROUNDS_PER_TASK)]
 SeatNumber: TypeAlias = Annotated[int, Range(0, limits.SEATS_PER_ROUND - 1)]  # An organisation's place in a task.
 Seats: TypeAlias = Annotated[bytes, Length(0, limits.SEATS_PER_ROUND // 8)]  # A set of them (``kernel.bitmap``).
 NanoEpsilon: TypeAlias = Annotated[int, Range(0, limits.EPSILON_NANO_MAX)]  # 10⁻⁹ of ε, in nats.
-NanoRenyi: TypeAlias = Annotated[int, Range(0, limits.RENYI_NANO_MAX)]  # 10⁻⁹ of a Rényi divergence, in nats.
+RenyiOrder: TypeAlias = Annotated[int, Range(1_001, 2**20)]  # In thousandths; one of the table's.
 DeltaInverse: TypeAlias = Annotated[int, Range(limits.DELTA_INVERSE_MIN, limits.DELTA_INVERSE_MAX)]
 
 

@@ -17,10 +17,12 @@ from client_sdk.secrets.passphrase import read_passphrase
 from client_sdk.session import Session, open_session
 from client_sdk.session.profile import find_profile
 from contracts.governance import Action, AdmitOrganisation, OpenTask, Propose, Proposed, Vote
-from contracts.identity import AddKey, NewKey, RegisterDataset
+from contracts.identity import AddKey, Admission, RegisterDataset
 from contracts.kernel import Message
 from contracts.kernel.types import Purpose, Role
 from contracts.models import quorum
+from contracts.possession import NewKey
+from contracts.promises import Promise
 from contracts.tasks import JoinTask, terms_digest
 from contracts.terms import Terms
 from devnet.manifest import Manifest, Organisation
@@ -80,7 +82,7 @@ async def sessions(home: Path, names: Iterable[str], key: str = HUMAN) -> AsyncI
         yield opened
 
 
-async def admit(consortium: Consortium, manifest: Manifest, caps: dict[str, int]) -> None:
+async def admit(consortium: Consortium, manifest: Manifest, caps: dict[str, Promise]) -> None:
     """Founders admit the others by vote; then everybody enrols a worker key."""
     founders = [member.name for member in manifest.founders]
     joining = [member for member in manifest.organisations if not member.is_founder]
@@ -91,12 +93,15 @@ async def admit(consortium: Consortium, manifest: Manifest, caps: dict[str, int]
     await asyncio.gather(*(consortium.enrol_worker(member.name) for member in manifest.organisations))
 
 
-async def register(consortium: Consortium, datasets: dict[str, str], data_class: str, limits: dict[str, int]) -> None:
+async def register(
+    consortium: Consortium, datasets: dict[str, str], data_class: str, promises: dict[str, Promise]
+) -> None:
     """Every hospital registers its dataset and the ε its records are promised."""
     await asyncio.gather(
         *(
-            consortium.act(owner, RegisterDataset(dataset, data_class, limits[owner], DELTA_INVERSE))
+            consortium.act(owner, RegisterDataset(dataset, data_class, one.epsilon, one.delta_inverse, one.order_milli))
             for owner, dataset in datasets.items()
+            for one in [promises[owner]]
         )
     )
 
@@ -121,16 +126,20 @@ def verifiers(manifest: Manifest) -> tuple[str, ...]:
     return tuple(member.name for member in manifest.organisations if Role.VERIFIER in member.roles)
 
 
-def _admission(session: Session, member: Organisation, cap: int | None) -> AdmitOrganisation:
+def _admission(session: Session, member: Organisation, cap: Promise | None) -> AdmitOrganisation:
     assert session.keyring is not None
     human = session.keyring.signing(HUMAN)
-    return AdmitOrganisation(
+    admission = Admission(
         organisation=member.name,
+        legal_id=member.legal_id,
         roles=member.roles,
         recipient=session.keyring.encryption("encryption").recipient,
-        epsilon_cap=member.epsilon_cap_nano if cap is None else cap,
+        epsilon_cap=member.epsilon_cap_nano if cap is None else cap.epsilon,
+        delta_inverse=DELTA_INVERSE,
+        order_milli=None if cap is None else cap.order_milli,
         key=_enrolment(session, human),
     )
+    return AdmitOrganisation(admission)
 
 
 def _enrolment(session: Session, key: keys.SigningKey) -> NewKey:

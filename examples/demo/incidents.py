@@ -199,7 +199,7 @@ class Incidents:
         task = self.watcher.task
         await self.consortium.new_worker(name, "worker-2")
         member = await self.consortium.members[name].client.ask(lambda view: identity.require_member(view, name))
-        fresh = RegisterDataset("fresh-name", task.terms.data_class, member.epsilon_cap, DELTA_INVERSE)
+        fresh = RegisterDataset("fresh-name", task.terms.data_class, member.cap.epsilon, DELTA_INVERSE)
         await self.consortium.act(name, fresh)
         await self.consortium.act(name, JoinTask(task.name, "fresh-name", task.digest))
         self.view.tell(f"{name} enrols a second key and registers a second dataset name", "odd")

@@ -20,7 +20,8 @@ import safetensors.numpy
 
 from client_sdk.payloads.store import StoreKind
 from client_sdk.training.task import open_task
-from contracts import privacy_budget
+from contracts.kernel import renyi
+from contracts.promises import Promise
 from contracts.registry import RULES
 from contracts.terms import Terms, price_of
 from devnet import lifecycle
@@ -96,12 +97,12 @@ async def _form(
 ) -> None:
     view.stage("forming the consortium")
     exhausted, rounds = plan.exhausted
-    caps = {exhausted: _cap_for(terms, rounds)}
+    caps = {exhausted: _promise_of(terms, rounds)}
     await forming.admit(club, manifest, caps)
     founders = ", ".join(member.name for member in manifest.founders)
     view.tell(f"{len(manifest.organisations)} members: founders {founders} admitted the others by vote", "good")
-    limits = {name: min(LIMIT, caps.get(name, LIMIT)) for name in datasets}
-    await forming.register(club, datasets, data_class, limits)
+    ordinary = replace(_promise_of(terms, plan.last), epsilon=LIMIT)
+    await forming.register(club, datasets, data_class, {name: caps.get(name, ordinary) for name in datasets})
     await forming.open_task(club, manifest, terms, datasets)
     view.tell(f"task {terms.task}: terms passed by vote, {len(datasets)} hospitals consented with human keys", "good")
 
@@ -180,15 +181,15 @@ def _kept_home() -> Path:
     return default_home()
 
 
-def _cap_for(terms: Terms, rounds: int) -> int:
-    """A cap on ε that this many rounds fit under and one more does not."""
+def _promise_of(terms: Terms, rounds: int) -> Promise:
+    """An ε that this many rounds fit under and one more does not, held at the order that is best for so many."""
     price = price_of(terms.mechanism)
     total = price
     for _ in range(rounds - 1):
-        total = privacy_budget.composed(total, price)
-    enough = privacy_budget.epsilon_of(total, DELTA_INVERSE)
-    too_much = privacy_budget.epsilon_of(privacy_budget.composed(total, price), DELTA_INVERSE)
-    return (enough + too_much) // 2
+        total += price
+    _, order = renyi.least_epsilon(total, DELTA_INVERSE)
+    enough, too_much = (renyi.epsilon_at(curve, order, DELTA_INVERSE) for curve in (total, total + price))
+    return Promise((enough + too_much) // 2, DELTA_INVERSE, order)
 
 
 def write_records(home: Path, hospitals: list[str], dealt: Deal) -> dict[str, Path]:

@@ -10,7 +10,7 @@ from client_sdk.session.homes import default_home
 from contracts import contributions, identity, lineage, models, privacy_budget, reputation, tasks
 from contracts.kernel import View
 from contracts.privacy_budget import Now
-from examples.demo.consortium import DELTA_INVERSE, Consortium
+from examples.demo.consortium import Consortium
 from examples.demo.view import RoundRow
 from examples.demo.watch import NANO, Watcher
 
@@ -111,8 +111,8 @@ def _versions(view: View, model: str) -> list[VersionLine]:
 def _privacy(view: View, hospital: str, dataset: str, now: Now) -> Privacy:
     registered = identity.require_dataset(view, hospital, dataset)
     account = privacy_budget.dataset_account(view, hospital, dataset, now)
-    spent = privacy_budget.epsilon_of(account.spent, DELTA_INVERSE)
-    return Privacy(hospital, dataset, spent / NANO, registered.epsilon_limit / NANO)
+    spent = privacy_budget.epsilon_of(account.spent, registered.promise)
+    return Privacy(hospital, dataset, spent / NANO, registered.promise.epsilon / NANO)
 
 
 def _reputations(view: View, club: Consortium, now: int) -> dict[str, float]:

@@ -18,6 +18,7 @@ from typing import Any
 from client_sdk.payloads.store import StoreKind
 from client_sdk.session.homes import default_home
 from contracts import rounds
+from contracts.promises import promised
 from contracts.terms import CommitTiming, Estimator, EstimatorKind, Phases, Terms
 from devnet import lifecycle
 from devnet.layout import Layout, shipped_manifest
@@ -78,7 +79,7 @@ async def _form(club: Consortium, manifest: Manifest, terms: Terms, prepared: Pr
     """Admit the members, register four datasets, pass the terms, consent, and serve what the terms name."""
     datasets = {name: _dataset(name) for name in HOSPITALS}
     await forming.admit(club, manifest, {})
-    await forming.register(club, datasets, TASK, dict.fromkeys(HOSPITALS, LIMIT))
+    await forming.register(club, datasets, TASK, dict.fromkeys(HOSPITALS, promised(LIMIT, forming.DELTA_INVERSE, None)))
     await forming.open_task(club, manifest, terms, datasets)
     for content in prepared.data.values():
         await club.members["lab-1"].store.put(content)

@@ -2,7 +2,7 @@
 
 from campaigns import flood
 from campaigns.flood import FLOODER, OPERATORS
-from campaigns.harness import consortium
+from campaigns.harness import consortium, founding
 from campaigns.harness.chain import Chain, Member
 from contracts import rounds, tasks
 from contracts.governance import OpenTask, Propose
@@ -17,8 +17,8 @@ FLOODING, ROLES = Member(FLOODER), (Role.DATA_OWNER, Role.AGGREGATOR, Role.VERIF
 
 def test_what_is_due_takes_every_round_to_its_end_and_proposals_are_accepted_at_any_time() -> None:
     operators = [Member(name) for name in OPERATORS]
-    founders = [consortium.founder(one, (Role.OPERATOR, Role.VERIFIER)) for one in operators]
-    chain = Chain(consortium.genesis(*founders, consortium.founder(FLOODING, ROLES), operators=operators))
+    founders = [consortium.as_member(one, (Role.OPERATOR, Role.VERIFIER)) for one in operators]
+    chain = Chain(founding.genesis(*founders, consortium.as_member(FLOODING, ROLES), operators=operators))
     terms = flood.terms(0)
     chain.submit(FLOODING, AddKey(FLOODING.worker.enrolment()))
     chain.submit(FLOODING, consortium.register_dataset())

@@ -5,6 +5,8 @@ Everything above the RPC is real: rules, client, keyrings. Real nodes are in ``t
 
 import json
 
+import pytest
+
 from campaigns.harness import consortium
 from campaigns.harness.consortium import (
     AUDITOR,
@@ -46,7 +48,7 @@ def test_a_member_is_shown_with_its_keys_and_datasets(run, members):
     assert DATASET in shown.out
     data = run("org", "show", HOSPITAL_A.name, *who.of(LAB), "--format", "json").data
     assert [key["purpose"] for key in data["enrolled_keys"]].count("human") == 1
-    assert data["registered_datasets"][0]["epsilon_limit"] == consortium.LIMIT
+    assert data["registered_datasets"][0]["promise"]["epsilon"] == consortium.LIMIT
 
 
 def test_an_unknown_organisation_is_refused_with_where_to_look(run, members):
@@ -184,13 +186,15 @@ def test_a_key_name_that_is_taken_is_not_overwritten(run, members):
 def test_an_organisation_applies_is_proposed_and_admitted_by_vote(run, members, tmp_path):
     who = members(consortium.founded())
     file = tmp_path / "application"
-    applied = run("org", "enrol", "newcomer", "--roles", "data-owner", "--epsilon-cap", "2", "--write", file,
-                  *who.of(NEWCOMER))  # fmt: skip
+    told = ("--roles", "data-owner", "--legal-id", "HRB-1", "--epsilon-cap", "2", "--write", file)
+    applied = run("org", "enrol", "newcomer", *told, *who.of(NEWCOMER))
     assert applied.status == 0, applied.err
     proposed = run("org", "enrol", "newcomer", "--application", file, *who.of(LAB, "human"), "--format", "json").data
     number = proposed["proposal"]
     assert "admit newcomer" in run("proposal", "show", *who.of(LAB)).out
-    assert "did:key:" in run("proposal", "show", number, *who.of(LAB)).out
+    shown = run("proposal", "show", number, *who.of(LAB)).out
+    assert "did:key:" in shown
+    assert "HRB-1" in shown
     outcomes = [
         run("proposal", "vote", number, "--approve", *who.of(member, "human"), "--format", "json").data["status"]
         for member in HOSPITALS
@@ -199,6 +203,15 @@ def test_an_organisation_applies_is_proposed_and_admitted_by_vote(run, members, 
     assert "newcomer" in run("org", "show", *who.of(LAB)).out
     late = run("proposal", "vote", number, "--reject", *who.of(AUDITOR, "human"))
     assert "PROPOSAL_CLOSED" in late.err
+
+
+@pytest.mark.parametrize("legal_id", [(), ("--legal-id", "HRB 1")])
+def test_an_application_states_who_applies_in_law(run, members, tmp_path, legal_id):
+    who = members(consortium.founded())
+    told = ("--roles", "data-owner", "--epsilon-cap", "2", "--write", tmp_path / "application", *legal_id)
+    ran = run("org", "enrol", "newcomer", *told, *who.of(NEWCOMER))
+    assert ran.status != 0
+    assert "legal" in ran.err
 
 
 def test_an_application_is_for_one_organisation_only(run, members, tmp_path):
@@ -279,6 +292,34 @@ def test_an_organisation_leaves_a_task_and_is_shown_as_gone(run, members):
     assert "has left" in run("task", "show", TASK, *who.of(LAB)).out
     again = run("task", "leave", TASK, "--yes", *who.of(HOSPITAL_A, "human"))
     assert "NOT_JOINED" in again.err
+
+
+def test_an_owner_chooses_the_order_and_is_shown_it_wherever_the_limit_is(run, members):
+    chain = consortium.joined()
+    who = members(chain)
+    options = ("--class", "x", "--epsilon-limit", "4", *who.of(HOSPITAL_A, "human"))
+    assert "(order 7.5)" in run("dataset", "register", "chosen", *options, "--order", "7.5").out
+    assert "(order 6)" in run("dataset", "register", "derived", *options).out
+    assert "UNKNOWN_ORDER" in run("dataset", "register", "between", *options, "--order", "7.3").err
+    refused = run("dataset", "register", "none", *options, "--order", "2")
+    assert "NO_ROOM" in refused.err
+    assert "ε = 10.13" in refused.err
+    listed = run("dataset", "show", "hospital-a", *who.of(LAB), "--format", "json").data
+    assert {one["dataset"]: one["promise"]["order_milli"] for one in listed} == {
+        "chosen": 7_500, "derived": 6_000, DATASET: consortium.PROMISE.order_milli,
+    }  # fmt: skip
+    assert "(order 5.5)" in run("org", "show", "hospital-a", *who.of(LAB)).out
+    assert "(order 5.5)" in run("budget", "quote", TASK, "--dataset", DATASET, *who.of(HOSPITAL_A)).out
+
+
+def test_a_budget_shows_the_least_epsilon_with_what_it_is_valid_for(run, members):
+    chain = consortium.thrice_promoted()
+    shown = run("budget", "show", "hospital-a", *members(chain).of(LAB), "--format", "json").data
+    assert all(each["least"] <= each["spent"] <= each["limit"] for each in shown)
+    assert all(each["order_milli"] == consortium.PROMISE.order_milli for each in shown)
+    told = run("budget", "show", "hospital-a", *members(chain).of(LAB)).out
+    assert "valid only for prices fixed beforehand" in told
+    assert "█████████░" in told  # 2.06 of the 2.52 nats that the limit admits at its order.
 
 
 def test_a_budget_shows_what_is_held_until_it_is_spent(run, members):

@@ -94,19 +94,19 @@ def test_the_same_state_twice(run, original, tmp_path):
 
 def test_a_difference_is_shown_decoded_with_its_counts(run, original, tmp_path):
     record = ORGANISATIONS.read(original.entries[PATH])
-    changed = codec.encode(replace(record, epsilon_cap=record.epsilon_cap + 1))
+    changed = codec.encode(replace(record, enrolled_at=record.enrolled_at + 1))
     other = altered(original, tmp_path / "other", lambda txn, state: txn.put(PATH, changed, db=state))
     ran = run("node", "diff-state", original.home, other)
     assert ran.status == Exit.STATES_DIFFER
     assert "The recorded hashes are the same and the entries are not" in ran.out
     assert "First differing key: identity/organisations/hospital-a" in ran.out
-    assert f'"epsilon_cap": {record.epsilon_cap + 1}' in ran.out
+    assert f'"enrolled_at": {record.enrolled_at + 1}' in ran.out
     assert "1 keys have other values, 0 are only in A, 0 only in B." in ran.out
     ran = run("node", "diff-state", original.home, other, "--format", "json")
     data = ran.data
     assert (ran.status, data["same"], data["changed"], data["contracts"]) == (Exit.STATES_DIFFER, False, 1, [])
     assert data["first"]["path"] == PATH.decode()
-    assert data["first"]["b"] == {**data["first"]["a"], "epsilon_cap": record.epsilon_cap + 1}
+    assert data["first"]["b"] == {**data["first"]["a"], "enrolled_at": record.enrolled_at + 1}
 
 
 def test_running_nodes_by_their_addresses(run):

@@ -16,7 +16,7 @@ from client_sdk.payloads.cid import Cid
 from client_sdk.reads.queries import Moment
 from client_sdk.training import terms_file
 from contracts import ballot_box, contributions, lineage, privacy_budget, tasks
-from contracts.kernel import codec
+from contracts.kernel import codec, renyi
 from contracts.models import RaiseAlarm
 from tests import local_task, meanwhile
 from tests.cli import small_task
@@ -56,7 +56,7 @@ def test_a_participant_contributes_and_says_what_it_cost(run, members, world, ta
     (told,) = map(json.loads, ran.out.splitlines())
     account = privacy_budget.dataset_account(world.chain.view, HOSPITAL_A.name, DATASET, judged(world))
     assert told["round"] == 1
-    assert told["spent"] == privacy_budget.epsilon_of(account.spent, consortium.DELTA_INVERSE) > 0
+    assert told["spent"] == privacy_budget.epsilon_of(account.spent, consortium.PROMISE) > 0
     assert contributions.SEATS.at(world.chain.view, (TASK, 1, HOSPITAL_A.name)).commitment.cid == told["cid"]
 
 
@@ -70,13 +70,13 @@ def test_a_contribution_is_told_with_its_price_alone_and_in_all(run, members, wo
     who.meanwhile += meanwhile.hospitals(world, members=HOSPITALS[1:])
     ran = run("participant", "run", TASK, "--dataset", DATASET, "--records", table, "--rounds", "1",
               *who.of(HOSPITAL_A))  # fmt: skip
-    price = privacy_budget.epsilon_of(tasks.TASKS.at(world.chain.view, TASK).price, consortium.DELTA_INVERSE)
+    price = privacy_budget.epsilon_of(tasks.TASKS.at(world.chain.view, TASK).price, consortium.PROMISE)
     assert f"ε = {units.epsilon(price)} alone" in ran.out
 
 
 def test_a_spent_budget_ends_a_participant_before_it_trains(run, members, world, table):
     number = world.open_round()
-    spent = privacy_budget.Account((10**12,) * len(privacy_budget.NOTHING), ())
+    spent = privacy_budget.Account(renyi.Curve.of([10**12] * len(renyi.ORDERS)), ())
     world.chain.given(privacy_budget.DATASET_ACCOUNTS.put((HOSPITAL_A.name, DATASET), spent))
     who = members(world=world)
     ran = run("participant", "run", TASK, "--dataset", DATASET, "--records", table, *who.of(HOSPITAL_A))

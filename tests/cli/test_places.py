@@ -91,7 +91,7 @@ def test_a_newcomers_keys_are_made_beside_the_members_and_open_with_the_devnets_
     assert [key["name"] for key in made["keys"]] == ["human", "worker", "encryption"]
     assert run("key", "show", "--as", "hospital-g", *ledger).status == 0
     application = layout.home / "application"
-    options = ("--roles", "data-owner", "--epsilon-cap", "2", "--write", application)
+    options = ("--roles", "data-owner", "--legal-id", "HRB-1", "--epsilon-cap", "2", "--write", application)
     assert run("org", "enrol", "hospital-g", *options, *ledger).status == 0
     assert application.stat().st_size > 100
 

@@ -52,7 +52,7 @@ def test_a_budgets_receipt_says_what_was_spent_and_when(run, files):
     data = run(*command, "--format", "json").data
     assert (data["proves"], data["record"]) == ("held", "Account")
     account = privacy_budget.DATASET_ACCOUNTS.read(receipts()[2].proof.body)
-    assert data["epsilon_spent"] == privacy_budget.epsilon_of(account.spent, 100_000)
+    assert data["epsilon_least"] == privacy_budget.least_epsilon_of(account.spent, 100_000)
 
 
 def test_a_record_that_this_version_does_not_know_is_shown_as_bytes(run, files, monkeypatch):

@@ -1,10 +1,10 @@
 """What tests read from privacy accounts: an account at a block, where it stands, and what one round means for it."""
 
 from campaigns.harness.chain import Chain, Member
-from campaigns.harness.consortium import DATASET, DELTA_INVERSE, HOSPITAL_A, HOSPITALS, MECHANISM, TASK
+from campaigns.harness.consortium import DATASET, DELTA_INVERSE, HOSPITAL_A, HOSPITALS, LIMIT, MECHANISM, PROMISE, TASK
 from contracts import privacy_budget
 from contracts.identity import DATASETS
-from contracts.kernel import renyi
+from contracts.kernel.renyi import Curve
 from contracts.privacy_budget import NOTHING, Account, Now, Standing
 from contracts.rounds import Bill
 from contracts.terms import price_of
@@ -16,8 +16,14 @@ def epsilon(rounds_spent: int) -> int:
     """ε of this many rounds together: their curves add, their ε do not."""
     curve = NOTHING
     for _ in range(rounds_spent):
-        curve = renyi.compose(curve, PRICE)
-    return privacy_budget.epsilon_of(curve, DELTA_INVERSE)
+        curve += PRICE
+    return privacy_budget.epsilon_of(curve, PROMISE)
+
+
+def least(rounds_spent: int) -> int:
+    """ε of this many rounds at the order that suits them best."""
+    curve = Curve.of(rounds_spent * cost for cost in PRICE.costs())
+    return privacy_budget.least_epsilon_of(curve, DELTA_INVERSE)
 
 
 def account_of(chain: Chain, member: Member = HOSPITAL_A, dataset: str = DATASET, now: Now | None = None) -> Account:
@@ -28,7 +34,12 @@ def account_of(chain: Chain, member: Member = HOSPITAL_A, dataset: str = DATASET
 def standing_of(chain: Chain, member: Member = HOSPITAL_A, dataset: str = DATASET, now: Now | None = None) -> Standing:
     registered = DATASETS.at(chain.view, (member.name, dataset))
     account = account_of(chain, member, dataset, now)
-    return privacy_budget.standing(chain.view, account, registered.epsilon_limit, registered.delta_inverse)
+    return privacy_budget.standing(chain.view, account, registered.promise)
+
+
+def standing(*, spent: int, held: int, least: int) -> Standing:
+    """Where an account stands whose promise is every dataset's."""
+    return Standing(LIMIT, DELTA_INVERSE, PROMISE.order_milli, spent, held, least)
 
 
 def bill(chain: Chain, member: Member, number: int = 1, now: Now | None = None) -> Bill:

@@ -1,10 +1,11 @@
 """Who has paid for which round, counted from the events of the ledger and nothing else of it."""
 
 from contracts.contributions import Committed, Reserved, Withdrawn
-from contracts.kernel import Event, renyi
+from contracts.kernel import Event
+from contracts.kernel.renyi import Curve
 from contracts.privacy_budget import NOTHING
 from contracts.rounds import Charged, PhaseBegan, RoundVoided
-from contracts.terms import Curve, Phase
+from contracts.terms import Phase
 from tests.contracts.accounts import PRICE
 
 
@@ -40,5 +41,5 @@ class Costs:
         """What a member has spent in all, that had paid for so many rounds before."""
         curve = NOTHING
         for _ in range(before + sum(name in names for names in self.paid.values())):
-            curve = renyi.compose(curve, PRICE)
+            curve += PRICE
         return curve

@@ -7,15 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from campaigns.harness import consortium
-from campaigns.harness.chain import CHAIN_ID, Chain, Member
+from campaigns.harness import consortium, founding
+from campaigns.harness.chain import Chain, Member
 from campaigns.harness.consortium import (
     AUDITOR,
     HOSPITAL_A,
     HOSPITAL_D,
     HOSPITALS,
     LAB,
-    LIMIT,
     PHASE_BLOCKS,
     PHASE_MS,
     TASK,
@@ -35,14 +34,14 @@ from contracts.ballots import AdvanceRound
 from contracts.contributions import Withdraw
 from contracts.identity import AddKey
 from contracts.kernel import Context, bitmap, limits
+from contracts.kernel.renyi import Curve
 from contracts.kernel.types import Role
 from contracts.privacy_budget import (
     Now,
-    Standing,
 )
 from contracts.rounds import Bill, Charged, OpenRound, PhaseOver
 from contracts.terms import Phase
-from tests.contracts.accounts import PRICE, account_of, bill, bills, epsilon, standing_of
+from tests.contracts.accounts import PRICE, account_of, bill, bills, epsilon, standing, standing_of
 from tests.contracts.box_scenes import base_falls
 from tests.effort import examples
 
@@ -172,7 +171,7 @@ def test_a_hospital_whose_rounds_never_come_together_keeps_its_whole_budget() ->
         chain.submit(HOSPITAL_A, reserve(number))
         let_pass(chain, number)
     chain.block()
-    assert standing_of(chain) == Standing(LIMIT, spent=0, held=0)
+    assert standing_of(chain) == standing(spent=0, held=0, least=0)
 
 
 def test_a_hospital_that_always_stays_away_after_training_started_pays_every_time() -> None:
@@ -199,7 +198,7 @@ def spent_rounds(chain: Chain, member: Member) -> int:
     """For how many rounds a member has paid; nothing is held."""
     account = account_of(chain, member)
     assert account.holds == ()
-    return next(count for count in range(5) if tuple(count * cost for cost in PRICE) == account.spent)
+    return next(count for count in range(5) if Curve.of(count * cost for cost in PRICE.costs()) == account.spent)
 
 
 def in_reserving(chain: Chain) -> None:
@@ -372,11 +371,11 @@ def same_everywhere(chain: Chain, book: Book) -> None:
 def test_a_round_of_256_seats_charges_each_and_its_record_hardly_grows() -> None:
     crowd = tuple(Member(f"member-{number}") for number in range(limits.SEATS_PER_ROUND))
     roles = (Role.DATA_OWNER, Role.AGGREGATOR, Role.VERIFIER)
-    chain = Chain(consortium.genesis(*(consortium.founder(member, roles) for member in crowd)))
+    chain = Chain(founding.genesis(*(consortium.as_member(member, roles) for member in crowd)))
     voters = tuple(member.name for member in crowd[:5])
     terms = replace(TERMS, aggregators=voters[:1], verifiers=voters, recipients=voters)
-    chain.given(*tasks.open_task(chain.view, terms, Context(CHAIN_ID, 1, 0, 0, b"", "", ())).writes)
-    succeed(chain, *((member, AddKey(member.worker.enrolment())) for member in crowd))
+    chain.given(*tasks.open_task(chain.view, terms, Context(chain.ledger.genesis, 1, 0, 0, b"", "", ())).writes)
+    succeed(chain, *((member, AddKey(member.worker.enrolment(chain.ledger.genesis))) for member in crowd))
     succeed(chain, *((member, register_dataset()) for member in crowd))
     succeed(chain, *((member, join(terms=terms)) for member in crowd))
     chain.submit(crowd[0], OpenRound(TASK))

@@ -5,7 +5,7 @@ import pytest
 from campaigns.harness import consortium
 from campaigns.harness.chain import admission_of
 from campaigns.harness.consortium import HOSPITAL_A, HOSPITAL_C, LAB
-from contracts import identity, validators
+from contracts import possession, validators
 from contracts.governance import AdmitValidator, Propose, RemoveValidator
 from contracts.kernel import limits
 from tests.contracts import test_validators as validators_claims
@@ -36,14 +36,14 @@ RULES = (
     ),
     Rule(
         "a validator's operator holds its key",
-        without(identity.NotInPossession, validators),
+        without(possession.NotInPossession, validators),
         lambda: validators_claims.test_a_validator_whose_operator_does_not_hold_its_key(
             HOSPITAL_C.validator.admission(bytes(32))
         ),
     ),
     Rule(
         "a validator's key is a strong one",
-        without(identity.WeakKey, validators),
+        without(possession.WeakKey, validators),
         validators_claims.test_a_validator_with_a_key_of_small_order,
     ),
     Rule(

@@ -4,22 +4,20 @@ from dataclasses import replace
 
 import pytest
 
-from campaigns.harness import consortium
+from campaigns.harness import consortium, founding
 from campaigns.harness.chain import Chain, Member, Signer
 from campaigns.harness.consortium import (
     AUDITOR,
     HOSPITAL_A,
     HOSPITAL_B,
-    LIMIT,
     MEMBERS,
     MODEL,
     NEWCOMER,
     TASK,
     TERMS,
-    founder,
+    as_member,
     pass_proposal,
 )
-from campaigns.harness.recipients import recipient_of
 from contracts import electorate, governance
 from contracts.governance import (
     PROPOSALS,
@@ -51,9 +49,7 @@ OPENING = OpenTask(TERMS)
 
 
 def admission(member: Member = NEWCOMER, genesis: bytes | None = None) -> AdmitOrganisation:
-    return AdmitOrganisation(
-        member.name, (Role.DATA_OWNER,), recipient_of(member.name), LIMIT, member.human.enrolment(genesis)
-    )
+    return AdmitOrganisation(as_member(member, (Role.DATA_OWNER,), genesis=genesis))
 
 
 def proposal() -> Chain:
@@ -100,7 +96,7 @@ def test_a_proposal_is_defeated_once_the_quorum_is_out_of_reach(vector: VectorWr
 
 
 def test_a_consortium_of_one_decides_alone() -> None:
-    chain = Chain(consortium.genesis(founder(HOSPITAL_A, (Role.DATA_OWNER,))))
+    chain = Chain(founding.genesis(as_member(HOSPITAL_A, (Role.DATA_OWNER,))))
     events = chain.submit(HOSPITAL_A, Propose(admission(genesis=chain.ledger.genesis)))
     assert events[-1] == ProposalDecided(1, ProposalStatus.PASSED, 0)
 
@@ -303,7 +299,8 @@ def test_the_largest_proposal_fits_the_store() -> None:
 def test_what_could_not_be_applied_now_is_not_even_voted_on() -> None:
     chain = consortium.task_open()
     chain.refused(TaskExists, HOSPITAL_A, Propose(OPENING))
-    stolen = replace(admission(), key=HOSPITAL_B.human.enrolment(owner="newcomer"))
+    wanted = admission().admission
+    stolen = AdmitOrganisation(replace(wanted, key=HOSPITAL_B.human.enrolment(owner="newcomer")))
     chain.refused(KeyExists, HOSPITAL_A, Propose(stolen))
     mandate = replace(TERMS, task="other", model="other", aggregators=("hospital-a",))
     chain.refused(MissingMandate, HOSPITAL_A, Propose(OpenTask(mandate)))
@@ -333,7 +330,7 @@ def test_every_action_is_in_the_table_once() -> None:
 @pytest.mark.parametrize("members", range(1, 12))
 def test_a_proposal_is_settled_however_the_members_vote(members: int) -> None:
     crowd = tuple(Member(f"member-{i}") for i in range(members))
-    genesis = consortium.genesis(*(founder(member, (Role.AUDITOR,)) for member in crowd))
+    genesis = founding.genesis(*(as_member(member, (Role.AUDITOR,)) for member in crowd))
     for approvals in range(1, members + 1):
         chain = Chain(genesis)
         chain.submit(crowd[0], Propose(admission(genesis=chain.ledger.genesis)))

@@ -4,25 +4,26 @@ from dataclasses import replace
 
 import pytest
 
-from campaigns.harness import consortium
+from campaigns.harness import consortium, founding
 from campaigns.harness.chain import Chain, Member
 from campaigns.harness.consortium import (
     AUDITOR,
     DATA_CLASS,
+    DELTA_INVERSE,
     HOSPITAL_A,
     HOSPITAL_B,
     LIMIT,
     MEMBERS,
     NEWCOMER,
     TERMS,
-    founder,
+    as_member,
     join,
     pass_proposal,
     register_dataset,
 )
 from campaigns.harness.recipients import encoded, recipient_of
 from contracts import identity
-from contracts.governance import AdmitOrganisation, OpenTask, ProposalDecided, ProposalStatus, Propose, Vote
+from contracts.governance import OpenTask, ProposalDecided, ProposalStatus, Propose, Vote
 from contracts.identity import (
     DATASETS,
     KEYS,
@@ -40,7 +41,6 @@ from contracts.identity import (
     KeyRevoked,
     LastHumanKey,
     LimitOverCap,
-    NotInPossession,
     NotYourKey,
     OrganisationEnrolled,
     OrganisationExists,
@@ -55,21 +55,20 @@ from contracts.identity import (
     UnknownDataset,
     UnknownKey,
     UnknownOrganisation,
-    WeakKey,
 )
 from contracts.kernel import Place, limits
 from contracts.kernel.recipient import SMALL_ORDER
 from contracts.kernel.speccheck import CASES
 from contracts.kernel.types import Purpose, Role
+from contracts.possession import NotInPossession, WeakKey
+from contracts.promises import Promise, promised
 from contracts.recipients import BadRecipient, RecipientTaken
 from contracts.transition import MissingRole
+from tests.contracts.admissions import ADMISSION, asking
 from tests.vectors_io import VectorWriter
 
 SECOND_WORKER = HOSPITAL_A.key(Purpose.WORKLOAD, 1)
 SECOND_HUMAN = HOSPITAL_A.key(Purpose.HUMAN, 1)
-ADMISSION = AdmitOrganisation(
-    "newcomer", (Role.DATA_OWNER,), recipient_of("newcomer"), LIMIT, NEWCOMER.human.enrolment()
-)
 
 
 # --- organisations ---
@@ -84,13 +83,13 @@ def test_a_quorum_admits_an_organisation_with_its_human_key(vector: VectorWriter
     assert OrganisationEnrolled("newcomer", (Role.DATA_OWNER,)) in events
     chain.submit(NEWCOMER, AddKey(NEWCOMER.worker.enrolment()))
     member = ORGANISATIONS.at(chain.view, "newcomer")
-    assert (member.roles, len(member.keys), member.epsilon_cap) == ((Role.DATA_OWNER,), 2, LIMIT)
+    assert (member.roles, len(member.keys), member.cap) == ((Role.DATA_OWNER,), 2, promised(LIMIT, DELTA_INVERSE, None))
 
 
 @pytest.mark.vectors
 def test_an_organisation_that_is_a_member_already(vector: VectorWriter) -> None:
     """A name belongs to one organisation for ever."""
-    action = replace(ADMISSION, organisation=HOSPITAL_B.name)
+    action = asking(organisation=HOSPITAL_B.name)
     facts = vector.refused(consortium.founded(), OrganisationExists, HOSPITAL_A, Propose(action))
     assert facts == {"organisation": "hospital-b"}
 
@@ -106,21 +105,21 @@ def test_terms_that_name_a_stranger(vector: VectorWriter) -> None:
 @pytest.mark.vectors
 def test_an_organisation_whose_first_key_is_a_machine_s(vector: VectorWriter) -> None:
     """Without a human key nobody could consent, vote or revoke: such a member would only dilute the quorum."""
-    action = replace(ADMISSION, key=NEWCOMER.worker.enrolment())
+    action = asking(key=NEWCOMER.worker.enrolment())
     facts = vector.refused(consortium.founded(), FirstKeyNotHuman, HOSPITAL_A, Propose(action))
     assert facts == {"organisation": "newcomer", "purpose": "workload"}
 
 
 def test_the_ledger_has_a_cap_on_organisations() -> None:
     crowd = tuple(Member(f"member-{i}") for i in range(limits.ORGANISATIONS))
-    chain = Chain(consortium.genesis(*(founder(member, (Role.AUDITOR,)) for member in crowd)))
+    chain = Chain(founding.genesis(*(as_member(member, (Role.AUDITOR,)) for member in crowd)))
     facts = chain.refused(EnrolmentCap, crowd[0], Propose(ADMISSION))
     assert facts == {"what": "organisations", "limit": limits.ORGANISATIONS}
 
 
 def test_roles_are_kept_in_one_order_however_they_were_stated() -> None:
     roles = (Role.VERIFIER, Role.DATA_OWNER, Role.VERIFIER)
-    chain = Chain(consortium.genesis(founder(HOSPITAL_A, roles)))
+    chain = Chain(founding.genesis(as_member(HOSPITAL_A, roles)))
     assert ORGANISATIONS.at(chain.view, "hospital-a").roles == (Role.OPERATOR, Role.DATA_OWNER, Role.VERIFIER)
 
 
@@ -408,11 +407,11 @@ def test_a_recipient_whose_checksum_is_wrong(vector: VectorWriter) -> None:
 def test_a_recipient_of_small_order_is_refused_to_members_newcomers_and_founders() -> None:
     weak = encoded(SMALL_ORDER[2].to_bytes(32, "little"))
     chain = consortium.founded()
-    for message in (ChangeRecipient(weak), Propose(replace(ADMISSION, recipient=weak))):
+    for message in (ChangeRecipient(weak), Propose(asking(recipient=weak))):
         facts = chain.refused(BadRecipient, HOSPITAL_A, message)
         assert facts == {"recipient": weak, "fault": "small-order"}
     with pytest.raises(BadRecipient):
-        Chain(consortium.genesis(replace(founder(HOSPITAL_A, (Role.AUDITOR,)), recipient=weak)))
+        Chain(founding.genesis(replace(as_member(HOSPITAL_A, (Role.AUDITOR,)), recipient=weak)))
 
 
 @pytest.mark.vectors
@@ -426,16 +425,16 @@ def test_a_recipient_that_another_member_reads_with(vector: VectorWriter) -> Non
 def test_a_recipient_is_free_again_once_its_organisation_reads_with_another() -> None:
     chain = consortium.founded()
     taken = recipient_of(HOSPITAL_B.name)
-    chain.refused(RecipientTaken, HOSPITAL_A, Propose(replace(ADMISSION, recipient=taken)))
+    chain.refused(RecipientTaken, HOSPITAL_A, Propose(asking(recipient=taken)))
     chain.submit(HOSPITAL_B, ChangeRecipient(recipient_of("another")))
     chain.submit(HOSPITAL_A, ChangeRecipient(taken))
     chain.refused(RecipientTaken, HOSPITAL_B, ChangeRecipient(taken))
 
 
 def test_two_founders_never_share_a_recipient() -> None:
-    twin = replace(founder(HOSPITAL_B, (Role.AUDITOR,)), recipient=recipient_of(HOSPITAL_A.name))
+    twin = replace(as_member(HOSPITAL_B, (Role.AUDITOR,)), recipient=recipient_of(HOSPITAL_A.name))
     with pytest.raises(RecipientTaken):
-        Chain(consortium.genesis(founder(HOSPITAL_A, (Role.AUDITOR,)), twin))
+        Chain(founding.genesis(as_member(HOSPITAL_A, (Role.AUDITOR,)), twin))
 
 
 @pytest.mark.vectors
@@ -444,7 +443,9 @@ def test_a_dataset_is_registered_with_its_limit(vector: VectorWriter) -> None:
     chain = consortium.equipped()
     events = vector.accepted(chain, HOSPITAL_A, register_dataset("second"))
     assert events == (DatasetRegistered("hospital-a", "second", DATA_CLASS),)
-    assert DATASETS.at(chain.view, ("hospital-a", "second")) == Dataset(DATA_CLASS, LIMIT, 100_000, chain.height)
+    assert DATASETS.at(chain.view, ("hospital-a", "second")) == Dataset(
+        DATA_CLASS, Promise(LIMIT, 100_000, 5_500), chain.height
+    )
 
 
 @pytest.mark.vectors
@@ -490,7 +491,7 @@ def test_only_a_data_owner_registers_datasets() -> None:
 def test_an_admission_that_became_impossible_fails_by_name_when_it_is_settled() -> None:
     """Two proposals for one name: both are valid when made, the second can no longer be applied."""
     chain = consortium.founded()
-    other = replace(ADMISSION, key=NEWCOMER.key(Purpose.HUMAN, 1).enrolment())
+    other = asking(key=NEWCOMER.key(Purpose.HUMAN, 1).enrolment())
     chain.submit(HOSPITAL_A, Propose(ADMISSION))
     chain.submit(HOSPITAL_A, Propose(other))
     for number, voters in ((1, MEMBERS[1:5]), (2, MEMBERS[1:6])):  # Once the first is admitted, six of eight decide.

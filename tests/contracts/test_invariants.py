@@ -24,12 +24,12 @@ from campaigns.harness.chain import Committed as CommittedState
 from campaigns.harness.consortium import (
     AUDITOR,
     DATASET,
-    DELTA_INVERSE,
     HOSPITAL_D,
     HOSPITALS,
     LAB,
     MEMBERS,
     MODEL,
+    PROMISE,
     STAND_BY,
     TASK,
     TERMS,
@@ -42,6 +42,7 @@ from contracts.contributions import SEATS, Withdraw
 from contracts.governance import Propose, RollBackModel, Vote
 from contracts.identity import DATASETS, KEYS, ORGANISATIONS, AddKey, Key, RevokeKey
 from contracts.kernel import Message, Place, bitmap
+from contracts.kernel.renyi import Curve
 from contracts.kernel.types import Purpose
 from contracts.lineage import MODELS, VERSIONS, Candidate, Finding, VersionDecided, VersionStatus
 from contracts.models import RaiseAlarm
@@ -98,12 +99,12 @@ class Consortium(RuleBasedStateMachine):
 
     def afford(self, rounds_in_all: int) -> None:
         """Give every dataset and every organisation a limit for so many rounds, by hand."""
-        limit = privacy_budget.epsilon_of(tuple(rounds_in_all * cost for cost in PRICE), DELTA_INVERSE)
+        limit = privacy_budget.epsilon_of(Curve.of(rounds_in_all * cost for cost in PRICE.costs()), PROMISE)
         for member in CONTRIBUTORS:
             organisation = ORGANISATIONS.at(self.view, member.name)
-            self.chain.given(ORGANISATIONS.put(member.name, replace(organisation, epsilon_cap=limit)))
+            self.chain.given(ORGANISATIONS.put(member.name, replace(organisation, cap=replace(PROMISE, epsilon=limit))))
             if dataset := DATASETS.get(self.view, (member.name, DATASET)):
-                limited = replace(dataset, epsilon_limit=limit)
+                limited = replace(dataset, promise=replace(PROMISE, epsilon=limit))
                 self.chain.given(DATASETS.put((member.name, DATASET), limited))
 
     # --- what members do ---
@@ -299,10 +300,11 @@ class Consortium(RuleBasedStateMachine):
     @invariant()
     def a_remainder_is_never_negative(self) -> None:
         for member in CONTRIBUTORS:
-            limit = ORGANISATIONS.at(self.view, member.name).epsilon_cap
+            cap = ORGANISATIONS.at(self.view, member.name).cap
             for account in self.accounts(self.view, member, self.chain):
-                standing = privacy_budget.standing(self.view, account, limit, DELTA_INVERSE)
-                assert standing.spent + standing.held <= limit
+                standing = privacy_budget.standing(self.view, account, cap)
+                assert standing.spent + standing.held <= cap.epsilon
+                assert standing.least <= standing.spent + standing.held
 
     @invariant()
     def nothing_is_accepted_from_a_key_after_its_revocation(self) -> None:

@@ -38,6 +38,7 @@ from contracts.lineage import (
     VersionStatus,
 )
 from contracts.models import RaiseAlarm, VersionNotOpen
+from contracts.privacy_budget import NOTHING
 from contracts.rounds import Charged, OpenRound, RoundVoided, Void
 from contracts.tasks import TASKS, Task
 from contracts.terms import Phase
@@ -138,7 +139,7 @@ class Line:
         self.reads = 0
         self.current, self.latest = 0, 0
         self._put(0, self._version(0, 0, 0))
-        self._apply(tasks.TASKS.put(TASK, Task(bytes(32), (0,) * 72, 1, 0, 0, 0)))
+        self._apply(tasks.TASKS.put(TASK, Task(bytes(32), NOTHING, 1, 0, 0, 0)))
         self._apply(tasks.TERMS.put(TASK, TERMS))
         self._apply(MODELS.put(MODEL, Model(TASK, 0, 0)))
 

@@ -1,11 +1,12 @@
 """Membership: suspended, reinstated, removed, and given a new key, by more than two thirds of the active members."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 
 from abci_app.pool.proposals import Standings
-from campaigns.harness import consortium
+from campaigns.harness import consortium, founding
 from campaigns.harness.chain import Chain, Member
 from campaigns.harness.consortium import (
     AUDITOR,
@@ -15,7 +16,7 @@ from campaigns.harness.consortium import (
     LAB,
     MEMBERS,
     STAND_BY,
-    founder,
+    as_member,
     pass_proposal,
     register_dataset,
 )
@@ -38,6 +39,7 @@ from contracts.governance import (
 )
 from contracts.identity import (
     KEYS,
+    ORGANISATIONS,
     AddKey,
     EnrolmentCap,
     KeyExists,
@@ -50,6 +52,7 @@ from contracts.identity import (
 )
 from contracts.kernel import Lane, Place, Rejected, limits
 from contracts.kernel.types import Purpose, Role
+from contracts.legal_identities import LegalIdentityKnown
 from contracts.membership import (
     RECOVERIES,
     CancelRecovery,
@@ -65,6 +68,7 @@ from contracts.membership import (
     RecoveryUnderWay,
     StandingChanged,
 )
+from contracts.possession import NotInPossession
 from contracts.recipients import RecipientTaken
 from contracts.registry import RULES
 from contracts.transition import Transaction
@@ -194,12 +198,34 @@ def test_a_newcomer_that_is_suspended_in_the_block_of_its_admission_is_counted_o
 
 def test_a_removed_member_s_name_and_recipient_are_never_given_out_again() -> None:
     chain = removed()
+    fresh = as_member(Member("fresh"), (Role.AUDITOR,), 0)
     key = Member("fresh").human.enrolment(owner=AUDITOR.name)
-    again = AdmitOrganisation(AUDITOR.name, (Role.AUDITOR,), recipient_of("fresh"), 0, key)
-    chain.refused(OrganisationExists, HOSPITAL_A, Propose(again))
-    key = Member("fresh").human.enrolment()
-    fresh = AdmitOrganisation("fresh", (Role.AUDITOR,), recipient_of(AUDITOR.name), 0, key)
-    chain.refused(RecipientTaken, HOSPITAL_A, Propose(fresh))
+    again = replace(fresh, organisation=AUDITOR.name, key=key)
+    chain.refused(OrganisationExists, HOSPITAL_A, Propose(AdmitOrganisation(again)))
+    taken = replace(fresh, recipient=recipient_of(AUDITOR.name))
+    chain.refused(RecipientTaken, HOSPITAL_A, Propose(AdmitOrganisation(taken)))
+
+
+def test_a_removed_member_s_legal_identity_gets_no_second_name_and_so_no_second_cap() -> None:
+    """Caps follow who it is in law: removal keeps what was spent, and neither a name nor a vote refills it."""
+    chain = removed()
+    legal_id = ORGANISATIONS.at(chain.view, AUDITOR.name).legal_id
+    again = replace(as_member(Member("fresh"), (Role.DATA_OWNER,)), legal_id=legal_id)
+    facts = chain.refused(LegalIdentityKnown, HOSPITAL_A, Propose(AdmitOrganisation(again)))
+    assert facts == {"legal_id": legal_id, "organisation": AUDITOR.name}
+
+
+def test_a_legal_identity_that_asked_before_it_was_removed_is_not_admitted_after() -> None:
+    """The vote that settles the admission finds it taken, however long ago it was proposed."""
+    chain = consortium.equipped()
+    again = replace(as_member(Member("fresh"), (Role.DATA_OWNER,)), legal_id="REGISTER:FRESH")
+    chain.submit(HOSPITAL_A, Propose(AdmitOrganisation(again)))
+    twin = replace(as_member(Member("twin"), (Role.DATA_OWNER,)), legal_id="REGISTER:FRESH")
+    assert decided(chain, AdmitOrganisation(twin)).status is ProposalStatus.PASSED
+    assert decided(chain, RemoveMember("twin", "left")).status is ProposalStatus.PASSED
+    for member in MEMBERS[1:5]:
+        events = chain.submit(member, Vote(1, approve=True))
+    assert events[-1] == ProposalDecided(1, ProposalStatus.FAILED, LegalIdentityKnown.code)
 
 
 def test_a_removed_member_s_validators_go_with_it() -> None:
@@ -228,7 +254,7 @@ def test_nobody_suspends_the_last_active_member(vector: VectorWriter) -> None:
 
 def test_the_last_member_cannot_leave() -> None:
     """Somebody must be left to vote: the quorum of one is one."""
-    chain = Chain(consortium.genesis(founder(HOSPITAL_A, (Role.AUDITOR,))))
+    chain = Chain(founding.genesis(as_member(HOSPITAL_A, (Role.AUDITOR,))))
     for action in (SuspendMember("hospital-a", "tired"), RemoveMember("hospital-a", "tired")):
         assert chain.refused(LastMember, HOSPITAL_A, Propose(action)) == {"organisation": "hospital-a"}
 
@@ -236,7 +262,7 @@ def test_the_last_member_cannot_leave() -> None:
 def test_members_can_be_removed_down_to_one_and_a_vote_stays_within_reach_all_the_way() -> None:
     """More than two thirds of n is at most n, and the electorate never falls below one."""
     crowd = tuple(Member(f"member-{number}") for number in range(6))
-    chain = Chain(consortium.genesis(*(founder(member, (Role.OPERATOR,)) for member in crowd), operators=crowd[:1]))
+    chain = Chain(founding.genesis(*(as_member(member, (Role.OPERATOR,)) for member in crowd), operators=crowd[:1]))
     left = list(crowd)
     while len(left) > 1:
         assert decided(chain, RemoveMember(left[-1].name, "left"), left).status is ProposalStatus.PASSED
@@ -328,7 +354,7 @@ def test_a_thief_who_holds_the_only_human_key_is_suspended_first_and_cannot_canc
 @pytest.mark.parametrize(
     ("refusal", "action"),
     [
-        (identity.NotInPossession, RecoverKey(B, LOST.enrolment(owner="hospital-c"))),
+        (NotInPossession, RecoverKey(B, LOST.enrolment(owner="hospital-c"))),
         (KeyExists, RecoverKey(B, HOSPITAL_B.human.enrolment())),
         (identity.UnknownOrganisation, RecoverKey("stranger", LOST.enrolment(owner="stranger"))),
     ],

@@ -1,6 +1,7 @@
 """Privacy budgets: held before training, spent at the barrier, whole again when a round reveals nothing."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +18,7 @@ from campaigns.harness.consortium import (
     LAB,
     LIMIT,
     PHASE_MS,
+    PROMISE,
     TASK,
     TERMS,
     commit,
@@ -32,7 +34,8 @@ from contracts import privacy_budget, rounds, tasks
 from contracts.contributions import Withdraw
 from contracts.governance import OpenTask
 from contracts.identity import DATASETS, ORGANISATIONS, AddKey
-from contracts.kernel import Context, bitmap, limits
+from contracts.kernel import Context, bitmap, limits, renyi
+from contracts.kernel.renyi import Curve
 from contracts.kernel.state import Overlay
 from contracts.kernel.types import Purpose
 from contracts.privacy_budget import (
@@ -43,16 +46,17 @@ from contracts.privacy_budget import (
     BudgetExceeded,
     BudgetHeld,
     Hold,
-    Standing,
     TooManyHolds,
 )
+from contracts.promises import Promise, promised
 from contracts.rounds import Bill, Charged, OpenRound
 from contracts.terms import Estimator, EstimatorKind, Phase
-from tests.contracts.accounts import PRICE, account_of, bills, epsilon, standing_of
+from tests.contracts.accounts import PRICE, account_of, bills, epsilon, least, standing, standing_of
 from tests.effort import examples
 from tests.vectors_io import VectorWriter
 
 HELD, SPENT = Bill.HELD, Bill.SPENT
+LIMITED = {"limit": LIMIT, "order_milli": PROMISE.order_milli}
 
 
 def exhausted() -> Chain:
@@ -71,7 +75,7 @@ def test_a_reservation_holds_the_price_back_before_any_training(vector: VectorWr
     chain = consortium.round_open()
     events = vector.accepted(chain, HOSPITAL_A, reserve())
     assert BudgetHeld("hospital-a", DATASET, epsilon(1)) in events
-    assert standing_of(chain) == Standing(LIMIT, spent=0, held=epsilon(1))
+    assert standing_of(chain) == standing(spent=0, held=epsilon(1), least=least(1))
     held = Account(NOTHING, (Hold(TASK, 1, consortium.seat_of(chain, HOSPITAL_A).number),))
     assert DATASET_ACCOUNTS.at(chain.view, ("hospital-a", DATASET)) == held
     assert ORGANISATION_ACCOUNTS.at(chain.view, "hospital-a") == held
@@ -83,7 +87,7 @@ def test_a_withdrawal_gives_the_hold_back(vector: VectorWriter) -> None:
     chain = consortium.round_open()
     chain.submit(HOSPITAL_A, reserve())
     vector.accepted(chain, HOSPITAL_A, Withdraw(TASK, 1))
-    assert standing_of(chain) == Standing(LIMIT, spent=0, held=0)
+    assert standing_of(chain) == standing(spent=0, held=0, least=0)
     assert ORGANISATION_ACCOUNTS.at(chain.view, "hospital-a") == Account(NOTHING, ())
 
 
@@ -97,7 +101,7 @@ def test_the_last_commitment_turns_every_hold_into_spent_budget(vector: VectorWr
     vector.accepted(chain, HOSPITAL_A, commit())
     assert bills(chain) == (SPENT,) * 4
     assert dict(chain.view.scan(b"privacy_budget/")) == stored
-    assert standing_of(chain) == Standing(LIMIT, spent=epsilon(1), held=0)
+    assert standing_of(chain) == standing(spent=epsilon(1), held=0, least=least(1))
 
 
 @pytest.mark.vectors
@@ -119,7 +123,7 @@ def test_an_exhausted_budget_is_refused_before_training(vector: VectorWriter) ->
     """The fourth round does not fit: the reservation is refused with what was spent, the limit, and what was wanted."""
     chain = exhausted()
     facts = vector.refused(chain, BudgetExceeded, HOSPITAL_A, reserve(4))
-    assert facts == {"account": "dataset", "spent": epsilon(3), "wanted": epsilon(4), "limit": LIMIT}
+    assert facts == {"account": "dataset", "spent": epsilon(3), "wanted": epsilon(4), **LIMITED}
     assert epsilon(3) <= LIMIT < epsilon(4)
 
 
@@ -136,7 +140,7 @@ def test_a_second_dataset_name_does_not_refill_the_organisation_s_budget() -> No
     chain.submit(HOSPITAL_A, join("same-records-again"))
     chain.submit(LAB, OpenRound(TASK))
     facts = chain.refused(BudgetExceeded, HOSPITAL_A, reserve(4, "same-records-again"))
-    assert facts == {"account": "organisation", "spent": epsilon(3), "wanted": epsilon(4), "limit": LIMIT}
+    assert facts == {"account": "organisation", "spent": epsilon(3), "wanted": epsilon(4), **LIMITED}
 
 
 def test_the_limit_itself_is_allowed_and_one_nano_less_is_not() -> None:
@@ -148,9 +152,11 @@ def test_the_limit_itself_is_allowed_and_one_nano_less_is_not() -> None:
 
 
 def limited(chain: Chain, limit: int) -> None:
-    """Give hospital A's dataset another limit, by hand."""
+    """Give hospital A's dataset another limit at the same order, by hand."""
     dataset = DATASETS.at(chain.view, ("hospital-a", DATASET))
-    chain.given(DATASETS.put(("hospital-a", DATASET), replace(dataset, epsilon_limit=limit)))
+    chain.given(
+        DATASETS.put(("hospital-a", DATASET), replace(dataset, promise=replace(dataset.promise, epsilon=limit)))
+    )
 
 
 def another_task(chain: Chain, number: int) -> str:
@@ -172,7 +178,7 @@ def test_an_open_reservation_counts_against_the_limit_until_its_round_is_void() 
     chain.submit(HOSPITAL_A, reserve())
     other = replace(reserve(), task=another_task(chain, 1))
     facts = chain.refused(BudgetExceeded, HOSPITAL_A, other)
-    assert facts == {"account": "dataset", "spent": 0, "wanted": epsilon(2), "limit": epsilon(1)}
+    assert facts == {"account": "dataset", "spent": 0, "wanted": epsilon(2), **LIMITED, "limit": epsilon(1)}
     let_pass(chain)
     chain.submit(HOSPITAL_A, other)
 
@@ -180,7 +186,7 @@ def test_an_open_reservation_counts_against_the_limit_until_its_round_is_void() 
 def test_one_hospital_s_spending_is_nobody_else_s() -> None:
     chain = consortium.round_open()
     chain.submit(HOSPITAL_A, reserve())
-    assert standing_of(chain, HOSPITAL_B) == Standing(LIMIT, spent=0, held=0)
+    assert standing_of(chain, HOSPITAL_B) == standing(spent=0, held=0, least=0)
 
 
 @pytest.mark.vectors
@@ -197,7 +203,9 @@ def test_one_reservation_more_than_an_account_can_hold(vector: VectorWriter) -> 
 def test_an_organisation_takes_part_in_as_many_open_rounds_as_its_account_can_hold() -> None:
     chain = consortium.equipped()
     member = ORGANISATIONS.at(chain.view, "hospital-a")
-    chain.given(ORGANISATIONS.put("hospital-a", replace(member, epsilon_cap=limits.EPSILON_NANO_MAX)))
+    chain.given(
+        ORGANISATIONS.put("hospital-a", replace(member, cap=promised(limits.EPSILON_NANO_MAX, DELTA_INVERSE, None)))
+    )
     limited(chain, limits.EPSILON_NANO_MAX)
     names = [another_task(chain, number) for number in range(limits.HOLDS_PER_ACCOUNT + 1)]
     for name in names[:-1]:
@@ -206,6 +214,44 @@ def test_an_organisation_takes_part_in_as_many_open_rounds_as_its_account_can_ho
     assert quote.after < quote.limit
     assert not quote.affordable
     chain.refused(TooManyHolds, HOSPITAL_A, replace(reserve(), task=names[-1]))
+
+
+# --- one order ---
+
+
+def test_a_limit_is_held_at_the_account_s_order_though_another_one_would_admit_more() -> None:
+    """The order was fixed before the first charge: another that would suit what came is not looked at."""
+    chain = consortium.round_open()
+    cost = renyi.room_at(LIMIT, PROMISE.order_milli, DELTA_INVERSE)
+    spent = Curve.of(cost if order == PROMISE.order_milli else 0 for order in renyi.ORDERS)
+    chain.given(DATASET_ACCOUNTS.put(("hospital-a", DATASET), Account(spent, ())))
+    facts = chain.refused(BudgetExceeded, HOSPITAL_A, reserve())
+    assert facts["spent"] == LIMIT
+    assert standing_of(chain).least == 0
+
+
+def test_what_other_orders_have_lost_takes_nothing_from_the_account() -> None:
+    chain = consortium.round_open()
+    spent = Curve.of(0 if order == PROMISE.order_milli else renyi.SATURATED for order in renyi.ORDERS)
+    chain.given(DATASET_ACCOUNTS.put(("hospital-a", DATASET), Account(spent, ())))
+    chain.submit(HOSPITAL_A, reserve())
+    assert account_of(chain).holds == (Hold(TASK, 1, consortium.seat_of(chain, HOSPITAL_A).number),)
+
+
+def test_an_organisation_s_cap_is_held_at_its_own_order_and_delta() -> None:
+    chain = consortium.round_open()
+    member = ORGANISATIONS.at(chain.view, "hospital-a")
+    at = Promise(LIMIT, 10**9, 16_000)
+    after = renyi.epsilon_at(PRICE, 16_000, 10**9)
+    for limit, affordable in ((after - 1, False), (after, True)):
+        chain.given(ORGANISATIONS.put("hospital-a", replace(member, cap=replace(at, epsilon=limit))))
+        quote = privacy_budget.quote(chain.view, "hospital-a", DATASET, PRICE, chain)
+        assert (quote.organisation_after, quote.affordable) == (after, affordable)
+        assert (quote.organisation_delta_inverse, quote.organisation_order_milli) == (10**9, 16_000)
+        assert quote.after == epsilon(1)
+        if not affordable:
+            assert chain.refused(BudgetExceeded, HOSPITAL_A, reserve())["order_milli"] == 16_000
+    chain.submit(HOSPITAL_A, reserve())
 
 
 # --- how loss is counted ---
@@ -219,7 +265,7 @@ def test_the_price_of_a_round_is_computed_once_and_stored_with_the_task() -> Non
 def test_the_epsilons_of_rounds_do_not_add_but_their_curves_do() -> None:
     chain = consortium.thrice_promoted()
     spent = account_of(chain).spent
-    assert spent == tuple(3 * cost for cost in PRICE)
+    assert spent == PRICE + PRICE + PRICE
     assert standing_of(chain).spent == epsilon(3) < 3 * epsilon(1)
 
 
@@ -239,21 +285,26 @@ def test_every_debit_is_on_the_organisation_s_account_too() -> None:
 
 def test_an_untouched_account_has_lost_nothing() -> None:
     chain = consortium.equipped()
-    assert standing_of(chain) == Standing(LIMIT, spent=0, held=0)
+    assert standing_of(chain) == standing(spent=0, held=0, least=0)
     assert privacy_budget.organisation_account(chain.view, "hospital-a", chain) == Account(NOTHING, ())
 
 
 def test_a_hopeless_price_is_shown_as_the_largest_epsilon_there_is() -> None:
     """Curves saturate; what is announced stays within the bounds of its field."""
-    assert privacy_budget.epsilon_of((limits.RENYI_NANO_MAX,) * len(NOTHING), DELTA_INVERSE) == limits.EPSILON_NANO_MAX
+    hopeless = Curve.of([renyi.SATURATED] * len(renyi.ORDERS))
+    assert privacy_budget.epsilon_of(hopeless, PROMISE) == limits.EPSILON_NANO_MAX
+    assert privacy_budget.least_epsilon_of(hopeless, DELTA_INVERSE) == limits.EPSILON_NANO_MAX
 
 
 # --- quotes ---
 
 # Of one shape or another, and from nothing to far over any limit.
 CURVES = st.builds(
-    lambda scale, flat: tuple(scale * (one + flat) // 100 for one in PRICE), st.integers(0, 60), st.integers(0, 10**7)
+    lambda scale, flat: Curve.of(scale * (one + flat) // 100 for one in PRICE.costs()),
+    st.integers(0, 60),
+    st.integers(0, 10**7),
 )
+PINS = st.tuples(st.integers(limits.DELTA_INVERSE_MIN, limits.DELTA_INVERSE_MAX), st.sampled_from(renyi.ORDERS))
 # A round in any phase, its seat 0 reserved, and committed or not.
 ROUNDS = st.builds(
     lambda phase, charged, others, committed, until, until_height: rounds.Round(
@@ -292,26 +343,29 @@ MOMENTS = st.builds(lambda time, height: Context(CHAIN_ID, height, 0, time, b"",
     moment=MOMENTS,
     limit=st.integers(10**9, 10**11),
     cap=st.integers(10**9, 10**11),
+    pins=st.tuples(PINS, PINS),
 )
 def test_a_quote_says_affordable_exactly_when_a_hold_is_accepted(
-    narrow: tuple[int, ...],
-    wide: tuple[int, ...],
-    price: tuple[int, ...],
-    others: list[tuple[tuple[int, ...], rounds.Round]],
+    narrow: Curve,
+    wide: Curve,
+    price: Curve,
+    others: list[tuple[Curve, rounds.Round]],
     narrower: int,
     moment: Context,
     limit: int,
     cap: int,
+    pins: Any,
 ) -> None:
     """Whatever was held for other tasks, whether or not anybody has written what became of it."""
     view = consortium.round_open().view
     dataset, member = DATASETS.at(view, (HOSPITAL_A.name, DATASET)), ORGANISATIONS.at(view, HOSPITAL_A.name)
+    promise = Promise(limit, *pins[0])
     task, overlay = tasks.TASKS.at(view, TASK), Overlay(view)
     holds = tuple(Hold(f"task-{n}", 1, 0) for n in range(len(others)))
     overlay.apply(
         (
-            DATASETS.put((HOSPITAL_A.name, DATASET), replace(dataset, epsilon_limit=limit)),
-            ORGANISATIONS.put(HOSPITAL_A.name, replace(member, epsilon_cap=cap)),
+            DATASETS.put((HOSPITAL_A.name, DATASET), replace(dataset, promise=promise)),
+            ORGANISATIONS.put(HOSPITAL_A.name, replace(member, cap=Promise(cap, *pins[1]))),
             DATASET_ACCOUNTS.put((HOSPITAL_A.name, DATASET), Account(narrow, holds[:narrower])),
             ORGANISATION_ACCOUNTS.put(HOSPITAL_A.name, Account(wide, holds)),
             tasks.TASKS.put(TASK, replace(task, price=price)),
@@ -329,5 +383,5 @@ def test_a_quote_says_affordable_exactly_when_a_hold_is_accepted(
         assert quote.after == held.events[0].epsilon
         overlay.apply(held.writes)
         account = privacy_budget.dataset_account(overlay, HOSPITAL_A.name, DATASET, moment)
-        standing = privacy_budget.standing(overlay, account, limit, dataset.delta_inverse)
+        standing = privacy_budget.standing(overlay, account, promise)
         assert (quote.spent, quote.after) == (standing.spent, standing.spent + standing.held)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from campaigns.harness import cometbft_blocks, consortium
+from campaigns.harness import cometbft_blocks, consortium, founding
 from campaigns.harness.chain import CHAIN_ID, Chain, Member, Validator, admission_of
 from campaigns.harness.consortium import (
     AUDITOR,
@@ -19,15 +19,16 @@ from campaigns.harness.consortium import (
     OPERATORS,
     ROLES,
     STAND_BY,
-    founder,
+    as_member,
     pass_proposal,
 )
 from campaigns.harness.founding import NO_GENESIS, proved
-from contracts import identity, transition, validators
+from contracts import identity, possession, transition, validators
 from contracts.governance import Action, AdmitValidator, ProposalDecided, ProposalStatus, Propose, RemoveValidator, Vote
-from contracts.identity import NotInPossession, UnknownOrganisation, WeakKey
+from contracts.identity import UnknownOrganisation
 from contracts.kernel import Context, Rejected, crypto, limits
 from contracts.kernel.state import Overlay
+from contracts.possession import NotInPossession, WeakKey
 from contracts.registry import RULES
 from contracts.validators import (
     SET,
@@ -207,7 +208,7 @@ def test_a_proof_for_a_signing_key_proves_no_validator_and_the_other_way_round()
     key = HOSPITAL_C.validator
     for purpose in identity.Purpose:
         genesis = consortium.ledger().genesis
-        statement = identity.possession_statement(genesis, "hospital-c", key.public, purpose)
+        statement = possession.possession_statement(genesis, "hospital-c", key.public, purpose)
         as_signing = crypto.sign(key.seed, statement)
         action = AdmitValidator(replace(ADMISSION.validator, possession=as_signing), None)
         consortium.founded().refused(NotInPossession, HOSPITAL_A, Propose(action))
@@ -389,8 +390,8 @@ def test_a_genesis_with_validators_that_could_not_be_admitted_does_not_begin(
 
 
 def test_a_genesis_may_give_an_organisation_two_of_seven_validators() -> None:
-    founders = tuple(founder(Member(name), ROLES[LAB]) for name in NAMES)
+    founders = tuple(as_member(Member(name), ROLES[LAB]) for name in NAMES)
     entries = (Validator(NAMES[0], 1), *(Validator(name) for name in NAMES))
-    stated = replace(consortium.genesis(*founders), validators=tuple(one.admission(NO_GENESIS) for one in entries))
+    stated = replace(founding.genesis(*founders), validators=tuple(one.admission(NO_GENESIS) for one in entries))
     stated = proved(stated)
     assert transition.genesis(RULES.newest, stated.encode(), CHAIN_ID)

@@ -73,4 +73,5 @@ WORDS = (
     ("identity", "EnrolmentCap", "keys"),
     ("identity", "EnrolmentCap", "organisations"),
     ("membership", "EnrolmentCap", "recoveries"),
+    ("promises", "UnknownOrder", "order_milli"),
 )

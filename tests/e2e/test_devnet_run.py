@@ -26,6 +26,7 @@ from contracts.kernel import View, bitmap
 from contracts.kernel.types import Purpose
 from contracts.lineage import Finding, Version, VersionStatus
 from contracts.privacy_budget import Account
+from contracts.promises import Promise
 from contracts.rounds import Round
 from contracts.tasks import Task
 from contracts.terms import Phase
@@ -102,7 +103,7 @@ class Ledger:
     seats: dict[tuple[int, str], Seat]
     shared: dict[tuple[int, str], tuple[str, ...]]  # Who serves whose payload to the others.
     accounts: dict[str, Account]
-    limits: dict[str, int]
+    promises: dict[str, Promise]
     deviations: dict[str, int]
     keys: list[Key]
 
@@ -190,7 +191,7 @@ def at_the_end(view: View, keys: list[tuple[str, ...]]) -> Ledger:
         seats={place: seat for place, seat in seats.items() if seat is not None},
         shared={place: tuple(copy.organisation for copy in one.copies) for place, one in shares.items() if one},
         accounts=dict(zip(HOSPITALS, every(privacy_budget.DATASET_ACCOUNTS, view, owned), strict=True)),
-        limits={name: one.epsilon_limit for name, one in zip(HOSPITALS, datasets, strict=True)},
+        promises={name: one.promise for name, one in zip(HOSPITALS, datasets, strict=True)},
         deviations={name: score.deviation for name, score in scores.items() if score is not None},
         keys=every(identity.KEYS, view, [bytes.fromhex(name) for (name,) in keys]),
     )
@@ -249,10 +250,10 @@ def test_what_a_hospital_has_spent_is_what_its_seats_cost_and_within_its_limit(
     ledger = finished.ledger
     spent = privacy_budget.NOTHING
     for _ in ledger.reserved(hospital):  # Every round has passed its barrier: who reserved has paid.
-        spent = privacy_budget.composed(spent, ledger.task.price)
-    assert privacy_budget.fits(spent, ledger.limits[hospital], 100_000)
+        spent += ledger.task.price
+    assert privacy_budget.fits(spent, ledger.promises[hospital])
     (shown,) = [line for line in finished.summary.privacy if line.hospital == hospital]
-    assert shown.spent == pytest.approx(privacy_budget.epsilon_of(spent, 100_000) / 1e9)
+    assert shown.spent == pytest.approx(privacy_budget.epsilon_of(spent, ledger.promises[hospital]) / 1e9)
 
 
 def test_the_exhausted_hospital_was_refused_before_it_trained_and_found_no_way_round(finished: Finished) -> None:
@@ -261,8 +262,8 @@ def test_the_exhausted_hospital_was_refused_before_it_trained_and_found_no_way_r
     assert ledger.reserved(name) == ledger.contributed(name) == list(range(1, contributions_it_can_afford + 1))
     spent = privacy_budget.NOTHING
     for _ in range(contributions_it_can_afford + 1):
-        spent = privacy_budget.composed(spent, ledger.task.price)
-    assert not privacy_budget.fits(spent, ledger.limits[name], 100_000)
+        spent += ledger.task.price
+    assert not privacy_budget.fits(spent, ledger.promises[name])
     said = finished.view.texts("BUDGET_EXCEEDED")
     assert any(text.startswith(f"{name} in round {contributions_it_can_afford + 1}") for text in said), said
     assert any(text.startswith(f"{name} with a new key and dataset") for text in said), said

@@ -135,7 +135,7 @@ def test_a_quote_is_what_the_rule_of_holds_says():
     assert quote.affordable
     assert quote.after == held(node.chain.view).events[0].epsilon
     dataset = identity.DATASETS.at(node.chain.view, (HOSPITAL_A.name, DATASET))
-    tight = replace(dataset, epsilon_limit=quote.price - 1)
+    tight = replace(dataset, promise=replace(dataset.promise, epsilon=quote.price - 1))
     view = node.chain.view
     view.entries[identity.DATASETS.path((HOSPITAL_A.name, DATASET))] = tight.encode()
     refused = viewed(node, lambda state: outlook(state, HOSPITAL_A.name, DATASET, TASK, now))

@@ -50,7 +50,7 @@ from tests.meanwhile import (
 )
 
 NANO = 10**9
-PRICE = privacy_budget.epsilon_of(price_of(consortium.MECHANISM), DELTA_INVERSE) / NANO
+PRICE = privacy_budget.epsilon_of(price_of(consortium.MECHANISM), consortium.PROMISE) / NANO
 
 
 @dataclass
@@ -159,7 +159,7 @@ def test_a_seat_is_given_back_before_training_starts_and_costs_nothing(door: Doo
 def spend(world: World, times: int) -> None:
     spent = privacy_budget.NOTHING
     for _ in range(times):
-        spent = privacy_budget.composed(spent, price_of(consortium.MECHANISM))
+        spent += price_of(consortium.MECHANISM)
     account = privacy_budget.Account(spent, ())
     world.chain.given(
         privacy_budget.DATASET_ACCOUNTS.put((HOSPITAL_A.name, DATASET), account),

@@ -80,7 +80,7 @@ def test_a_contribution_is_reserved_trained_committed_and_served(world: World) -
     record = seat_of(world.chain, HOSPITAL_A).commitment
     assert record is not None
     assert (made.cid, made.height, made.bytes) == (record.cid, record.place.height, record.size)
-    assert made.charged == made.spent == privacy_budget.epsilon_of(PRICE, 100_000)
+    assert made.charged == made.spent == privacy_budget.epsilon_of(PRICE, consortium.PROMISE)
     assert record.code == trainer.code
     assert trainer.trained == 1
     assert payload_cid(stored(world, made)) == Cid.parse(record.cid)

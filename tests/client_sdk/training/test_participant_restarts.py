@@ -275,7 +275,7 @@ def test_an_expired_trust_ends_a_contribution(world: World, monkeypatch: pytest.
 def test_an_exhausted_budget_is_refused_before_the_trainer_is_called(world: World) -> None:
     full = NOTHING
     for _ in range(3):
-        full = privacy_budget.composed(full, PRICE)
+        full += PRICE
     world.chain.given(privacy_budget.DATASET_ACCOUNTS.put(OWNER, Account(full, ())))
     trainer = world.trainer(HOSPITAL_A)
     with pytest.raises(BudgetExceeded) as caught:

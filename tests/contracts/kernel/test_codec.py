@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from campaigns.harness.consortium import TERMS
 from contracts.contributions import Seat
 from contracts.governance import OpenTask, Propose, Vote
-from contracts.identity import AddKey, NewKey
-from contracts.kernel import Event, Message, Record, codec, limits
+from contracts.identity import AddKey
+from contracts.kernel import Event, Message, Record, codec, limits, renyi
 from contracts.kernel import types as bounds
 from contracts.kernel.cborcheck import CANONICAL, NOT_CANONICAL
 from contracts.kernel.codec import Malformed, decode, encode, kebab, shape_of
 from contracts.kernel.crypto import SelfTestFailed
 from contracts.kernel.types import Height, Label, OrgId, Purpose, Role
+from contracts.possession import NewKey
 from contracts.terms import Terms
 
 MOST = 10**6
@@ -69,6 +70,10 @@ def values(annotation: Any) -> st.SearchStrategy[Any]:
         return st.booleans()
     if issubclass(annotation, Enum):
         return st.sampled_from(annotation)
+    if issubclass(annotation, bounds.Packed):
+        return st.binary(min_size=annotation.SIZE, max_size=annotation.SIZE).map(
+            lambda raw: annotation.of_bytes(bytes(byte & 0x7F for byte in raw))
+        )
     hints = get_type_hints(annotation, include_extras=True)
     return st.builds(annotation, **{field.name: values(hints[field.name]) for field in fields(annotation)})
 
@@ -246,6 +251,18 @@ def test_what_breaks_its_bounds_cannot_be_encoded_either() -> None:
         shape_of(Key).pack(TERMS, "")
     with pytest.raises(Malformed, match="must be a list"):
         shape_of(Annotated[tuple[Role, ...], bounds.Items(0, 2)]).pack([Role.AUDITOR], "roles")
+
+
+def test_a_packed_value_is_bytes_of_one_length_and_only_such_as_stand_for_one() -> None:
+    price = renyi.gaussian_curve(1_000, 1)
+    packed = shape_of(renyi.Curve)
+    assert packed.pack(price, "") == bytes(price)
+    assert packed.unpack(bytes(price), "") == price
+    with pytest.raises(Malformed, match="price: must be a Curve"):
+        packed.pack(bytes(price), "price")
+    for raw in (bytes(price)[1:], bytes(price) + b"0", price.costs(), b"\x80" + bytes(price)[1:]):
+        with pytest.raises(Malformed, match="price: "):
+            packed.unpack(raw, "price")
 
 
 def test_a_choice_is_written_with_its_kind_and_read_only_with_a_known_one() -> None:

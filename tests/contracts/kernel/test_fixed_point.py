@@ -17,6 +17,7 @@ from contracts.kernel.fixed_point import (
     ln_up,
     mul_div_ceil,
     mul_div_floor,
+    root_up,
 )
 
 DIGITS = 150
@@ -98,6 +99,18 @@ def test_the_logarithm_of_a_huge_power_of_two_is_that_many_times_ln_2(power: int
 def test_the_logarithm_of_what_is_not_positive_is_refused(logarithm, numerator: int, denominator: int) -> None:
     with pytest.raises(ValueError, match="positive"):
         logarithm(numerator, denominator, 64)
+
+
+@given(st.one_of(st.integers(1, 300), st.integers(1, 2**600), st.integers(1, 2**300).map(lambda root: root**2)))
+def test_root_up_is_the_least_integer_whose_square_is_enough(value: int) -> None:
+    root = root_up(value)
+    assert (root - 1) ** 2 < value <= root**2
+
+
+def test_the_root_of_what_is_not_positive_is_refused() -> None:
+    for value in (0, -1):
+        with pytest.raises(ValueError, match="value is"):
+            root_up(value)
 
 
 @pytest.mark.parametrize("bits", [0, BITS_MAX + 1])
