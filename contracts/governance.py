@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 from . import electorate, identity, membership, models, tasks, upgrades, validators
-from .identity import Admission
+from .admission import Admission
 from .kernel import (
     Context,
     Contract,

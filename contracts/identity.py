@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Annotated
 
 from . import electorate, legal_identities, origin, recipients, reputation
+from .admission import Admission, Roles
 from .electorate import MEMBERSHIP, Standing
 from .kernel import (
     Context,
@@ -49,8 +50,6 @@ from .kernel.types import (
 from .possession import NewKey, require_possession
 from .promises import Promise, promised, require_room
 
-Roles = Annotated[tuple[Role, ...], Items(1, len(Role))]
-
 
 class Organisation(Record):
     """A member: who it is in law, what it may do, how to encrypt to it, and the cap on its total privacy loss."""
@@ -85,19 +84,6 @@ class Dataset(Record):
     data_class: DataClass
     promise: Promise
     registered_at: Height
-
-
-class Admission(Record):
-    """What an organisation becomes a member with, by genesis or by vote."""
-
-    organisation: OrgId
-    legal_id: LegalId  # Upper case and no spaces, so that nobody is two by spelling.
-    roles: Roles
-    recipient: AgeRecipient
-    epsilon_cap: NanoEpsilon  # On the privacy loss of all its datasets together; 0 for who has none.
-    delta_inverse: DeltaInverse  # Of the cap.
-    order_milli: RenyiOrder | None  # At which the cap is held; null for the one that follows from cap and δ.
-    key: NewKey  # Its first, a human one.
 
 
 ORGANISATIONS = Map("identity/organisations", Organisation, "organisation")
@@ -497,6 +483,7 @@ CONTRACT = Contract(
         "contracts.legal_identities",
         "contracts.origin",
         "contracts.possession",
+        "contracts.admission",
         "contracts.promises",
         "contracts.recipients",
         __name__,

@@ -13,7 +13,8 @@ from functools import cached_property
 from typing import Annotated, Any, TypeVar
 
 from . import identity, origin, upgrades, validators
-from .identity import Admission, Organisation
+from .admission import Admission
+from .identity import Organisation
 from .kernel import (
     Context,
     Event,

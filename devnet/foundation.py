@@ -16,7 +16,7 @@ from client_sdk.secrets import age_passphrase, keys
 from client_sdk.secrets.private_files import create_private, make_private_directory
 from client_sdk.session.opening import WrongGenesis, ledger_of
 from contracts import transition
-from contracts.identity import Admission
+from contracts.admission import Admission
 from contracts.kernel import codec, limits
 from contracts.kernel.envelope import LedgerId
 from contracts.kernel.types import Purpose

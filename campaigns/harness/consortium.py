@@ -14,11 +14,12 @@ from functools import cache, wraps
 from typing import Any
 
 from contracts import ballot_box, contributions, lineage, reputation, rounds, tasks
+from contracts.admission import Admission
 from contracts.ballot_box import Statement
 from contracts.ballots import AdvanceRound, Attest, OpenBallot, Seal
 from contracts.contributions import Commit, NoiseSource, Reserve
 from contracts.governance import Action, OpenTask, Propose, Vote
-from contracts.identity import AddKey, Admission, RegisterDataset
+from contracts.identity import AddKey, RegisterDataset
 from contracts.kernel import Event, bitmap, crypto
 from contracts.kernel.envelope import LedgerId
 from contracts.kernel.types import Role

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from contracts import transition
-from contracts.identity import Admission
+from contracts.admission import Admission
 from contracts.kernel import crypto, limits
 from contracts.kernel.envelope import LedgerId
 from contracts.kernel.types import Role

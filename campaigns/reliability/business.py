@@ -9,11 +9,12 @@ from itertools import count
 from typing import TypeVar
 
 from client_sdk.secrets.keys import new_signing_key
+from contracts.admission import Admission
 from contracts.ballot_box import Statement, seal_of
 from contracts.ballots import AdvanceRound, Attest, OpenBallot, Seal
 from contracts.contributions import Commit, NoiseSource, Reserve
 from contracts.governance import AdmitOrganisation, Propose, Proposed, Vote
-from contracts.identity import AddKey, Admission, RevokeKey
+from contracts.identity import AddKey, RevokeKey
 from contracts.kernel import Event, Message, bitmap, limits
 from contracts.kernel.types import Purpose, Role
 from contracts.lineage import Candidate, candidate_digest

@@ -31,8 +31,8 @@ from contracts import (
     upgrades,
     validators,
 )
+from contracts.admission import Admission
 from contracts.governance import AdmitOrganisation, AdmitValidator, OpenTask, ProposalDecided, RemoveValidator
-from contracts.identity import Admission
 from contracts.kernel import Event, Message, Place, Rejected, codec, replay
 from contracts.kernel.envelope import Envelope
 from contracts.lineage import VersionDecided, VersionStatus

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from client_sdk.client import LedgerClient
     from client_sdk.reads.queries import Moment
     from client_sdk.secrets.keys import Keyring
-    from contracts.identity import Admission
+    from contracts.admission import Admission
     from contracts.kernel import View
     from contracts.kernel.types import Role
 
@@ -113,7 +113,7 @@ def _application(
     """What the members vote on, signed by the newcomer's own key."""
     from client_sdk.session import ENCRYPTION, unlock
     from client_sdk.session.opening import ledger_id
-    from contracts.identity import Admission
+    from contracts.admission import Admission
 
     if not legal_id:
         raise CliError("USAGE", "--legal-id: name the legal identity", "Its LEI, or its register and number.")
@@ -132,7 +132,7 @@ def _write_application(path: Path, admission: "Admission", output: Format) -> No
 
 
 def _read_application(path: Path, name: str) -> "Admission":
-    from contracts.identity import Admission
+    from contracts.admission import Admission
     from contracts.kernel import codec
 
     hint = "Ask the newcomer for the file that 'fedledger org enrol --write' wrote."

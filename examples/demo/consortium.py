@@ -16,8 +16,9 @@ from client_sdk.secrets import keys
 from client_sdk.secrets.passphrase import read_passphrase
 from client_sdk.session import Session, open_session
 from client_sdk.session.profile import find_profile
+from contracts.admission import Admission
 from contracts.governance import Action, AdmitOrganisation, OpenTask, Propose, Proposed, Vote
-from contracts.identity import AddKey, Admission, RegisterDataset
+from contracts.identity import AddKey, RegisterDataset
 from contracts.kernel import Message
 from contracts.kernel.types import Purpose, Role
 from contracts.models import quorum
