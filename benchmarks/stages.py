@@ -2,7 +2,8 @@
 
 Real transactions in real blocks over the real store, in one process: each call from the bytes of its request to the
 bytes of its answer. Machines differ in how fast they run Python, so between the blocks the same signatures are verified
-alone: one verification is the unit that the aims are stated in. Then the same under the profiler, whose own cost is why
+alone: one verification is the unit that the aims are stated in. Once as with a short pool, where CheckTx tries what
+enters, and once as under pressure, where it does not. Then the first under the profiler, whose own cost is why
 its times are shares, not measurements.
 """
 
@@ -15,11 +16,14 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
+from abci_app.pool import door
 from benchmarks.load import contributions, recipients
 from benchmarks.load.network import Member, manifest, members_of
 from benchmarks.load.point import MEMBERS, SEATS, Workload
@@ -51,10 +55,10 @@ def main() -> int:
 
 def measured(workload: Workload, blocks: int) -> dict[str, Any]:
     """Time by kind of transaction and stage, and the profile of a second run."""
-    found = run(workload, blocks, lambda work: work())
+    found, pressed = (run(workload, blocks, lambda work: work(), pressed=under) for under in (False, True))
     profile = cProfile.Profile()
     run(workload, blocks, profile.runcall)
-    return {"block_transactions": BLOCK_TXS, **found, "profile": top_of(profile)}
+    return {"block_transactions": BLOCK_TXS, **found, "pressed": pressed, "profile": top_of(profile)}
 
 
 class Batch(NamedTuple):
@@ -84,7 +88,9 @@ class Clock:
             raise ValueError("a signature of the workload does not hold")
 
 
-def run(workload: Workload, blocks: int, under: Callable[[Callable[[], None]], Any]) -> dict[str, Any]:
+def run(
+    workload: Workload, blocks: int, under: Callable[[Callable[[], None]], Any], *, pressed: bool = False
+) -> dict[str, Any]:
     """Set a chain up, then pass ``blocks`` blocks through it, ``under`` calling what is measured."""
     described = manifest(Application.FEDLEDGER, 1, Timeouts.FAST, MEMBERS[workload])
     with tempfile.TemporaryDirectory(prefix="fedledger-bench-") as folder, Node.of(Path(folder), described) as node:
@@ -93,7 +99,8 @@ def run(workload: Workload, blocks: int, under: Callable[[Callable[[], None]], A
         clock = Clock()
         gc.collect()
         gc.freeze()  # What the set-up left here is no part of a node: no collection shall look through it.
-        under(lambda: _pass(node, batches, clock))
+        with patch.object(door, "PRESSED", 0) if pressed else nullcontext():
+            under(lambda: _pass(node, batches, clock))
         gc.unfreeze()
         return summary(clock, [batch.kind for batch in batches])
 

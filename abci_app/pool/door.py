@@ -18,7 +18,7 @@ from .shares import Pool, Share, ShareFull
 from .transactions import VerifiedTransactions
 
 ACCEPTED_AT: Final = "accepted on the state of height "
-PRESSED: Final = 512  # Waiting transactions, eight members' quota of a block: from here on work is not tried here.
+PRESSED: Final = 512  # Waiting transactions, eight members' quota of a block: from here on only safety is tried here.
 
 
 class Door:
@@ -39,9 +39,9 @@ class Door:
     def admit(self, rules: Rules, view: View, raw: bytes, block: BlockContext) -> Result | ShareFull:
         """Judge a new transaction as if it came in ``block``, the one after the committed height.
 
-        Under pressure, work is held to who signed it only, and the rest is left to its block: to try everything twice
-        would halve what a node can take in, and much of what is tried against a state that will be long gone is tried
-        in vain. What is for safety or governance is always tried, so that their shares hold only what rules accept.
+        Under pressure a transaction is held to who signed it only, and the rest is left to its block: to try everything
+        twice would halve what a node can take in, and against a state that will be long gone it is tried in vain. What
+        is for safety is always tried, so that the few places of a key hold only what rules accept.
         """
         transaction = self.read(raw)
         full = self.pool.refusal(rules, transaction)
@@ -72,4 +72,4 @@ class Door:
         self.pool.sweep(height)
 
     def _is_left_to_its_block(self, rules: Rules, transaction: Transaction) -> bool:
-        return len(self.pool) >= PRESSED and self.pool.share_of(rules, transaction) is Share.WORK
+        return len(self.pool) >= PRESSED and self.pool.share_of(rules, transaction) is not Share.SAFETY
