@@ -205,6 +205,7 @@ if TYPE_CHECKING:
         NoMoreRounds as NoMoreRounds,
         PhaseNotOver as PhaseNotOver,
         PhaseOver as PhaseOver,
+        RoundEnded as RoundEnded,
         RoundUnderway as RoundUnderway,
         TooFewParticipants as TooFewParticipants,
         UnknownRound as UnknownRound,
@@ -336,8 +337,8 @@ _HOMES: Final = {
         "BadRecipient", "RecipientTaken",
     ),
     "contracts.rounds": (
-        "JoinedTooLate", "NoMoreRounds", "PhaseNotOver", "PhaseOver", "RoundUnderway", "TooFewParticipants",
-        "UnknownRound", "WrongPhase",
+        "JoinedTooLate", "NoMoreRounds", "PhaseNotOver", "PhaseOver", "RoundEnded", "RoundUnderway",
+        "TooFewParticipants", "UnknownRound", "WrongPhase",
     ),
     "contracts.tasks": (
         "AlreadyJoined", "MissingMandate", "NotJoined", "NotYourTask", "TaskExists", "TermsDiffer",

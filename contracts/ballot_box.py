@@ -1,15 +1,21 @@
-"""The ballot box: what verifiers attest, the copies that they share, and their sealed ballots.
+"""The ballot box: what verifiers attest, the copies that they share, their sealed ballots, and what these owe.
 
-Part of the contract ``ballots``, which takes attestations and ballots, and says what they come to.
+Part of the contract ``ballots``, which takes attestations and ballots, and says what they come to for the round. What
+they come to for those who cast them is here, because ``models`` settles it too, when a version falls from under a
+round: a debt that is due is not paid by a round's end.
 """
 
 from typing import Annotated
 
+from . import identity, reputation, rounds, tasks
 from .kernel import (
+    Context,
     Map,
+    Outcome,
     Place,
     Record,
     View,
+    bitmap,
     crypto,
     limits,
 )
@@ -22,10 +28,14 @@ from .kernel.types import (
     Positive,
     PublicKey,
     RoundNumber,
+    SeatNumber,
     Seats,
     TaskId,
 )
 from .lineage import Candidate
+from .reputation import Act, Judged, Verdict
+from .rounds import Round
+from .terms import Phase, Terms, needed_votes
 
 _SEAL_DOMAIN = "ballot"
 
@@ -106,3 +116,75 @@ def box_of(view: View, task: TaskId, number: RoundNumber) -> tuple[Ballot, ...]:
     """The ballots of a round so far."""
     record = BOXES.get(view, (task, number))
     return record.ballots if record else ()
+
+
+def available(view: View, terms: Terms, current: Round, rows: tuple[Attestation, ...]) -> tuple[SeatNumber, ...]:
+    """The seats that f_v + 1 verifiers hold, their owners left out: one of these is honest, and can serve the rest."""
+    seats = bitmap.numbers(current.committed)
+    owners = tasks.organisations_of(view, terms.task, current.committed)
+    return tuple(
+        seat
+        for seat, owner in zip(seats, owners, strict=True)
+        if sum(row.organisation != owner and bitmap.has(row.held, seat) for row in rows) > terms.verifier_faults
+    )
+
+
+def missing(view: View, terms: Terms, current: Round, rows: tuple[Attestation, ...]) -> tuple[Judged, ...]:
+    """Whom a quorum of attestations blames; without that quorum, nobody."""
+    if len(rows) < needed_votes(terms):
+        return ()
+    there = available(view, terms, current, rows)
+    absent = bitmap.of(seat for seat in bitmap.numbers(current.committed) if seat not in there)
+    return tuple(Judged(owner, Verdict.MISSING) for owner in tasks.organisations_of(view, terms.task, absent))
+
+
+def agreeing(view: View, terms: Terms, box: tuple[Ballot, ...]) -> tuple[Ballot, ...]:
+    """The ballots that agree, if they are enough; those of a key that was not good count for nothing."""
+    good = tuple(
+        ballot
+        for ballot in box
+        if ballot.opened and identity.is_good(identity.KEYS.at(view, ballot.signer), ballot.place)
+    )
+    for digest in dict.fromkeys(ballot.opened for ballot in good):
+        alike = tuple(ballot for ballot in good if ballot.opened == digest)
+        if len(alike) >= needed_votes(terms):
+            return alike
+    return ()
+
+
+def earned(box: tuple[Ballot, ...], quorum: tuple[Ballot, ...], *, over: bool = True) -> tuple[Judged, ...]:
+    """What the ballots say of those who cast them; none is late before the phase is over."""
+    digest = quorum[0].opened if quorum else None
+    verdicts: list[Judged] = []
+    for ballot in box:
+        if ballot.opened is None:
+            verdicts += [Judged(ballot.organisation, Verdict.UNOPENED)] if over else []
+        elif ballot in quorum:
+            verdicts.append(Judged(ballot.organisation, Verdict.CONFIRMED, Act(ballot.signer, ballot.place)))
+        elif digest is not None and ballot.opened != digest:
+            verdicts.append(Judged(ballot.organisation, Verdict.CONTRADICTED))
+    return tuple(verdicts)
+
+
+def emptied(view: View, task: TaskId, number: RoundNumber, box: tuple[Ballot, ...]) -> Outcome:
+    """Drop the candidates that were opened: the one that counts is in its version."""
+    keys = ((task, number, digest) for digest in dict.fromkeys(ballot.opened for ballot in box) if digest is not None)
+    return Outcome(tuple(CANDIDATES.remove(key) for key in keys if CANDIDATES.get(view, key) is not None))
+
+
+def abandoned(view: View, task: TaskId, ctx: Context) -> Outcome:
+    """Settle what is due in a task's last round, which is about to lose its base. For models."""
+    number = tasks.TASKS.at(view, task).rounds
+    current = rounds.ROUNDS.get(view, (task, number))
+    if current is None:
+        return Outcome()
+    terms, over = tasks.TERMS.at(view, task), rounds.is_over(current, ctx.time_ms, ctx.height)
+    match current.phase:
+        case Phase.ATTESTING if over:
+            return reputation.settle(view, missing(view, terms, current, attestations_of(view, task, number)), ctx)
+        case Phase.OPENING:
+            box = box_of(view, task, number)
+            due = earned(box, agreeing(view, terms, box), over=over)
+            return reputation.settle(view, due, ctx) + emptied(view, task, number, box)
+        case _:
+            return Outcome()

@@ -21,7 +21,7 @@ sends the round back to sealing without it. What ballots owe is settled first: a
 
 from dataclasses import replace
 
-from . import contributions, identity, lineage, models, reputation, rounds, tasks
+from . import contributions, lineage, models, reputation, rounds, tasks
 from .ballot_box import (
     ATTESTATIONS,
     BOXES,
@@ -34,14 +34,20 @@ from .ballot_box import (
     Copy,
     Shares,
     Statement,
+    agreeing,
     attestations_of,
+    available,
     box_of,
+    earned,
+    emptied,
+    missing,
     seal_of,
 )
 from .kernel import (
     Context,
     Contract,
     Event,
+    InvariantBroken,
     Lane,
     Message,
     Outcome,
@@ -64,8 +70,8 @@ from .kernel.types import (
 )
 from .lineage import NO_CANDIDATE, VERDICTS, Candidate, Finding
 from .models import Decision, require_verifier
-from .reputation import Verdict
-from .rounds import Moved, Round
+from .reputation import Act, Judged, Verdict
+from .rounds import Moved, Round, Void
 from .terms import Phase, Terms, needed_votes
 
 
@@ -289,8 +295,9 @@ def open_ballot(view: View, msg: OpenBallot, ctx: Context) -> Outcome:
 
 
 def advance_round(view: View, msg: AdvanceRound, ctx: Context) -> Outcome:
-    """Write down that a phase is over. Rejects: UnknownTask, UnknownRound, PhaseNotOver."""
+    """Write down that a phase is over. Rejects: UnknownTask, UnknownRound, RoundEnded, PhaseNotOver."""
     stored = rounds.require_round(view, msg.task, msg.round)
+    require(stored.phase not in rounds.OVER, lambda: rounds.RoundEnded(round=msg.round, phase=stored.phase))
     terms = tasks.TERMS.at(view, msg.task)
     now = _as_of_now(view, terms, msg.round, stored, ctx)
     require(
@@ -328,20 +335,13 @@ def _after_attesting(
     view: View, terms: Terms, number: RoundNumber, current: Round, rows: tuple[Attestation, ...], ctx: Context
 ) -> Moved:
     """Fix the set. A seat that a quorum has looked for in vain is missing, also when the round ends here."""
-    enough, quorate = terms.verifier_faults + 1, len(rows) >= needed_votes(terms)
-    owners = tasks.organisations_of(view, terms.task, current.committed)
-    agreed, missing = [], []
-    for seat, owner in zip(bitmap.numbers(current.committed), owners, strict=True):
-        holders = sum(1 for row in rows if row.organisation != owner and bitmap.has(row.held, seat))
-        if holders < enough:
-            missing += [owner] if quorate else []
-        elif _is_untainted(view, terms.task, number, owner):
-            agreed.append(seat)
-    blamed = reputation.settle(view, tuple((owner, Verdict.MISSING) for owner in missing), ctx)
-    return Moved(current, blamed) | _agreed(terms, number, current, bitmap.of(agreed), "too few available", ctx)
+    blamed = reputation.settle(view, missing(view, terms, current, rows), ctx)
+    there = bitmap.of(available(view, terms, current, rows))
+    agreed = _without(there, _tainted(view, terms.task, number, there))
+    return Moved(current, blamed) | _agreed(terms, number, current, agreed, Void.TOO_FEW_AVAILABLE, ctx)
 
 
-def _agreed(terms: Terms, number: RoundNumber, current: Round, seats: Seats, reason: str, ctx: Context) -> Moved:
+def _agreed(terms: Terms, number: RoundNumber, current: Round, seats: Seats, reason: Void, ctx: Context) -> Moved:
     """Sealing over this set begins, unless the estimator cannot do with so few."""
     fixed = replace(current, agreed=seats)
     if bitmap.count(seats) < terms.estimator.minimum:
@@ -353,7 +353,7 @@ def _agreed(terms: Terms, number: RoundNumber, current: Round, seats: Seats, rea
 def _after_sealing(terms: Terms, number: RoundNumber, current: Round, box: tuple[Ballot, ...], ctx: Context) -> Moved:
     """Opening begins, unless no quorum can come of so few: then nobody pays, and nothing is ever opened."""
     if len(box) < needed_votes(terms):
-        return rounds.voided(terms.task, number, current, "too few ballots", current.charged)
+        return rounds.voided(terms.task, number, current, Void.TOO_FEW_BALLOTS, current.charged)
     return rounds.begun(terms.task, number, current, terms, Phase.OPENING, ctx)
 
 
@@ -367,59 +367,44 @@ def _after_opening(
     ctx: Context,
 ) -> Moved:
     """Count, settle what the ballots owe, and decide. ``last`` is the opening that made it complete, if one did."""
-    agreeing = _quorum(view, terms, box)
-    digest = agreeing[0].opened if agreeing else None
+    quorum = agreeing(view, terms, box)
+    digest = quorum[0].opened if quorum else None
     candidate = _named(view, terms.task, number, digest, last)
     tainted = candidate is not None and _tainted(view, terms.task, number, current.agreed)
-    verdicts = _earned(box, agreeing, digest)
+    verdicts = earned(box, quorum)
     if candidate is not None and not tainted:
-        owners = tasks.organisations_of(view, terms.task, candidate.agreed)
-        findings = (Finding(byte) for byte in candidate.judgements)
-        verdicts += tuple((owner, VERDICTS[one]) for owner, one in zip(owners, findings, strict=True))
-    settled = Moved(current, reputation.settle(view, verdicts, ctx) + _emptied(view, terms.task, number, box))
+        verdicts += _judged(view, number, candidate)
+    settled = Moved(current, reputation.settle(view, verdicts, ctx) + emptied(view, terms.task, number, box))
     kept = Outcome((BOXES.put((terms.task, number), Box(() if tainted else box)),))
     if tainted:
-        without = bitmap.of(seat for seat in bitmap.numbers(current.agreed) if seat not in tainted)
-        return settled | Moved(current, kept) | _agreed(terms, number, current, without, "too few untainted", ctx)
+        left = _without(current.agreed, tainted)
+        return settled | Moved(current, kept) | _agreed(terms, number, current, left, Void.TOO_FEW_UNTAINTED, ctx)
     if candidate is None or digest is None:
-        reason = "nothing follows from the set" if agreeing else "no quorum of ballots"
+        reason = Void.NO_CANDIDATE if quorum else Void.NO_QUORUM
         return settled | Moved(current, kept) | rounds.voided(terms.task, number, current, reason, current.charged)
-    correct = sorted(ballot.correct for ballot in agreeing)[(len(agreeing) - 1) // 2]
-    names = [ballot.organisation for ballot in agreeing]
+    correct = sorted(ballot.correct for ballot in quorum)[(len(quorum) - 1) // 2]
+    names = [ballot.organisation for ballot in quorum]
     proposer = next((name for name in terms.aggregators if name in names), names[0])
     decided = models.decided(view, terms, Decision(candidate, digest, correct, proposer), ctx)
-    announced = RoundDecided(terms.task, number, digest, len(agreeing), correct)
+    announced = RoundDecided(terms.task, number, digest, len(quorum), correct)
     over = replace(current, phase=Phase.DECIDED)
     return settled | Moved(over, kept + Outcome((), (announced,)) + decided)
 
 
-def _quorum(view: View, terms: Terms, box: tuple[Ballot, ...]) -> tuple[Ballot, ...]:
-    """The ballots that agree, if they are enough; those of a key that was not good count for nothing."""
-    good = tuple(
-        ballot
-        for ballot in box
-        if ballot.opened and identity.is_good(identity.KEYS.at(view, ballot.signer), ballot.place)
+def _judged(view: View, number: RoundNumber, candidate: Candidate) -> tuple[Judged, ...]:
+    """What the recomputation says of those whose payloads it was over."""
+    owners = tasks.organisations_of(view, candidate.task, candidate.agreed)
+    return tuple(
+        Judged(owner, VERDICTS[Finding(byte)], _act(view, candidate.task, number, owner))
+        for owner, byte in zip(owners, candidate.judgements, strict=True)
     )
-    for digest in dict.fromkeys(ballot.opened for ballot in good):
-        agreeing = tuple(ballot for ballot in good if ballot.opened == digest)
-        if len(agreeing) >= needed_votes(terms):
-            return agreeing
-    return ()
 
 
-def _earned(
-    box: tuple[Ballot, ...], agreeing: tuple[Ballot, ...], digest: Digest | None
-) -> tuple[tuple[OrgId, Verdict], ...]:
-    """What the ballots say of those who cast them."""
-    verdicts: list[tuple[OrgId, Verdict]] = []
-    for ballot in box:
-        if ballot.opened is None:
-            verdicts.append((ballot.organisation, Verdict.UNOPENED))
-        elif ballot in agreeing:
-            verdicts.append((ballot.organisation, Verdict.CONFIRMED))
-        elif digest is not None and ballot.opened != digest:
-            verdicts.append((ballot.organisation, Verdict.CONTRADICTED))
-    return tuple(verdicts)
+def _act(view: View, task: TaskId, number: RoundNumber, owner: OrgId) -> Act:
+    made = contributions.SEATS.at(view, (task, number, owner)).commitment
+    if made is None:
+        raise InvariantBroken(f"{owner} is in the agreed set of round {number} of {task}, and committed nothing")
+    return Act(made.signer, made.place)
 
 
 def _named(
@@ -433,21 +418,18 @@ def _named(
     return CANDIDATES.at(view, (task, number, digest))
 
 
-def _emptied(view: View, task: TaskId, number: RoundNumber, box: tuple[Ballot, ...]) -> Outcome:
-    """Drop the candidates that were opened: the one that counts is in its version."""
-    keys = ((task, number, digest) for digest in dict.fromkeys(ballot.opened for ballot in box) if digest is not None)
-    return Outcome(tuple(CANDIDATES.remove(key) for key in keys if CANDIDATES.get(view, key) is not None))
-
-
 def _tainted(view: View, task: TaskId, number: RoundNumber, seats: Seats) -> tuple[int, ...]:
     """The seats of a set whose key, it turned out since, was not good when it committed."""
     owners = tasks.organisations_of(view, task, seats)
     paired = zip(bitmap.numbers(seats), owners, strict=True)
-    return tuple(seat for seat, owner in paired if not _is_untainted(view, task, number, owner))
+    seat_of = contributions.SEATS.at
+    return tuple(
+        seat for seat, owner in paired if not contributions.is_untainted(view, seat_of(view, (task, number, owner)))
+    )
 
 
-def _is_untainted(view: View, task: TaskId, number: RoundNumber, owner: OrgId) -> bool:
-    return contributions.is_untainted(view, contributions.SEATS.at(view, (task, number, owner)))
+def _without(seats: Seats, taken: tuple[int, ...]) -> Seats:
+    return bitmap.of(seat for seat in bitmap.numbers(seats) if seat not in taken)
 
 
 def _require_possible(terms: Terms, msg: OpenBallot, current: Round) -> None:

@@ -11,7 +11,7 @@ is judged where it is counted, by ``is_good``. A dataset's budget is kept by ``p
 from dataclasses import replace
 from typing import Annotated
 
-from . import electorate, legal_identities, origin, recipients
+from . import electorate, legal_identities, origin, recipients, reputation
 from .electorate import MEMBERSHIP, Standing
 from .kernel import (
     Context,
@@ -58,6 +58,7 @@ class Organisation(Record):
     legal_id: LegalId
     roles: Roles
     recipient: AgeRecipient
+    recipient_since: Height
     cap: Promise  # To every record of all its datasets together.
     enrolled_at: Height
     keys: Annotated[tuple[PublicKey, ...], Items(1, limits.KEYS_WITH_RECOVERIES)]  # In the order of their enrolment.
@@ -275,7 +276,8 @@ def revoke_key(view: View, msg: RevokeKey, ctx: Context) -> Outcome:
 def report_stolen_key(view: View, msg: ReportStolenKey, ctx: Context) -> Outcome:
     """Revoke a key as of a place, and the keys that it enrolled from there on, and those that these enrolled.
 
-    What they signed meanwhile is judged by ``is_good`` wherever it is pending. The key that signs the report must stay.
+    What they signed meanwhile is judged by ``is_good`` wherever it is pending, and what it earned is taken back. The
+    key that signs the report must stay.
 
     Rejects: SinceInFuture, TooFarBack, UnknownKey, NotYourKey, ReportedAlready, RevocationMovesLater, LastHumanKey.
     """
@@ -294,7 +296,7 @@ def report_stolen_key(view: View, msg: ReportStolenKey, ctx: Context) -> Outcome
             if is_good(key, key.enrolled_at):  # Else it was revoked as of before it was enrolled.
                 outcome += revoked(public, key, key.enrolled_at)
     require(ctx.sender not in fallen, lambda: LastHumanKey(key=ctx.sender))
-    return outcome
+    return outcome + reputation.disowned(view, ctx.organisation, fallen, ctx)
 
 
 def change_recipient(view: View, msg: ChangeRecipient, ctx: Context) -> Outcome:
@@ -305,9 +307,10 @@ def change_recipient(view: View, msg: ChangeRecipient, ctx: Context) -> Outcome:
     organisation = ORGANISATIONS.at(view, ctx.organisation)
     before = organisation.recipient
     require(msg.recipient != before, lambda: SameRecipient(organisation=ctx.organisation))
+    changed = replace(organisation, recipient=msg.recipient, recipient_since=ctx.height)
     return Outcome(
         (
-            ORGANISATIONS.put(ctx.organisation, replace(organisation, recipient=msg.recipient)),
+            ORGANISATIONS.put(ctx.organisation, changed),
             recipients.RECIPIENTS.remove(before),
             recipients.taken(view, msg.recipient, by=ctx.organisation),
         ),
@@ -358,6 +361,7 @@ def enrol(view: View, admission: Admission, ctx: Context) -> Outcome:
         legal_id=admission.legal_id,
         roles=tuple(role for role in Role if role in admission.roles),
         recipient=admission.recipient,
+        recipient_since=ctx.height,
         cap=cap,
         enrolled_at=ctx.height,
         keys=(first.public,),

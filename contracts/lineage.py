@@ -206,7 +206,7 @@ def fallen(
     """Describe that a version of the line falls, with all that descends from it; its parent is promoted again."""
     version = VERSIONS.at(view, (name, first))
     restored = version.parent
-    return rounds.rebased(view, model.task, restored, reason, ctx) + Outcome(
+    return rounds.rebased(view, model.task, restored, ctx) + Outcome(
         (
             VERSIONS.put((name, first), replace(version, status=status)),
             MODELS.put(name, replace(model, current=restored)),

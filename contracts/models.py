@@ -9,7 +9,7 @@ versions and the way back.
 from dataclasses import dataclass, replace
 from typing import Annotated
 
-from . import identity, lineage, tasks
+from . import ballot_box, identity, lineage, tasks
 from .kernel import (
     Context,
     Contract,
@@ -124,7 +124,7 @@ def raise_alarm(view: View, msg: RaiseAlarm, ctx: Context) -> Outcome:
     recorded = Outcome((ALARMS.put((msg.model, msg.version), raised),))
     if len(raised.complaints) < quorum(len(terms.verifiers)):
         return recorded
-    return recorded + lineage.fallen(view, msg.model, model, msg.version, VersionStatus.QUARANTINED, msg.reason, ctx)
+    return recorded + _fallen(view, msg.model, model, msg.version, VersionStatus.QUARANTINED, msg.reason, ctx)
 
 
 def register_model(view: View, terms: Terms, ctx: Context) -> Outcome:
@@ -173,7 +173,20 @@ def roll_back(view: View, name: ModelId, to: VersionNumber, reason: Reason, ctx:
     open_ = to != model.current and lineage.is_in_line(view, name, model, to)
     require(open_, lambda: VersionNotOpen(version=to, status=version.status))
     first = lineage.ancestor_at(view, name, model.current, version.depth + 1)
-    return lineage.fallen(view, name, model, first, VersionStatus.ROLLED_BACK, reason, ctx)
+    return _fallen(view, name, model, first, VersionStatus.ROLLED_BACK, reason, ctx)
+
+
+def _fallen(
+    view: View,
+    name: ModelId,
+    model: Model,
+    first: VersionNumber,
+    status: VersionStatus,
+    reason: Reason,
+    ctx: Context,
+) -> Outcome:
+    """A version falls; what is due in the round that loses its base is settled first."""
+    return ballot_box.abandoned(view, model.task, ctx) + lineage.fallen(view, name, model, first, status, reason, ctx)
 
 
 @dataclass(frozen=True)

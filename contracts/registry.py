@@ -24,8 +24,8 @@ from .kernel import Contract
 from .rulebook import Rulebook, Rules
 
 CONTRACTS: Final[tuple[Contract, ...]] = (
-    identity.CONTRACT,
     reputation.CONTRACT,
+    identity.CONTRACT,
     rounds.CONTRACT,
     privacy_budget.CONTRACT,
     contributions.CONTRACT,

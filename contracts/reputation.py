@@ -7,19 +7,25 @@ What bytes prove costs in full (missing, malformed, over the norm, a ballot agai
 statistical flag costs little, and only once FLAGS_THAT_COUNT of the last FLAG_WINDOW verdicts were flags: under non-IID
 data the odd one out is often honest. The weight never leaves [WEIGHT_FLOOR, WEIGHT_CAP] / WEIGHT_ONE, so reputation
 cannot silence anybody, nor let anybody dominate.
+
+What earned merit remembers its key and place: who disowns an act, because its key was stolen, keeps nothing of what it
+earned. Of faults nothing is taken back.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated
 
-from .kernel import Context, Contract, Event, Map, Outcome, Record, View
+from .kernel import Context, Contract, Event, Map, Outcome, Place, Record, View
 from .kernel.fixed_point import half_life_decay
-from .kernel.types import OrgId, Range, TimeMs
+from .kernel.types import Items, OrgId, PublicKey, Range, TimeMs
 
 NEUTRAL, LOWEST, HIGHEST = 0, -1_000_000, 1_000_000
 HALF_LIFE_MS = 7 * 24 * 3600 * 1000
 FLAG_WINDOW = 5
 FLAGS_THAT_COUNT = 2
+MERITS_KEPT = 32  # More than fill the scale, if they are of contributions.
 WEIGHT_ONE, WEIGHT_FLOOR, WEIGHT_CAP = 1024, 512, 1536
 
 Deviation = Annotated[int, Range(LOWEST, HIGHEST)]
@@ -57,7 +63,23 @@ class Score(Record):
     flags: Flags
 
 
+class Merit(Record):
+    """What one act earned, and when."""
+
+    signer: PublicKey
+    place: Place
+    gain: Annotated[int, Range(1, HIGHEST)]
+    at: TimeMs
+
+
+class Merits(Record):
+    """The last acts of an organisation that earned something, oldest first."""
+
+    rows: Annotated[tuple[Merit, ...], Items(0, MERITS_KEPT)]
+
+
 SCORES = Map("reputation/scores", Score, "organisation")
+MERITS = Map("reputation/merits", Merits, "organisation")
 
 
 class ReputationChanged(Event):
@@ -68,16 +90,68 @@ class ReputationChanged(Event):
     deviation: Deviation
 
 
-def settle(view: View, verdicts: tuple[tuple[OrgId, Verdict], ...], ctx: Context) -> Outcome:
+class MeritDisowned(Event):
+    """A stolen key's acts earned nothing after all."""
+
+    organisation: OrgId
+    deviation: Deviation
+
+
+@dataclass(frozen=True)
+class Act:
+    """A signed act that a verdict is about: its key, and where it stands."""
+
+    signer: PublicKey
+    place: Place
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A verdict on an organisation; with the act that earns it something, where one can."""
+
+    organisation: OrgId
+    verdict: Verdict
+    act: Act | None = None
+
+
+def settle(view: View, verdicts: tuple[Judged, ...], ctx: Context) -> Outcome:
     """Apply the verdicts of one decision, in order; an organisation may have several."""
     scores: dict[OrgId, Score] = {}
+    merits: dict[OrgId, tuple[Merit, ...]] = {}
     events: list[Event] = []
-    for organisation, verdict in verdicts:
-        before = scores.get(organisation) or at(view, organisation, ctx.time_ms)
-        after = _judged(before, verdict)
-        scores[organisation] = after
-        events.append(ReputationChanged(organisation, verdict, after.deviation))
-    return Outcome(tuple(SCORES.put(name, score) for name, score in scores.items()), tuple(events))
+    for one in verdicts:
+        name = one.organisation
+        before = scores.get(name) or at(view, name, ctx.time_ms)
+        after = scores[name] = _judged(before, one.verdict)
+        events.append(ReputationChanged(name, one.verdict, after.deviation))
+        gain = after.deviation - before.deviation
+        if one.act is not None and gain > 0:
+            merit = Merit(one.act.signer, one.act.place, gain, ctx.time_ms)
+            merits[name] = (*(merits.get(name) or merits_of(view, name)), merit)[-MERITS_KEPT:]
+    kept = tuple(MERITS.put(name, Merits(rows)) for name, rows in merits.items())
+    return Outcome((*(SCORES.put(name, score) for name, score in scores.items()), *kept), tuple(events))
+
+
+def disowned(view: View, organisation: OrgId, since: Mapping[PublicKey, Place], ctx: Context) -> Outcome:
+    """Take back what these keys earned by acts from these places on, as far as it has not faded. For identity."""
+    rows = merits_of(view, organisation)
+    taken = tuple(one for one in rows if one.signer in since and not one.place.precedes(since[one.signer]))
+    if not taken:
+        return Outcome()
+    kept = tuple(one for one in rows if one not in taken)
+    score = at(view, organisation, ctx.time_ms)
+    owed = sum(half_life_decay(one.gain, max(0, ctx.time_ms - one.at), HALF_LIFE_MS) for one in taken)
+    after = replace(score, deviation=max(LOWEST, score.deviation - owed))
+    return Outcome(
+        (SCORES.put(organisation, after), MERITS.put(organisation, Merits(kept))),
+        (MeritDisowned(organisation, after.deviation),),
+    )
+
+
+def merits_of(view: View, organisation: OrgId) -> tuple[Merit, ...]:
+    """The last acts of an organisation that earned something, oldest first."""
+    record = MERITS.get(view, organisation)
+    return record.rows if record else ()
 
 
 def at(view: View, organisation: OrgId, now: TimeMs) -> Score:
@@ -109,4 +183,4 @@ def _judged(score: Score, verdict: Verdict) -> Score:
     return Score(min(HIGHEST, max(LOWEST, score.deviation + change)), score.updated_at, flags)
 
 
-CONTRACT = Contract(name="reputation", number=5, state=(SCORES,), handlers={}, modules=(__name__,))
+CONTRACT = Contract(name="reputation", number=5, state=(SCORES, MERITS), handlers={}, modules=(__name__,))

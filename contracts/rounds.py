@@ -18,6 +18,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Annotated
 
+from . import identity
+from .electorate import Standing
 from .kernel import (
     Context,
     Contract,
@@ -35,11 +37,11 @@ from .kernel import (
     require,
 )
 from .kernel.types import (
+    AgeRecipient,
     Count,
     Height,
     Purpose,
     Range,
-    Reason,
     Role,
     RoundNumber,
     SeatNumber,
@@ -73,6 +75,19 @@ class Charged(StrEnum):
     ALL = "all"  # Everybody who reserved: the barrier was reached.
 
 
+class Void(StrEnum):
+    """Why a round ended without a version."""
+
+    TOO_FEW_RESERVED = "too-few-reserved"
+    TOO_FEW_COMMITTED = "too-few-committed"
+    TOO_FEW_AVAILABLE = "too-few-available"  # Payloads, as attested.
+    TOO_FEW_UNTAINTED = "too-few-untainted"  # What stolen keys had committed was taken out.
+    TOO_FEW_BALLOTS = "too-few-ballots"  # Sealed.
+    NO_QUORUM = "no-quorum"  # Of opened ballots that agree.
+    NO_CANDIDATE = "no-candidate"  # A quorum found that nothing follows from the set.
+    BASE_FELL = "base-fell"
+
+
 class Round(Record):
     """One round: its phase, and which seats have come how far. It does not grow with what seats hold."""
 
@@ -88,6 +103,7 @@ class Round(Record):
     committed: Seats
     agreed: Seats  # What was available, once the verifiers have attested.
     charged: Charged
+    void: Void | None  # None unless it ended so.
 
 
 ROUNDS = Map("rounds/rounds", Round, "task", "round")
@@ -123,7 +139,7 @@ class RoundVoided(Event):
 
     task: TaskId
     round: RoundNumber
-    reason: Reason
+    reason: Void
     charged: Charged
 
 
@@ -153,6 +169,10 @@ class PhaseOver(Rejected, code=615, hint="Nothing is lost but this round; take p
 
 class PhaseNotOver(Rejected, code=616, hint="Nothing to do yet: the phase ends when all have acted, or by time."):
     """Nothing is due: the phase's time or blocks have not passed."""
+
+
+class RoundEnded(Rejected, code=620, hint="Nothing to do: the next round is open, or can be opened."):
+    """The round is decided or void: it has no phase that could end."""
 
 
 class JoinedTooLate(Rejected, code=617, hint="Nothing to do: it takes part from the next round on."):
@@ -186,6 +206,7 @@ def open_round(view: View, msg: OpenRound, ctx: Context) -> Outcome:
         committed=bitmap.NOTHING,
         agreed=bitmap.NOTHING,
         charged=Charged.NOBODY,
+        void=None,
     )
     opened = begun(msg.task, number, blank, terms, Phase.RESERVING, ctx)
     return abandoned + Outcome(
@@ -227,14 +248,14 @@ def as_of_now(task: TaskId, number: RoundNumber, current: Round, terms: Terms, c
 def after_reserving(task: TaskId, number: RoundNumber, current: Round, terms: Terms, ctx: Context) -> Moved:
     """Training starts, or too few reserved and nobody pays."""
     if bitmap.count(current.reserved) < current.needed:
-        return voided(task, number, current, "too few reserved", Charged.NOBODY)
+        return voided(task, number, current, Void.TOO_FEW_RESERVED, Charged.NOBODY)
     return begun(task, number, current, terms, Phase.COMMITTING, ctx)
 
 
 def after_committing(task: TaskId, number: RoundNumber, current: Round, terms: Terms, ctx: Context) -> Moved:
     """The barrier: every price is spent and serving starts; or too few committed, and who did not pays."""
     if bitmap.count(current.committed) < current.needed:
-        return voided(task, number, current, "too few committed", Charged.ABSENT)
+        return voided(task, number, current, Void.TOO_FEW_COMMITTED, Charged.ABSENT)
     return begun(task, number, replace(current, charged=Charged.ALL), terms, Phase.ATTESTING, ctx)
 
 
@@ -245,13 +266,13 @@ def begun(task: TaskId, number: RoundNumber, current: Round, terms: Terms, phase
     return Moved(moved, Outcome((), (PhaseBegan(task, number, phase, until, until_height),)))
 
 
-def voided(task: TaskId, number: RoundNumber, current: Round, reason: Reason, charged: Charged) -> Moved:
+def voided(task: TaskId, number: RoundNumber, current: Round, reason: Void, charged: Charged) -> Moved:
     """Describe that a round ends without a version, and who pays for it."""
-    over = replace(current, phase=Phase.VOID, charged=charged)
+    over = replace(current, phase=Phase.VOID, charged=charged, void=reason)
     return Moved(over, Outcome((), (RoundVoided(task, number, reason, charged),)))
 
 
-def rebased(view: View, name: TaskId, base: VersionNumber, reason: Reason, ctx: Context) -> Outcome:
+def rebased(view: View, name: TaskId, base: VersionNumber, ctx: Context) -> Outcome:
     """Describe that the next round starts from another version; a round under way on the old base is void.
 
     For models, when a version is quarantined or rolled back. Before the barrier nothing was revealed: nobody pays.
@@ -262,7 +283,7 @@ def rebased(view: View, name: TaskId, base: VersionNumber, reason: Reason, ctx: 
     if last is None or last.phase in OVER or last.base == base:
         return moved
     charged = charged_of(last, ctx.time_ms, ctx.height) or Charged.NOBODY
-    void = voided(name, task.rounds, last, reason, charged)
+    void = voided(name, task.rounds, last, Void.BASE_FELL, charged)
     return moved + void.outcome + Outcome((put(name, task.rounds, void.round),))
 
 
@@ -304,6 +325,20 @@ def charged_of(current: Round, now: TimeMs, height: Height) -> Charged | None:
 def is_over(current: Round, now: TimeMs, height: Height) -> bool:
     """Whether the phase's time has passed and its blocks were made. Anybody can tell from a verified header."""
     return current.phase not in OVER and now >= current.until and height >= current.until_height
+
+
+def recipients_of(view: View, terms: Terms, current: Round) -> tuple[AgeRecipient, ...]:
+    """To whom a round's payloads are encrypted: the recipients of the terms, frozen when the round was opened.
+
+    From then on one can be taken out, by a change of its key or of its member's standing; none can come in, so that
+    nobody who steals a key while a round is open reads what is contributed to it.
+    """
+    members = [identity.require_member(view, name) for name in terms.recipients]
+    return tuple(
+        member.recipient
+        for member in members
+        if member.recipient_since < current.opened_at and member.standing is Standing.ACTIVE
+    )
 
 
 def require_round(view: View, task: TaskId, number: RoundNumber) -> Round:

@@ -55,7 +55,7 @@ from .validators import NewValidator
 __all__ = [
     "BadSignature", "BlockContext", "Expired", "Genesis", "MalformedTransaction", "MissingRole", "Replayed", "Result",
     "Transaction", "Turn", "UnknownMessage", "ValidTooLong", "WrongChain", "WrongPurpose", "apply_block", "apply_tx",
-    "authenticate", "founding_digest", "genesis", "genesis_rules", "message_of", "past_message_of", "recheck",
+    "authenticate", "founding_digest", "genesis", "genesis_rules", "may_wait", "message_of", "past_message_of",
     "require_entitled", "turn",
 ]  # fmt: skip
 
@@ -205,14 +205,14 @@ def apply_tx(rules: Rules, view: View, transaction: Transaction, block: BlockCon
     return Result(0, data, "", (*outcome.writes, *mark), outcome.events)
 
 
-def recheck(rules: Rules, view: View, transaction: Transaction, block: BlockContext) -> Result:
-    """Whether a transaction that ``apply_tx`` has accepted may go on waiting: in time, not decided, its key live.
+def may_wait(rules: Rules, view: View, transaction: Transaction, block: BlockContext) -> Result:
+    """Whether a transaction may wait for its block: authentic, in time, not decided, and its signer's to say.
 
-    No handler runs: what state has overtaken is refused in its block, once, instead of being tried after every one.
+    No handler runs: what state does not allow is refused in its block, once, instead of being tried after every one.
     """
     try:
-        authenticate(rules, view, transaction, block)
-        transaction.message(rules)
+        key = authenticate(rules, view, transaction, block)
+        require_entitled(type(transaction.message(rules)), key, identity.ORGANISATIONS.at(view, key.organisation))
     except Rejected as refusal:
         return _refused(refusal.code, refusal.facts, _told(refusal), ())
     return Result(0, b"", "", (), ())

@@ -14,10 +14,11 @@ from contracts.kernel import View
 from contracts.rulebook import Rules
 from contracts.transition import BlockContext, Result, Transaction
 
-from .shares import Pool, ShareFull
+from .shares import Pool, Share, ShareFull
 from .transactions import VerifiedTransactions
 
 ACCEPTED_AT: Final = "accepted on the state of height "
+PRESSED: Final = 512  # Waiting transactions, eight members' quota of a block: from here on work is not tried here.
 
 
 class Door:
@@ -36,12 +37,18 @@ class Door:
         return self._verified.trust(raw)
 
     def admit(self, rules: Rules, view: View, raw: bytes, block: BlockContext) -> Result | ShareFull:
-        """Judge a new transaction as if it came in ``block``, the one after the committed height."""
+        """Judge a new transaction as if it came in ``block``, the one after the committed height.
+
+        Under pressure, work is held to who signed it only, and the rest is left to its block: to try everything twice
+        would halve what a node can take in, and much of what is tried against a state that will be long gone is tried
+        in vain. What is for safety or governance is always tried, so that their shares hold only what rules accept.
+        """
         transaction = self.read(raw)
         full = self.pool.refusal(rules, transaction)
         if full is not None:
             return full
-        result = transition.apply_tx(rules, view, transaction, block)
+        judge = transition.may_wait if self._is_left_to_its_block(rules, transaction) else transition.apply_tx
+        result = judge(rules, view, transaction, block)
         if result.code:
             return result
         self._verified.keep(transaction)
@@ -51,7 +58,7 @@ class Door:
     def recheck(self, rules: Rules, view: View, raw: bytes, block: BlockContext) -> Result:
         """Judge again what waits: no signature is verified, no rule is run."""
         transaction = self.trust(raw)
-        result = transition.recheck(rules, view, transaction, block)
+        result = transition.may_wait(rules, view, transaction, block)
         if result.code == 0:
             self.pool.admit(rules, view, transaction, block.height - 1)
         else:
@@ -63,3 +70,6 @@ class Door:
         for name in names:
             self.pool.release(name)
         self.pool.sweep(height)
+
+    def _is_left_to_its_block(self, rules: Rules, transaction: Transaction) -> bool:
+        return len(self.pool) >= PRESSED and self.pool.share_of(rules, transaction) is Share.WORK

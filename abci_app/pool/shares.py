@@ -138,6 +138,15 @@ class Pool:
             return None
         return ShareFull(owner, holder[0], held.transactions, held.size)
 
+    @staticmethod
+    def share_of(rules: Rules, transaction: Transaction) -> Share | None:
+        """What a transaction is counted under; None for one that says nothing known."""
+        try:
+            kind = rules.messages.get(transaction.envelope.tag)
+        except Rejected:
+            return None
+        return None if kind is None else _SHARES.get(kind.lane, Share.WORK)
+
     def admit(self, rules: Rules, view: View, transaction: Transaction, height: int) -> None:
         """Count a transaction that CheckTx has accepted, or accepted again, on the state of ``height``."""
         waiting = self._waiting.get(transaction.hash)

@@ -72,6 +72,7 @@ def _round(number: int, jump: int) -> Iterator[Write]:
             committed=_EVERYBODY,
             agreed=_EVERYBODY,
             charged=Charged.ALL,
+            void=None,
         ),
     )
     payload = consortium.cid(f"payload {number}")

@@ -102,4 +102,4 @@ class Follower:
         chain, transaction = self.chain, Transaction(raw)
         following = BlockContext(chain.chain_id, chain.height + 1, chain.time_ms)
         checked = transition.apply_tx(chain.rules, chain.view, transaction, following)
-        return Foreseen(checked, transition.recheck(chain.rules, chain.view, transaction, following).code == 0)
+        return Foreseen(checked, transition.may_wait(chain.rules, chain.view, transaction, following).code == 0)

@@ -37,11 +37,11 @@ from contracts.kernel import Event, Message, Place, Rejected, codec, replay
 from contracts.kernel.envelope import Envelope
 from contracts.lineage import VersionDecided, VersionStatus
 from contracts.registry import RULES
-from contracts.reputation import ReputationChanged
+from contracts.reputation import MeritDisowned, ReputationChanged
 from contracts.transition import Genesis
 
 from .agreement import Block, Violation
-from .course import Course, RoundMessage, Signed
+from .course import Course, RoundMessage, Said, Signed
 from .courses import Courses, Enterprise
 from .enrolled import Enrolled, unreadable
 from .esteem import Esteem
@@ -124,10 +124,16 @@ class Books:
         self.accepted[signed.identity] = None
         message = transition.message_of(RULES.newest, signed)
         self._enter(message, signed.key, key.organisation, block, place)
+        course = self.courses.of(message.task, message.round) if isinstance(message, RoundMessage) else None
+        due = [] if course is None else list(course.verdicts)
         for event in events:
-            self._announce(event, block, place)
-        if isinstance(message, RoundMessage):
-            self._compare(self.courses.of(message.task, message.round), events)
+            due += self._announce(event, block, place)
+        self._judge(message, due, events, block)
+        if isinstance(message, identity.ReportStolenKey):
+            said = [event.deviation for event in events if isinstance(event, MeritDisowned)]
+            self.esteem.disown(key.organisation, self.is_live, said, block)
+        if course is not None:
+            self._compare(course, events)
 
     def _refuse(self, code: int, signed: Envelope, block: Block) -> None:
         """A refusal whose reason can be looked up here. Raises Violation where it is not true."""
@@ -140,7 +146,7 @@ class Books:
         elif code == tasks.TooLittleReputation.code:
             task: str = transition.message_of(RULES.newest, signed).task  # type: ignore[attr-defined]
             self.esteem.require_distrusted(owner, TERMS_OF[task].minimum_reputation, block)
-        elif code in (rounds.WrongPhase.code, rounds.PhaseOver.code, rounds.PhaseNotOver.code):
+        elif code in (rounds.WrongPhase.code, rounds.PhaseOver.code, rounds.PhaseNotOver.code, rounds.RoundEnded.code):
             message = transition.message_of(RULES.newest, signed)
             assert isinstance(message, RoundMessage)
             if self.courses.would_accept(message, block):
@@ -218,9 +224,6 @@ class Books:
         made = [(one.version, one.status) for one in events if isinstance(one, VersionDecided)]
         if (course.decision is None) != (not made):
             raise Violation("the quorum", f"{course.name}: decided are {made}, should be {course.decision}")
-        said = [(one.organisation, one.verdict) for one in events if isinstance(one, ReputationChanged)]
-        if sorted(said) != sorted(course.verdicts):
-            raise Violation("who pays", f"{course.name}: {sorted(said)}, should be {sorted(course.verdicts)}")
         if course.decision is None:
             return
         line = self.lines[course.terms.model]
@@ -229,20 +232,31 @@ class Books:
         if made != [expected]:
             raise Violation("the gate", f"{course.name}: {made} at {course.decision.correct}, should be {expected}")
 
-    def _announce(self, event: Event, block: Block, place: Place) -> None:
-        """The effect of what members decided together, outside of rounds."""
+    def _judge(self, message: Message, due: list[Said], events: list[Event], block: Block) -> None:
+        """Hold what was announced about anybody's conduct to what is due. Raises Violation."""
+        announced = [event for event in events if isinstance(event, ReputationChanged)]
+        said = sorted((one.organisation, one.verdict) for one in announced)
+        if said != sorted((one.organisation, one.verdict) for one in due):
+            raise Violation("who pays", f"height {block.height}: {message.tag} led to {said}, should have to {due}")
+        acts = {(one.organisation, one.verdict): one.act for one in due}
+        for event in announced:
+            act = acts[event.organisation, event.verdict]
+            self._exist(reputation.SCORES.path(event.organisation))
+            if self.esteem.judge(event.organisation, event.verdict, act, event.deviation, block):
+                self._exist(reputation.MERITS.path(event.organisation))
+
+    def _announce(self, event: Event, block: Block, place: Place) -> list[Said]:
+        """The effect of what members decided together, outside of rounds; and what is said of whom for it."""
         match event:
             case ProposalDecided() if event.status is governance.ProposalStatus.PASSED:
                 self._apply(self.proposals[event.proposal - 1], place)
             case VersionDecided() if event.status in (VersionStatus.QUARANTINED, VersionStatus.ROLLED_BACK):
                 line = self.lines[event.model]
                 line.fall(event, self.is_live)
-                self.courses.fall(line.terms.task, block)
+                return self.courses.fall(line.terms.task, block)
             case VersionDecided() if event.reason == "restored":
                 self.lines[event.model].restore(event)
-            case ReputationChanged():
-                self.esteem.judge(event.organisation, event.verdict, event.deviation, block)
-                self._exist(reputation.SCORES.path(event.organisation))
+        return []
 
     def _apply(self, action: Any, place: Place) -> None:
         match action:

@@ -69,6 +69,15 @@ class Sealed:
 
 
 @dataclass(frozen=True)
+class Said:
+    """A verdict on an organisation, and the act that earned it, where one did."""
+
+    organisation: str
+    verdict: Verdict
+    act: Signed | None = None
+
+
+@dataclass(frozen=True)
 class Decision:
     """What a round's ballots lead to."""
 
@@ -101,7 +110,7 @@ class Course:
     revealed: bool = False  # The barrier was reached.
     fallen: bool = False  # The version it starts from fell while it was under way.
     stopped: bool = False  # That was before the barrier: nothing was revealed, and nobody stayed away.
-    verdicts: list[tuple[str, Verdict]] = field(default_factory=list)  # That the newest message led to.
+    verdicts: list[Said] = field(default_factory=list)  # That the newest message led to.
     decision: Decision | None = None  # That the newest message led to.
     fixed: int | None = None  # The size of the set that the newest message fixed.
 
@@ -214,7 +223,13 @@ class Course:
                 self._count(block)
 
     def stop(self, block: Block) -> None:
-        """The version it starts from has fallen. Where its phase had run out before, what that meant stays."""
+        """The version it starts from has fallen. What its phase had meant until then, or meant by its end, stays."""
+        self.verdicts, self.decision, self.fixed = [], None, None
+        if self.phase is Phase.ATTESTING and self.lapsed(block):
+            self._blame()
+        if self.phase is Phase.OPENING:
+            self._settle(self._winner(), over=self.lapsed(block))
+            self.candidates = {}
         if self.lapsed(block) and self.trained and not self.revealed:
             self.revealed = len(self.commits) >= self.needed
         else:
@@ -287,15 +302,19 @@ class Course:
         self.begin(Phase.ATTESTING, block)
 
     def _fix_the_set(self, block: Block) -> None:
-        """Enough others hold it: it is in. A quorum looked, and not enough found it: it is missing."""
-        agreed = []
-        for owner in self._by_number(self.commits):
-            finders = [name for name, owners in self.held.items() if owner in owners and name != owner]
-            if len(finders) > self.terms.verifier_faults:
-                agreed += [owner] if self.live(*self.commits[owner]) else []
-            elif len(self.held) >= self.majority:
-                self.verdicts.append((owner, Verdict.MISSING))
-        self._agree(tuple(agreed), block)
+        """Enough others hold it: it is in."""
+        self._blame()
+        there = [owner for owner in self._by_number(self.commits) if self._is_found(owner)]
+        self._agree(tuple(owner for owner in there if self.live(*self.commits[owner])), block)
+
+    def _blame(self) -> None:
+        """A quorum looked, and not enough found it: it is missing."""
+        if len(self.held) >= self.majority:
+            self.verdicts += [Said(owner, Verdict.MISSING) for owner in self.commits if not self._is_found(owner)]
+
+    def _is_found(self, owner: str) -> bool:
+        finders = [name for name, owners in self.held.items() if owner in owners and name != owner]
+        return len(finders) > self.terms.verifier_faults
 
     def _agree(self, agreed: tuple[str, ...], block: Block) -> None:
         self.agreed = agreed
@@ -313,18 +332,8 @@ class Course:
 
     def _count(self, block: Block) -> None:
         """Who agrees, who pays, what is decided."""
-        counted: dict[bytes, list[str]] = {}
-        for name, ballot in self.box.items():
-            if ballot.digest is not None and self.live(ballot.signer, ballot.place):
-                counted.setdefault(ballot.digest, []).append(name)
-        winner = next((digest for digest, names in counted.items() if len(names) >= self.majority), None)
-        for name, ballot in self.box.items():
-            if ballot.digest is None:
-                self.verdicts.append((name, Verdict.UNOPENED))
-            elif winner is not None and ballot.digest != winner:
-                self.verdicts.append((name, Verdict.CONTRADICTED))
-            elif winner is not None and name in counted[winner]:
-                self.verdicts.append((name, Verdict.CONFIRMED))
+        winner, counted = self._winner(), self._counted()
+        self._settle(winner, over=True)
         untainted = tuple(owner for owner in self.agreed if self.live(*self.commits[owner]))
         if winner is None or winner == NO_CANDIDATE:
             self.phase = Phase.VOID
@@ -335,11 +344,33 @@ class Course:
             self._decide(winner, [self.box[name].correct for name in counted[winner]])
         self.candidates = {}
 
+    def _counted(self) -> dict[bytes, list[str]]:
+        """Who opened which digest, with a key that was good."""
+        counted: dict[bytes, list[str]] = {}
+        for name, ballot in self.box.items():
+            if ballot.digest is not None and self.live(ballot.signer, ballot.place):
+                counted.setdefault(ballot.digest, []).append(name)
+        return counted
+
+    def _winner(self) -> bytes | None:
+        return next((digest for digest, names in self._counted().items() if len(names) >= self.majority), None)
+
+    def _settle(self, winner: bytes | None, *, over: bool) -> None:
+        """What ballots earn or owe. None is late before the phase is over."""
+        for name, ballot in self.box.items():
+            if ballot.digest is None:
+                self.verdicts += [Said(name, Verdict.UNOPENED)] if over else []
+            elif winner is not None and ballot.digest != winner:
+                self.verdicts.append(Said(name, Verdict.CONTRADICTED))
+            elif winner is not None and name in self._counted()[winner]:
+                self.verdicts.append(Said(name, Verdict.CONFIRMED, (ballot.signer, ballot.place)))
+
     def _decide(self, winner: bytes, scores: list[int]) -> None:
         made = self.candidates[winner]
         self.phase = Phase.DECIDED
         self.verdicts += [
-            (owner, SAYS[Finding(byte)]) for owner, byte in zip(self.agreed, made.judgements, strict=True)
+            Said(owner, SAYS[Finding(byte)], self.commits[owner])
+            for owner, byte in zip(self.agreed, made.judgements, strict=True)
         ]
         self.decision = Decision(made, winner, sorted(scores)[(len(scores) - 1) // 2])
 

@@ -13,7 +13,7 @@ from contracts.tasks import JoinTask, LeaveTask
 from contracts.terms import Phase, Terms
 
 from .agreement import Block, Violation
-from .course import Course, Live, RoundMessage, Signed
+from .course import Course, Live, RoundMessage, Said, Signed
 
 
 @dataclass
@@ -102,11 +102,13 @@ class Courses:
         task.rounds.append(course)
         return course
 
-    def fall(self, task: str, block: Block) -> None:
-        """The current version fell: a round under way from it is void."""
+    def fall(self, task: str, block: Block) -> list[Said]:
+        """The current version fell: a round under way from it is void. Returns what is said of whom for that."""
         last = self.tasks[task].rounds[-1:]
-        if last and not last[0].is_over:
-            last[0].stop(block)
+        if not last or last[0].is_over:
+            return []
+        last[0].stop(block)
+        return last[0].verdicts
 
     def _require_part(self, course: Course, organisation: str, dataset: str) -> None:
         part = self.tasks[course.terms.task].parts.get(organisation)

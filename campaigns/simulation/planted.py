@@ -16,12 +16,12 @@ from abci_app.protocol import messages as m
 from abci_app.protocol.blocks import PublicKey
 from abci_app.store.interface import Version
 from abci_app.store.memory_store import MemoryStore
-from contracts import ballots, contributions, identity, models, rounds, validators
+from contracts import ballot_box, ballots, contributions, identity, models, rounds, validators
 from contracts.contributions import Reserve
 from contracts.kernel import Context, Lane, Outcome, View, renyi, replay
 from contracts.kernel.state_tree import StateTree, StateVersion
 from contracts.registry import RULES
-from contracts.reputation import Verdict
+from contracts.reputation import Judged
 from contracts.rounds import OpenRound
 from contracts.transition import Transaction
 
@@ -30,13 +30,13 @@ from .planted_rounds import ROUND_PLANTS
 
 
 def _set_order() -> Patches:
-    honest = ballots._earned
+    honest = ballot_box.earned
 
-    def earned(*arguments: Any) -> tuple[tuple[str, Verdict], ...]:
-        by_name = dict(honest(*arguments))
-        return tuple((name, by_name[name]) for name in set(by_name))
+    def earned(*arguments: Any) -> tuple[Judged, ...]:
+        by_name = {one.organisation: one for one in honest(*arguments)}
+        return tuple(by_name[name] for name in set(by_name))
 
-    yield patch.object(ballots, "_earned", earned)
+    yield patch.object(ballots, "earned", earned)
 
 
 def _wall_clock() -> Patches:

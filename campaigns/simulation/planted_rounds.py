@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
-from contracts import ballots, contributions, models, privacy_budget, reputation, rounds, tasks
+from contracts import ballot_box, ballots, contributions, models, privacy_budget, reputation, rounds, tasks
 from contracts.ballot_box import Attestation, Ballot, Statement
 from contracts.ballots import OpenBallot
 from contracts.contributions import Commit, Reserve
@@ -17,7 +17,7 @@ from contracts.kernel import Context, Outcome, View, bitmap
 from contracts.lineage import MODELS, VERSIONS, Version
 from contracts.models import Decision
 from contracts.registry import RULES
-from contracts.reputation import Score, Verdict
+from contracts.reputation import Judged, Score, Verdict
 from contracts.rounds import Moved, Round
 from contracts.tasks import JoinTask, Participation
 from contracts.terms import Phase, Terms, needed_votes
@@ -167,7 +167,7 @@ def _blamed_without_a_quorum() -> Patches:
     honest = ballots._after_attesting
 
     def after(*arguments: Any) -> Moved:
-        with patch.object(ballots, "needed_votes", lambda _: 0):
+        with patch.object(ballot_box, "needed_votes", lambda _: 0):
             return honest(*arguments)
 
     yield patch.object(ballots, "_after_attesting", after)
@@ -211,28 +211,28 @@ def _impossible_ballots() -> Patches:
 
 
 def _unopened_is_free() -> Patches:
-    honest = ballots._earned
+    honest = ballot_box.earned
 
-    def earned(*arguments: Any) -> tuple[tuple[str, Verdict], ...]:
-        return tuple(one for one in honest(*arguments) if one[1] is not Verdict.UNOPENED)
+    def earned(*arguments: Any) -> tuple[Judged, ...]:
+        return tuple(one for one in honest(*arguments) if one.verdict is not Verdict.UNOPENED)
 
-    yield patch.object(ballots, "_earned", earned)
+    yield patch.object(ballots, "earned", earned)
 
 
 def _decided_by_fewer() -> Patches:
-    honest, tainted, fewer = ballots._quorum, ballots._tainted, False
+    honest, tainted, fewer = ballot_box.agreeing, ballots._tainted, False
 
     def quorum(view: View, terms: Terms, box: tuple[Ballot, ...]) -> tuple[Ballot, ...]:
         nonlocal fewer
         found = honest(view, terms, box)
         fewer = not found
-        with patch.object(ballots, "needed_votes", lambda terms: needed_votes(terms) - 1):
+        with patch.object(ballot_box, "needed_votes", lambda terms: needed_votes(terms) - 1):
             return found or honest(view, terms, box)
 
     def untainted(*arguments: Any) -> tuple[int, ...]:
         return () if fewer else tainted(*arguments)  # Else it is the agreed set in which it shows.
 
-    yield patch.object(ballots, "_quorum", quorum)
+    yield patch.object(ballots, "agreeing", quorum)
     yield patch.object(ballots, "_tainted", untainted)
 
 
@@ -263,10 +263,14 @@ def _sliding_gate() -> Patches:
 
 
 def _round_outlives_its_base() -> Patches:
-    def rebased(view: View, name: str, base: int, _reason: str, _ctx: Context) -> Outcome:
+    def rebased(view: View, name: str, base: int, _ctx: Context) -> Outcome:
         return Outcome((tasks.TASKS.put(name, replace(tasks.TASKS.at(view, name), base=base)),))
 
     yield patch.object(rounds, "rebased", rebased)
+
+
+def _debts_fall_with_the_base() -> Patches:
+    yield patch.object(ballot_box, "abandoned", lambda *_: Outcome())
 
 
 # 9. Conduct counts for everyone.
@@ -291,6 +295,10 @@ def _reputation_ignored() -> Patches:
         return reputation.at(view, organisation, now)
 
     yield patch.object(tasks, "require_reputation", require_reputation)
+
+
+def _disowned_merit_stays() -> Patches:
+    yield patch.object(reputation, "disowned", lambda *_: Outcome())
 
 
 _PLANTS = {
@@ -334,7 +342,11 @@ _PLANTS = {
     "round-outlives-its-base": Plant(
         "a round that goes on from a fallen version", OUTLIVES, _round_outlives_its_base
     ),
+    "debts-fall-with-the-base": Plant(
+        "ballots that owe nothing once their base falls", "who pays", _debts_fall_with_the_base
+    ),
     "leavers-reserve": Plant("a seat for one that has left the task", "conduct", _leavers_reserve),
     "reputation-ignored": Plant("a reputation that keeps nobody out", "conduct", _reputation_ignored),
+    "disowned-merit-stays": Plant("merit of acts that are disowned", "disowned merit", _disowned_merit_stays),
 }  # fmt: skip
 ROUND_PLANTS = {name: replace(plant, replicas=1) for name, plant in _PLANTS.items()}

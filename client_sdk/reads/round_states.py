@@ -7,6 +7,7 @@ Left to others: how it is told (``cli.rounds_told``).
 """
 
 from dataclasses import dataclass
+from typing import assert_never
 
 from contracts import ballot_box, ballots, contributions, identity, lineage, models, rounds, tasks
 from contracts.ballot_box import Ballot
@@ -14,8 +15,8 @@ from contracts.ballots import AdvanceRound
 from contracts.contributions import Seat
 from contracts.kernel import Context, Event, View, bitmap
 from contracts.kernel.types import Digest, OrgId
-from contracts.lineage import NO_CANDIDATE, Finding, Version, VersionStatus
-from contracts.rounds import Bill, Charged, PhaseNotOver, Round, RoundVoided
+from contracts.lineage import Finding, Version
+from contracts.rounds import Bill, Charged, PhaseNotOver, Round, RoundEnded, Void
 from contracts.terms import Phase, Terms, needed_votes
 
 from .queries import Moment
@@ -111,7 +112,7 @@ def state_of(view: View, task: str, number: int, now: Moment) -> RoundState:
         voters=tuple(_voter(name, held, cast) for name in terms.verifiers),
         waiting=_waiting(view, task, number, terms, current, held, cast),
         version=decided[0] if decided is not None else None,
-        why_void=_why_void(view, terms, current, due, cast),
+        why_void=_why_void(terms, current, cast),
     )
 
 
@@ -161,7 +162,7 @@ def _as_found(view: View, task: str, number: int, stored: Round, now: Moment) ->
     nobody = Context(b"", now.height, 0, now.time_ms, b"", "", ())
     try:
         outcome = ballots.advance_round(view, AdvanceRound(task, number), nobody)
-    except PhaseNotOver:
+    except (PhaseNotOver, RoundEnded):
         return stored, ()
     path = rounds.ROUNDS.path((task, number))
     body = next(write.body for write in outcome.writes if write.path == path)
@@ -221,40 +222,28 @@ def _invited(view: View, task: str, number: int, current: Round) -> tuple[OrgId,
     )
 
 
-def _why_void(view: View, terms: Terms, current: Round, due: tuple[Event, ...], cast: tuple[Ballot, ...]) -> str:
-    """Why a round ended without a version; empty where it did not. The record keeps no reason: it follows from it.
-
-    Where a count explains it and its base fell as well, both are named: which came first is in the events only.
-    """
-    if current.phase is not Phase.VOID:
+def _why_void(terms: Terms, current: Round, cast: tuple[Ballot, ...]) -> str:
+    """Why a round ended without a version, with the count that was too small; empty where it did not."""
+    if current.void is None:
         return ""
-    told = next((event.reason for event in due if isinstance(event, RoundVoided)), None)
-    if told is not None:
-        return told
-    why = _too_few(terms, current, cast)
-    fell = (VersionStatus.QUARANTINED, VersionStatus.ROLLED_BACK)
-    if lineage.status_of(view, terms.model, current.base) in fell:
-        return " or ".join((*why, f"its base, version {current.base}, fell"))
-    return why[0] if why else "its base was changed"
-
-
-def _too_few(terms: Terms, current: Round, cast: tuple[Ballot, ...]) -> tuple[str, ...]:
-    """The first step for which there was too little, in words."""
+    said = str(current.void).replace("-", " ")
     opened = [ballot.opened for ballot in cast if ballot.opened is not None]
-    most = max((opened.count(digest) for digest in opened), default=0)
-    agreed, votes = bitmap.count(current.agreed), needed_votes(terms)
-    steps: tuple[tuple[str, int, int], ...]
-    if current.charged is Charged.NOBODY:
-        steps = (("reserved", bitmap.count(current.reserved), current.needed),)
-    elif current.charged is Charged.ABSENT:
-        steps = (("committed", bitmap.count(current.committed), current.needed),)
-    else:
-        steps = (
-            ("contributions available and untainted", agreed, terms.estimator.minimum),
-            ("ballots sealed", len(cast), votes),
-            ("ballots agree", most, votes),
-        )
-    short = [f"too few {what}: {count}, needed are {needed}" for what, count, needed in steps if count < needed]
-    if not short and opened.count(NO_CANDIDATE) >= votes and current.charged is Charged.ALL:
-        return ("nothing follows from the set, as a quorum found",)
-    return tuple(short[:1])
+    agreed, least, votes = bitmap.count(current.agreed), terms.estimator.minimum, needed_votes(terms)
+    match current.void:
+        case Void.TOO_FEW_RESERVED:
+            return f"{said}: {bitmap.count(current.reserved)}, needed are {current.needed}"
+        case Void.TOO_FEW_COMMITTED:
+            return f"{said}: {bitmap.count(current.committed)}, needed are {current.needed}"
+        case Void.TOO_FEW_AVAILABLE | Void.TOO_FEW_UNTAINTED:
+            return f"{said}: {agreed}, needed are {least}"
+        case Void.TOO_FEW_BALLOTS:
+            return f"{said}: {len(cast)}, needed are {votes}"
+        case Void.NO_QUORUM:
+            most = max((opened.count(digest) for digest in opened), default=0)
+            return f"{said}: {most} ballots agree, needed are {votes}"
+        case Void.NO_CANDIDATE:
+            return "a quorum found that nothing follows from the set"
+        case Void.BASE_FELL:
+            return f"its base, version {current.base}, fell"
+        case never:
+            assert_never(never)

@@ -17,7 +17,7 @@ from contracts.ballots import AdvanceRound
 from contracts.contributions import AlreadyCommitted, AlreadyReserved, NoiseSource, NotPrivate
 from contracts.kernel import View, crypto
 from contracts.registry import RULES
-from contracts.rounds import PhaseNotOver, PhaseOver, Round, WrongPhase
+from contracts.rounds import PhaseNotOver, PhaseOver, Round, RoundEnded, WrongPhase
 from contracts.terms import Phase
 from contracts.transition import parse, past_message_of
 from learning.payload import Owner, decode_payload, encode_payload
@@ -134,7 +134,7 @@ class Participant:
         """
         terms, layout = self.task.terms, self.task.inputs.layout
         version, base = await load_version(self.client, self.store, self.task, current.base)
-        readers = await self.readers()
+        readers = await self.readers(number)
         self.journal.keep(Entry.started(terms.task, number, self.dataset))
         update = await asyncio.to_thread(trainer.update, terms, base)
         units = update.units if tamper is None else tamper(update.units)
@@ -150,9 +150,9 @@ class Participant:
         self.journal.keep(entry)
         return entry
 
-    async def readers(self) -> list[str]:
+    async def readers(self, number: int) -> tuple[str, ...]:
         """Whom the payload is encrypted to. Raises what ``task.recipients`` does."""
-        return await recipients(self.client, self.task)
+        return await recipients(self.client, self.task, number)
 
     async def commit(self, entry: Entry) -> None:
         """Send the journalled commitment until it is decided. Raises the ledger's refusals."""
@@ -226,7 +226,7 @@ class Participant:
                 return self._lost(number)
 
     async def _advance(self, number: int) -> None:
-        with suppress(PhaseNotOver):  # Somebody else was first.
+        with suppress(PhaseNotOver, RoundEnded):  # Somebody else was first.
             await self.client.submit(AdvanceRound(self.task.name, number))
 
     async def _served(self, seen: Seen, entry: Entry) -> bool:

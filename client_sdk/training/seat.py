@@ -26,7 +26,7 @@ from enum import StrEnum
 from contracts import rounds
 from contracts.contributions import Seat
 from contracts.kernel import bitmap
-from contracts.rounds import Charged, Round
+from contracts.rounds import Charged, Round, Void
 from contracts.terms import CommitTiming, Phase, Terms
 
 from ..reads.queries import Moment
@@ -104,12 +104,14 @@ def commit_at(terms: Terms, current: Round) -> int:
 
 
 def why_void(current: Round) -> str:
-    """What kept a round from its barrier."""
+    """What kept a round from its barrier, also before anybody has written that."""
+    if current.void is Void.BASE_FELL:
+        return "the version that it started from fell"
     for what, seats in (("reserved", current.reserved), ("committed", current.committed)):
         there = bitmap.count(seats)
         if there < current.needed:
             return f"{there} have {what}, {current.needed} were needed"
-    return "the version that it started from fell"
+    raise AssertionError(f"nothing kept this round from its barrier: {current}")
 
 
 def _after(seen: Seen, charged: Charged, entry: Entry | None) -> Step:

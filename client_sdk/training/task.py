@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from contracts import identity, lineage, tasks
+from contracts import lineage, rounds, tasks
 from contracts.kernel import View
 from contracts.kernel.types import Digest
 from contracts.lineage import Version, VersionStatus
@@ -78,10 +78,11 @@ async def load_version(
     return known.version, artefacts.decode_model(data, manifest, task.inputs.layout)
 
 
-async def recipients(client: LedgerClient, task: TaskView) -> list[str]:
-    """The age recipients that the terms name, from proved state."""
-    named = task.terms.recipients
-    return await client.ask(lambda view: [identity.require_member(view, name).recipient for name in named])
+async def recipients(client: LedgerClient, task: TaskView, number: int) -> tuple[str, ...]:
+    """The age recipients of a round's payloads, from proved state: see ``contracts.rounds.recipients_of``."""
+    return await client.ask(
+        lambda view: rounds.recipients_of(view, task.terms, rounds.require_round(view, task.name, number))
+    )
 
 
 async def fetch(store: PayloadStore, name: str, artefact: Artefact) -> bytes:

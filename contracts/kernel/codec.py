@@ -26,7 +26,6 @@ from .types import Items, Length, Packed, Range, Text
 
 Plain = dict[str, Any]
 _TAGGED = dict.fromkeys(("kind", "value"))
-_PLAIN = "_plain"  # Where a record keeps its plain data; no field's name begins like this.
 _SINCE = "since"
 _EVERY = 2**31  # A version after all others: every field exists.
 _ABSENT = object()
@@ -371,14 +370,10 @@ def _record(kind: type, version: int) -> Shape:
 
 def _writing(kind: type, declared: _Fields) -> Callable[[Any], Plain]:
     writers = declared.writers
-    keeps = not hasattr(kind, "__slots__")  # A record never changes: of a round's 64 seats, 63 are as they were.
 
     def to_plain(value: Any) -> Plain:
         if type(value) is not kind:
             raise Malformed("", f"must be a {kind.__name__}", Fault.TYPE)
-        if keeps and _PLAIN in value.__dict__:
-            kept: Plain = value.__dict__[_PLAIN]
-            return kept
         plain: Plain = {}
         name = ""
         try:
@@ -388,8 +383,6 @@ def _writing(kind: type, declared: _Fields) -> Callable[[Any], Plain]:
                     plain[name] = convert(held)
         except Malformed as error:
             raise error.within(name) from None
-        if keeps:
-            value.__dict__[_PLAIN] = plain
         return plain
 
     return to_plain

@@ -23,9 +23,11 @@ SERVED = ("hospital-a", "lab-1")  # The verifiers that a selective participant e
 class Selective(Participant):
     """Serves its payload to two of the five verifiers: the others cannot decrypt it."""
 
-    async def readers(self) -> list[str]:
-        """Only those of ``SERVED``."""
-        return await self.client.ask(lambda view: [identity.require_member(view, name).recipient for name in SERVED])
+    async def readers(self, number: int) -> tuple[str, ...]:
+        """Only those of ``SERVED``, in every round."""
+        return await self.client.ask(
+            lambda view: tuple(identity.require_member(view, name).recipient for name in SERVED)
+        )
 
 
 async def commit_copied(client: LedgerClient, task: TaskView, number: int, organisation: str) -> str:

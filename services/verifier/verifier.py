@@ -132,7 +132,7 @@ class Verifier:
     async def share(self, seen: Observation) -> None:
         """Serve copies of what others lack, encrypted anew to all recipients. Raises the ledger's refusals."""
         number = seen.task.rounds
-        holding, readers = await self._holding(seen), await recipients(self._client, self._task)
+        holding, readers = await self._holding(seen), await recipients(self._client, self._task, number)
         for seat in to_share(seen, holding):
             copy = confidential.encrypt(self._gatherer.plaintext(seat), readers)
             await self._gatherer.store.put(copy)

@@ -8,6 +8,7 @@ from campaigns.harness.chain import Chain, Member
 from campaigns.harness.consortium import (
     HOSPITALS,
     LAB,
+    MODEL,
     TASK,
     TERMS,
     VERIFIERS,
@@ -16,13 +17,16 @@ from campaigns.harness.consortium import (
     join,
     pass_proposal,
     reserve,
+    round_of,
     succeed,
 )
 from contracts.governance import OpenTask
 from contracts.identity import ReportStolenKey
 from contracts.kernel import Place
+from contracts.models import RaiseAlarm
 from contracts.reputation import CHANGES, Verdict
 from contracts.rounds import OpenRound
+from contracts.terms import Phase
 
 CONFIRMED, CONTRADICTED = CHANGES[Verdict.CONFIRMED], CHANGES[Verdict.CONTRADICTED]
 UNOPENED, MISSING = CHANGES[Verdict.UNOPENED], CHANGES[Verdict.MISSING]
@@ -46,6 +50,13 @@ def changes_of(chain: Chain, before: Chain, members: Iterable[Member] = VERIFIER
     """How reputations moved between two moments that are too near for decay to show in round numbers."""
     moved = {member.name: deviation_of(chain, member) - deviation_of(before, member) for member in members}
     return {name: round(change, -3) for name, change in moved.items() if round(change, -3)}
+
+
+def base_falls(chain: Chain) -> None:
+    """A quorum of the verifiers finds version 1, on which round 2 stands, unfit, in one block."""
+    alarm = RaiseAlarm(MODEL, 1, consortium.digest("evidence"), "found unfit")
+    succeed(chain, *((verifier, alarm) for verifier in VERIFIERS[:5]))
+    assert round_of(chain, 2).phase is Phase.VOID
 
 
 def verified_by_four() -> Chain:

@@ -35,7 +35,7 @@ from contracts.ballots import (
 from contracts.contributions import PayloadTooLarge
 from contracts.kernel import bitmap
 from contracts.models import NotAVerifier
-from contracts.rounds import Charged, PhaseBegan, RoundVoided, WrongPhase
+from contracts.rounds import Charged, PhaseBegan, RoundVoided, Void, WrongPhase
 from contracts.terms import Phase
 from tests.contracts.box_scenes import MISSING, changes_of, five_committed, verified_by_four
 from tests.vectors_io import VectorWriter
@@ -134,7 +134,7 @@ def test_too_little_available_voids_the_round_and_missing_is_settled_all_the_sam
     before = chain.fork()
     succeed(chain, *((member, attest(held=(0, 1))) for member in VERIFIERS[:5]))
     events = chain.submit(STAND_BY, attest(held=(0, 1)))
-    assert events[-1] == RoundVoided(TASK, 1, "too few available", Charged.ALL)
+    assert events[-1] == RoundVoided(TASK, 1, Void.TOO_FEW_AVAILABLE, Charged.ALL)
     assert changes_of(chain, before) == {"hospital-c": MISSING, "hospital-d": MISSING}
 
 

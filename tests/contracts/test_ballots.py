@@ -51,12 +51,14 @@ from contracts.kernel import bitmap
 from contracts.lineage import Finding, VersionDecided, VersionStatus, candidate_digest
 from contracts.models import NotAVerifier
 from contracts.reputation import CHANGES, Verdict
-from contracts.rounds import Charged, RoundVoided, WrongPhase
+from contracts.rounds import Charged, OpenRound, RoundVoided, Void, WrongPhase
 from contracts.terms import Phase
 from tests.contracts.box_scenes import (
     CONFIRMED,
     CONTRADICTED,
+    MISSING,
     UNOPENED,
+    base_falls,
     changes_of,
     five_committed,
     tainted,
@@ -305,7 +307,7 @@ def test_too_few_ballots_for_a_quorum_are_never_opened() -> None:
     before = chain.fork()
     consortium.seal_all(chain, by=VERIFIERS[:4])
     (voided,) = consortium.pass_phase(chain)
-    assert voided == RoundVoided(TASK, 1, "too few ballots", Charged.ALL)
+    assert voided == RoundVoided(TASK, 1, Void.TOO_FEW_BALLOTS, Charged.ALL)
     assert not changes_of(chain, before)
 
 
@@ -315,7 +317,7 @@ def test_that_nothing_follows_from_the_set_is_a_finding_too() -> None:
     succeed(chain, *((member, seal(member, None, correct=0)) for member in VERIFIERS))
     for member in VERIFIERS:
         events = chain.submit(member, open_ballot(member, None, correct=0))
-    assert events[-1] == RoundVoided(TASK, 1, "nothing follows from the set", Charged.ALL)
+    assert events[-1] == RoundVoided(TASK, 1, Void.NO_CANDIDATE, Charged.ALL)
     assert changes_of(chain, before, (LAB,)) == {"lab": CONFIRMED}
 
 
@@ -413,7 +415,7 @@ def test_a_round_reaches_its_decision_without_any_aggregator() -> None:
     consortium.pass_phase(chain)
     assert round_of(chain).phase is Phase.SEALING
     (voided,) = _seal_and_pass(chain, others)
-    assert voided == RoundVoided(TASK, 1, "too few ballots", Charged.ALL)  # Two of six are silent, f_v is 1.
+    assert voided == RoundVoided(TASK, 1, Void.TOO_FEW_BALLOTS, Charged.ALL)  # Two of six are silent, f_v is 1.
 
 
 def _seal_and_pass(chain: Chain, members: Iterable[Member]) -> tuple[object, ...]:
@@ -441,3 +443,46 @@ def test_a_weight_is_that_of_the_reservation() -> None:
     consortium.run_round(chain)
     assert seat_of(chain, HOSPITAL_A, 2).weight > seat_of(chain, HOSPITAL_A, 1).weight
     assert status_of(chain, 2) is VersionStatus.PROMOTED
+
+
+# --- the base falls from under them ---
+
+
+def second_opening() -> Chain:
+    """Version 1 is promoted; round 2 is opening, and five of six have opened."""
+    chain = consortium.second_agreed()
+    consortium.seal_all(chain, 2)
+    consortium.open_all(chain, 2, by=VERIFIERS[:5])
+    return chain
+
+
+def test_ballots_that_agree_earn_what_they_do_although_the_base_falls_before_they_are_counted() -> None:
+    """Who has not opened yet could not have: the phase is under way. No candidate is left behind."""
+    chain = second_opening()
+    before, named = chain.fork(), candidate_digest(candidate(chain, 2))
+    assert CANDIDATES.get(chain.view, (TASK, 2, named))
+    base_falls(chain)
+    assert changes_of(chain, before) == {member.name: CONFIRMED for member in VERIFIERS[:5]}
+    assert CANDIDATES.get(chain.view, (TASK, 2, named)) is None
+
+
+def test_an_unopened_ballot_pays_although_the_base_falls_when_the_phase_is_over() -> None:
+    chain = second_opening()
+    consortium.let_pass(chain, 2)
+    before = chain.fork()
+    base_falls(chain)
+    assert changes_of(chain, before, (STAND_BY,)) == {"stand-by-lab": UNOPENED}
+
+
+@pytest.mark.parametrize("over", [True, False], ids=["over", "under way"])
+def test_what_a_quorum_did_not_find_is_missing_when_the_base_falls_only_if_attesting_is_over(over: bool) -> None:
+    chain = consortium.promoted()
+    chain.submit(LAB, OpenRound(TASK))
+    succeed(chain, *((hospital, reserve(2)) for hospital in HOSPITALS))
+    succeed(chain, *((hospital, commit(2, base=1)) for hospital in HOSPITALS))
+    consortium.attest_all(chain, 2, held=(0, 1, 2), by=VERIFIERS[:5])
+    if over:
+        consortium.let_pass(chain, 2)
+    before = chain.fork()
+    base_falls(chain)
+    assert changes_of(chain, before) == ({"hospital-d": MISSING} if over else {})

@@ -15,12 +15,10 @@ from campaigns.harness.consortium import (
     HOSPITAL_D,
     HOSPITALS,
     LAB,
-    MODEL,
     PHASE_BLOCKS,
     PHASE_MS,
     TASK,
     TERMS,
-    VERIFIERS,
     commit,
     join,
     let_pass,
@@ -38,13 +36,13 @@ from contracts.identity import AddKey
 from contracts.kernel import Context, bitmap, limits
 from contracts.kernel.renyi import Curve
 from contracts.kernel.types import Role
-from contracts.models import RaiseAlarm
 from contracts.privacy_budget import (
     Now,
 )
 from contracts.rounds import Bill, Charged, OpenRound, PhaseOver
 from contracts.terms import Phase
 from tests.contracts.accounts import PRICE, account_of, bill, bills, epsilon, standing, standing_of
+from tests.contracts.box_scenes import base_falls
 from tests.effort import examples
 
 HELD, SPENT, FREE = Bill.HELD, Bill.SPENT, Bill.FREE
@@ -194,13 +192,6 @@ def second_round() -> Chain:
     chain = consortium.promoted()
     chain.submit(LAB, OpenRound(TASK))
     return chain
-
-
-def base_falls(chain: Chain) -> None:
-    """A quorum of the verifiers finds version 1 unfit, in one block."""
-    alarm = RaiseAlarm(MODEL, 1, consortium.digest("evidence"), "found unfit")
-    succeed(chain, *((verifier, alarm) for verifier in VERIFIERS[:5]))
-    assert round_of(chain, 2).phase is Phase.VOID
 
 
 def spent_rounds(chain: Chain, member: Member) -> int:

@@ -23,6 +23,7 @@ from campaigns.harness.consortium import (
     succeed,
 )
 from contracts import (
+    ballot_box,
     ballots,
     contributions,
     identity,
@@ -320,7 +321,7 @@ RULES = (
     ),
     Rule(
         "it takes all verifiers but f",
-        instead(ballots, "needed_votes", always(4)),
+        instead(ballot_box, "needed_votes", always(4)),
         ballots_claims.test_without_a_quorum_the_round_is_void_and_nobody_pays_for_what_it_said,
     ),
     # 6. The gate.
@@ -342,7 +343,7 @@ RULES = (
     # 7. A stolen key.
     Rule(
         "a seat of a stolen key is not in the set",
-        instead(ballots, "_is_untainted", always(True)),
+        instead(ballots, "_tainted", always(())),
         ballots_claims.test_a_seat_whose_key_was_stolen_is_not_in_the_set,
     ),
     Rule(
@@ -448,6 +449,16 @@ RULES = (
         "a round on a fallen base is void",
         instead(rounds, "rebased", always(Outcome())),
         models_claims.test_a_round_on_a_quarantined_base_is_void_and_the_next_one_starts_from_the_restored_version,
+    ),
+    Rule(
+        "a fall settles what ballots owe",
+        instead(ballot_box, "abandoned", always(Outcome())),
+        ballots_claims.test_an_unopened_ballot_pays_although_the_base_falls_when_the_phase_is_over,
+    ),
+    Rule(
+        "nobody is late while the phase is under way",
+        instead(rounds, "is_over", always(True)),
+        ballots_claims.test_ballots_that_agree_earn_what_they_do_although_the_base_falls_before_they_are_counted,
     ),
     Rule(
         "what fell takes its descendants along",

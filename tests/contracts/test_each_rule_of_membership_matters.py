@@ -1,11 +1,14 @@
 """Every rule about members, their keys and their votes is held by a claim: see ``test_each_rule_matters``."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from campaigns.harness import consortium
 from campaigns.harness.chain import Chain
 from campaigns.harness.consortium import HOSPITAL_A
-from contracts import electorate, governance, identity, membership, recipients, registry, validators
+from contracts import electorate, governance, identity, membership, recipients, registry, reputation, rounds, validators
 from contracts.governance import Propose
 from contracts.identity import ReportStolenKey
 from contracts.kernel import Context, Outcome, Place, View, limits
@@ -14,6 +17,8 @@ from tests.contracts import test_genesis as genesis_claims
 from tests.contracts import test_governance as governance_claims
 from tests.contracts import test_identity as identity_claims
 from tests.contracts import test_membership as membership_claims
+from tests.contracts import test_reputation as reputation_claims
+from tests.contracts import test_rounds as rounds_claims
 from tests.contracts.removals import Rule, always, instead, require_falls, without
 
 
@@ -22,6 +27,16 @@ def a_report_revokes_only_the_key(patch: pytest.MonkeyPatch) -> None:
         return identity.revoked(msg.public, identity.KEYS.at(view, msg.public), msg.since)
 
     patch.setitem(registry.RULES.newest.handlers, ReportStolenKey, report_stolen_key)
+
+
+def everybody_reads(patch: pytest.MonkeyPatch) -> None:
+    """A round's recipients are those of the moment."""
+    frozen = rounds.recipients_of
+
+    def of_the_moment(view: View, terms: Any, current: rounds.Round) -> Any:
+        return frozen(view, terms, replace(current, opened_at=10**9))
+
+    patch.setattr(rounds, "recipients_of", of_the_moment)
 
 
 def report(height: int) -> ReportStolenKey:
@@ -46,6 +61,16 @@ RULES = (
         "what a stolen key enrolled falls with it",
         a_report_revokes_only_the_key,
         identity_claims.test_a_report_falls_on_the_keys_that_the_stolen_key_enrolled_since_and_theirs_and_on_no_others,
+    ),
+    Rule(
+        "what a disowned act earned is taken back",
+        instead(reputation, "disowned", always(Outcome())),
+        reputation_claims.test_who_disowns_what_a_stolen_key_did_keeps_nothing_of_what_that_earned,
+    ),
+    Rule(
+        "nobody comes to read what a round is open for",
+        everybody_reads,
+        rounds_claims.test_recipients_are_frozen_when_a_round_opens_and_can_only_be_taken_out,
     ),
     Rule(
         "a place is a height and an index",

@@ -382,7 +382,9 @@ def test_a_human_key_changes_what_others_encrypt_to(vector: VectorWriter) -> Non
     before, recipient = ORGANISATIONS.at(chain.view, HOSPITAL_A.name), recipient_of("another")
     events = vector.accepted(chain, HOSPITAL_A, ChangeRecipient(recipient))
     assert events == (RecipientChanged(HOSPITAL_A.name, recipient),)
-    assert ORGANISATIONS.at(chain.view, HOSPITAL_A.name) == replace(before, recipient=recipient)
+    assert ORGANISATIONS.at(chain.view, HOSPITAL_A.name) == replace(
+        before, recipient=recipient, recipient_since=chain.height
+    )
 
 
 @pytest.mark.vectors

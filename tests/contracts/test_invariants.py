@@ -382,9 +382,8 @@ class Consortium(RuleBasedStateMachine):
 
     @invariant()
     def reputation_stays_within_its_bounds(self) -> None:
-        for _, body in self.view.scan(b"reputation/"):
-            score = SCORES.read(body)
-            assert abs(score.deviation) <= -LOWEST
+        for _, body in self.view.scan(b"reputation/scores/"):
+            assert abs(SCORES.read(body).deviation) <= -LOWEST
 
     def teardown(self) -> None:
         if hasattr(self, "chain"):

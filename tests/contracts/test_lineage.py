@@ -39,7 +39,7 @@ from contracts.lineage import (
 )
 from contracts.models import RaiseAlarm, VersionNotOpen
 from contracts.privacy_budget import NOTHING
-from contracts.rounds import Charged, OpenRound, RoundVoided
+from contracts.rounds import Charged, OpenRound, RoundVoided, Void
 from contracts.tasks import TASKS, Task
 from contracts.terms import Phase
 from tests.vectors_io import VectorWriter
@@ -83,14 +83,14 @@ def test_a_rollback_voids_the_round_under_way_on_the_old_base_and_before_the_bar
     chain = consortium.twice_promoted()
     chain.submit(LAB, OpenRound(TASK))
     events = pass_proposal(chain, rollback(1))
-    assert RoundVoided(TASK, 3, "regression at a site", Charged.NOBODY) in events
+    assert RoundVoided(TASK, 3, Void.BASE_FELL, Charged.NOBODY) in events
     assert round_of(chain, 3).phase is Phase.VOID
 
 
 def test_a_rollback_after_the_barrier_gives_nothing_back() -> None:
     chain = consortium.second_agreed()
     events = pass_proposal(chain, rollback(0))
-    assert RoundVoided(TASK, 2, "regression at a site", Charged.ALL) in events
+    assert RoundVoided(TASK, 2, Void.BASE_FELL, Charged.ALL) in events
 
 
 @pytest.mark.parametrize("case", ["current", "failed", "quarantined", "rolled back"])

@@ -320,6 +320,7 @@ ROUNDS = st.builds(
         committed=bitmap.of(range(0 if committed else 1, others + 1)),
         agreed=bitmap.NOTHING,
         charged=charged,
+        void=None,
     ),
     st.sampled_from(Phase),
     st.sampled_from(Charged),

@@ -20,7 +20,8 @@ from campaigns.harness.consortium import (
     run_round,
 )
 from contracts import reputation
-from contracts.kernel import Context
+from contracts.identity import ReportStolenKey
+from contracts.kernel import Context, Place
 from contracts.lineage import VERDICTS, Finding
 from contracts.reputation import (
     CHANGES,
@@ -33,6 +34,8 @@ from contracts.reputation import (
     WEIGHT_CAP,
     WEIGHT_FLOOR,
     WEIGHT_ONE,
+    Judged,
+    MeritDisowned,
     ReputationChanged,
     Score,
     Verdict,
@@ -50,7 +53,7 @@ def after(*judged: Verdict, score: Score | None = None) -> Score:
     if score is not None:
         view.apply(dict([SCORES.put("hospital-a", score)]))
     context = Context(bytes(32), 1, 0, 0, b"", "", ())
-    outcome = reputation.settle(view, tuple(("hospital-a", verdict) for verdict in judged), context)
+    outcome = reputation.settle(view, tuple(Judged("hospital-a", verdict) for verdict in judged), context)
     view.apply(dict(outcome.writes))
     return reputation.at(view, "hospital-a", 0)
 
@@ -80,6 +83,26 @@ def test_an_update_that_is_filtered_once_costs_nothing_and_twice_costs() -> None
     run_round(chain, findings={HOSPITAL_D: Finding.OUTLIER})
     assert SCORES.at(chain.view, "hospital-d").flags == 0b11
     assert deviation_of(chain, HOSPITAL_D) < NEUTRAL
+
+
+def test_who_disowns_what_a_stolen_key_did_keeps_nothing_of_what_that_earned() -> None:
+    chain = consortium.promoted()
+    earned = deviation_of(chain, HOSPITAL_A)
+    assert earned == CHANGES[ACCEPTED] + CHANGES[Verdict.CONFIRMED]
+    late = chain.fork()
+    late.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, Place(late.height + 1, 0)))
+    assert earned - 1 <= deviation_of(late, HOSPITAL_A) <= earned, "what came before the theft stays, and fades"
+    events = chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, Place(1, 0)))
+    assert events[-1] == MeritDisowned("hospital-a", deviation_of(chain, HOSPITAL_A))
+    assert NEUTRAL <= deviation_of(chain, HOSPITAL_A) <= 2, "nothing but what rounding leaves of two merits"
+
+
+@pytest.mark.vectors
+def test_a_report_takes_back_what_the_acts_that_it_disowns_earned(vector: VectorWriter) -> None:
+    """A contribution that was accepted and a ballot that was confirmed; what they cost would not come back."""
+    chain = consortium.promoted()
+    events = vector.accepted(chain, HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, Place(1, 0)))
+    assert MeritDisowned("hospital-a", deviation_of(chain, HOSPITAL_A)) in events
 
 
 def test_a_judgement_counts_only_once_the_ballots_agree_on_it() -> None:

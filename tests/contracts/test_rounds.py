@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from campaigns.harness import consortium
-from campaigns.harness.chain import Chain
 from campaigns.harness.consortium import (
     AUDITOR,
     HOSPITAL_A,
@@ -26,10 +25,12 @@ from campaigns.harness.consortium import (
     round_of,
     run_round,
 )
-from contracts import reputation
+from campaigns.harness.recipients import recipient_of
+from contracts import reputation, rounds
 from contracts.ballots import AdvanceRound
 from contracts.contributions import Withdraw
 from contracts.governance import OpenTask
+from contracts.identity import ChangeRecipient
 from contracts.kernel import bitmap, limits
 from contracts.lineage import VersionStatus
 from contracts.reputation import SCORES, Score
@@ -41,11 +42,13 @@ from contracts.rounds import (
     PhaseBegan,
     PhaseNotOver,
     PhaseOver,
+    RoundEnded,
     RoundOpened,
     RoundUnderway,
     RoundVoided,
     TooFewParticipants,
     UnknownRound,
+    Void,
     WrongPhase,
 )
 from contracts.tasks import (
@@ -109,7 +112,7 @@ def test_a_round_that_nobody_may_go_on_with_is_void_where_the_next_one_is_opened
     chain = consortium.round_open()
     consortium.let_pass(chain)
     events = chain.submit(LAB, OpenRound(TASK))
-    assert events[0] == RoundVoided(TASK, 1, "too few reserved", Charged.NOBODY)
+    assert events[0] == RoundVoided(TASK, 1, Void.TOO_FEW_RESERVED, Charged.NOBODY)
     assert (round_of(chain, 1).phase, round_of(chain, 2).phase) == (Phase.VOID, Phase.RESERVING)
 
 
@@ -268,16 +271,26 @@ def test_a_phase_that_is_not_over(vector: VectorWriter) -> None:
     assert facts == {"phase": "reserving", "until": current.until, "until_height": current.until_height}
 
 
-def test_a_decided_or_void_round_goes_nowhere() -> None:
-    for chain in (consortium.promoted(), _void()):
-        consortium.let_pass(chain)
-        chain.refused(PhaseNotOver, LAB, AdvanceRound(TASK, 1))
-
-
-def _void() -> Chain:
+def test_recipients_are_frozen_when_a_round_opens_and_can_only_be_taken_out() -> None:
+    """Whoever steals a human key while a round is open names another recipient, and reads nothing of this round."""
     chain = consortium.round_open()
-    consortium.pass_phase(chain)
-    return chain
+    names, current = TERMS.recipients, consortium.round_of(chain, 1)
+    assert rounds.recipients_of(chain.view, TERMS, current) == tuple(recipient_of(name) for name in names)
+    chain.submit(HOSPITAL_A, ChangeRecipient(recipient_of("a thief")))
+    others = tuple(recipient_of(name) for name in names if name != HOSPITAL_A.name)
+    assert rounds.recipients_of(chain.view, TERMS, current) == others
+    later = replace(current, opened_at=chain.height + 1)
+    assert recipient_of("a thief") in rounds.recipients_of(chain.view, TERMS, later)
+
+
+@pytest.mark.vectors
+def test_a_round_that_has_ended_goes_nowhere(vector: VectorWriter) -> None:
+    """Decided or void, however much time passes: the next round is opened, not this one gone on with."""
+    void, decided = consortium.round_open(), consortium.promoted()
+    consortium.pass_phase(void)
+    consortium.let_pass(decided)
+    assert decided.refused(RoundEnded, LAB, AdvanceRound(TASK, 1)) == {"round": 1, "phase": "decided"}
+    assert vector.refused(void, RoundEnded, LAB, AdvanceRound(TASK, 1)) == {"round": 1, "phase": "void"}
 
 
 @pytest.mark.vectors
@@ -310,7 +323,7 @@ def test_too_few_reservations_void_the_round_and_nobody_pays(vector: VectorWrite
     consortium.succeed(chain, *((hospital, reserve()) for hospital in HOSPITALS[:3]))
     consortium.let_pass(chain)
     events = vector.accepted(chain, LAB, AdvanceRound(TASK, 1))
-    assert events == (RoundVoided(TASK, 1, "too few reserved", Charged.NOBODY),)
+    assert events == (RoundVoided(TASK, 1, Void.TOO_FEW_RESERVED, Charged.NOBODY),)
     assert round_of(chain).phase is Phase.VOID
 
 
@@ -328,7 +341,7 @@ def test_too_few_commitments_void_the_round_and_who_stayed_away_pays(vector: Vec
     consortium.succeed(chain, *((hospital, commit()) for hospital in HOSPITALS[:3]))
     consortium.let_pass(chain)
     events = vector.accepted(chain, LAB, AdvanceRound(TASK, 1))
-    assert events == (RoundVoided(TASK, 1, "too few committed", Charged.ABSENT),)
+    assert events == (RoundVoided(TASK, 1, Void.TOO_FEW_COMMITTED, Charged.ABSENT),)
 
 
 def test_a_round_with_a_drop_out_goes_on_with_the_others_after_the_deadline() -> None:

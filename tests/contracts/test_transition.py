@@ -357,17 +357,17 @@ def test_a_recheck_runs_no_handler_and_notices_what_ends_a_wait(monkeypatch: pyt
     raw, replayed = chain.seal(HOSPITAL_A, reserve()), chain.seal(HOSPITAL_B, reserve())
     chain.block(replayed)
     monkeypatch.setattr(transition, "_dispatch", lambda *_: pytest.fail("a handler"))
-    assert transition.recheck(chain.rules, chain.view, Transaction(raw), chain.next_block()).code == 0
-    assert transition.recheck(chain.rules, chain.view, Transaction(replayed), chain.next_block()).code == Replayed.code
+    assert transition.may_wait(chain.rules, chain.view, Transaction(raw), chain.next_block()).code == 0
+    assert transition.may_wait(chain.rules, chain.view, Transaction(replayed), chain.next_block()).code == Replayed.code
     assert (
-        transition.recheck(chain.rules, chain.view, Transaction(raw[:-1]), chain.next_block()).code
+        transition.may_wait(chain.rules, chain.view, Transaction(raw[:-1]), chain.next_block()).code
         == MalformedTransaction.code
     )
     late = BlockContext(chain.chain_id, chain.height + 100, chain.time_ms)
-    assert transition.recheck(chain.rules, chain.view, Transaction(raw), late).code == Expired.code
+    assert transition.may_wait(chain.rules, chain.view, Transaction(raw), late).code == Expired.code
     monkeypatch.undo()
     chain.submit(HOSPITAL_A, RevokeKey(HOSPITAL_A.worker.public))
-    refused = transition.recheck(chain.rules, chain.view, Transaction(raw), chain.next_block())
+    refused = transition.may_wait(chain.rules, chain.view, Transaction(raw), chain.next_block())
     assert (refused.code, refused.writes) == (KeyIsRevoked.code, ())
 
 

@@ -30,6 +30,7 @@ from campaigns.harness.consortium import AUDITOR, HOSPITAL_A, HOSPITAL_B, HOSPIT
 from campaigns.simulation.agreement import Agreement, Block
 from campaigns.simulation.replica import fields_of
 from contracts import identity, transition
+from contracts.contributions import AlreadyReserved
 from contracts.governance import OpenTask, Propose, Vote
 from contracts.identity import RevokeKey
 from contracts.kernel import Lane, crypto, envelope, limits
@@ -37,7 +38,8 @@ from contracts.kernel.types import Purpose
 from contracts.models import RaiseAlarm
 from contracts.registry import RULES
 from contracts.rounds import OpenRound
-from contracts.transition import Transaction
+from contracts.tasks import TaskExists
+from contracts.transition import Transaction, WrongPurpose
 from devnet import cometbft_config, cometbft_home
 
 STAGE = consortium.round_open
@@ -203,6 +205,27 @@ def test_a_flood_beyond_its_share_is_refused_before_any_signature_is_verified(co
     flood(comet)
     monkeypatch.setattr(crypto, "verify", lambda *_: pytest.fail("verified"))
     assert comet.offer(comet.chain.seal(HOSPITAL_A, reserve())) == POOL_SHARE_FULL
+
+
+def test_under_pressure_work_is_held_to_its_signer_only_and_refused_by_its_block(comet, monkeypatch):
+    """A second seat is refused here while there is time, and by its block when there is none."""
+    first = comet.chain.seal(HOSPITAL_A, reserve())
+    assert comet.offer(first) == 0
+    comet.block()
+    again, wrong = comet.chain.seal(HOSPITAL_A, reserve()), comet.chain.seal(HOSPITAL_A.human, reserve())
+    assert comet.offer(again) == AlreadyReserved.code
+    monkeypatch.setattr(door, "PRESSED", 0)
+    assert comet.offer(wrong) == WrongPurpose.code
+    assert comet.offer(again) == 0
+    assert comet.block() == (again,)
+    assert [result.code for result in comet.results] == [AlreadyReserved.code]
+
+
+def test_under_pressure_safety_and_governance_are_tried_all_the_same(comet, monkeypatch):
+    monkeypatch.setattr(door, "PRESSED", 0)
+    unknown = RevokeKey(bytes(32))
+    assert comet.offer(comet.chain.seal(HOSPITAL_A, unknown)) == identity.UnknownKey.code
+    assert comet.offer(comet.chain.seal(HOSPITAL_A, replace(PROPOSE, action=OpenTask(TERMS)))) == TaskExists.code
 
 
 def test_a_key_revoked_after_its_transaction_was_verified_signs_nothing_any_more(comet):

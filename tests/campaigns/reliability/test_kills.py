@@ -15,7 +15,7 @@ from devnet.manifest import Timeouts
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
-LATE = (rounds.PhaseOver.code, rounds.WrongPhase.code, rounds.PhaseNotOver.code)
+LATE = (rounds.PhaseOver.code, rounds.WrongPhase.code, rounds.PhaseNotOver.code, rounds.RoundEnded.code)
 PLAN = (
     Death(1, Victim.APPLICATION, (0,), Phase.COMMITTING, 0.5, hold=0.0),
     Death(2, Victim.NODE, (1,), Phase.EXECUTED, 0.5, hold=0.0),

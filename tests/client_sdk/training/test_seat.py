@@ -11,7 +11,7 @@ from client_sdk.training.journal import Entry
 from client_sdk.training.seat import Seen, Step, commit_at, next_step, why_void
 from contracts.contributions import Commitment, Seat
 from contracts.kernel import bitmap
-from contracts.rounds import Charged, Round
+from contracts.rounds import Charged, Round, Void
 from contracts.terms import CommitTiming, Phase, Terms
 
 BEGAN, HEIGHT = 1_000_000, 50
@@ -40,6 +40,7 @@ def round_in(phase: Phase, *, reserved: int = 4, committed: int = 0, **changes: 
         committed=bitmap.of(range(committed)),
         agreed=bitmap.NOTHING,
         charged=Charged.NOBODY,
+        void=None,
     )
     return replace(plain, **changes)
 
@@ -138,7 +139,7 @@ def test_nobody_who_committed_pays_for_a_round_without_a_barrier() -> None:
     [
         (round_in(Phase.VOID, reserved=3), "3 have reserved, 4 were needed"),
         (round_in(Phase.VOID, committed=2), "2 have committed, 4 were needed"),
-        (round_in(Phase.VOID, committed=4), "the version that it started from fell"),
+        (round_in(Phase.VOID, committed=4, void=Void.BASE_FELL), "the version that it started from fell"),
     ],
 )
 def test_a_void_round_says_what_kept_it_from_its_barrier(current: Round, why: str) -> None:

@@ -51,6 +51,7 @@ def last_round(phase: Phase, **changes: Any) -> Round:
         committed=ALL,
         agreed=ALL,
         charged=Charged.ALL,
+        void=None,
     )
     return replace(plain, **changes)
 
