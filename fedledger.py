@@ -146,7 +146,6 @@ if TYPE_CHECKING:
         OrganisationExists as OrganisationExists,
         ReportedAlready as ReportedAlready,
         RevocationMovesLater as RevocationMovesLater,
-        SameRecipient as SameRecipient,
         SinceInFuture as SinceInFuture,
         TooFarBack as TooFarBack,
         UnknownDataset as UnknownDataset,
@@ -199,6 +198,7 @@ if TYPE_CHECKING:
     from contracts.recipients import (
         BadRecipient as BadRecipient,
         RecipientTaken as RecipientTaken,
+        SameRecipient as SameRecipient,
     )
     from contracts.rounds import (
         JoinedTooLate as JoinedTooLate,
@@ -308,7 +308,7 @@ _HOMES: Final = {
     "contracts.identity": (
         "DatasetExists", "EnrolmentCap", "FirstKeyNotHuman", "KeyExists", "KeyIsRevoked", "LastHumanKey",
         "LimitOverCap", "MemberInactive", "NotYourKey", "OrganisationExists", "ReportedAlready", "RevocationMovesLater",
-        "SameRecipient", "SinceInFuture", "TooFarBack", "UnknownDataset", "UnknownKey", "UnknownOrganisation",
+        "SinceInFuture", "TooFarBack", "UnknownDataset", "UnknownKey", "UnknownOrganisation",
     ),
     "contracts.kernel.refusals": (
         "BadSignature", "Expired", "MalformedTransaction", "MissingRole", "Replayed", "UnknownMessage", "ValidTooLong",
@@ -334,7 +334,7 @@ _HOMES: Final = {
         "NoRoom", "UnknownOrder",
     ),
     "contracts.recipients": (
-        "BadRecipient", "RecipientTaken",
+        "BadRecipient", "RecipientTaken", "SameRecipient",
     ),
     "contracts.rounds": (
         "JoinedTooLate", "NoMoreRounds", "PhaseNotOver", "PhaseOver", "RoundEnded", "RoundUnderway",

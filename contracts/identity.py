@@ -215,10 +215,6 @@ class RevocationMovesLater(Rejected, code=114, hint="A revocation can only move 
     """The key is revoked from this place or an earlier one already."""
 
 
-class SameRecipient(Rejected, code=116, hint="Nothing to do, or name the new recipient."):
-    """Payloads are encrypted to this recipient already."""
-
-
 class FirstKeyNotHuman(Rejected, code=115, hint="Enrol a human key first; it then adds the workload keys."):
     """An organisation's first key must be a human one, or nobody could ever act for it."""
 
@@ -292,7 +288,7 @@ def change_recipient(view: View, msg: ChangeRecipient, ctx: Context) -> Outcome:
     """
     organisation = ORGANISATIONS.at(view, ctx.organisation)
     before = organisation.recipient
-    require(msg.recipient != before, lambda: SameRecipient(organisation=ctx.organisation))
+    require(msg.recipient != before, lambda: recipients.SameRecipient(organisation=ctx.organisation))
     changed = replace(organisation, recipient=msg.recipient, recipient_since=ctx.height)
     return Outcome(
         (

@@ -18,6 +18,10 @@ class RecipientOwner(Record):
 RECIPIENTS = Map("identity/recipients", RecipientOwner, "recipient")
 
 
+class SameRecipient(Rejected, code=116, hint="Nothing to do, or name the new recipient."):
+    """Payloads are encrypted to this recipient already."""
+
+
 class BadRecipient(Rejected, code=117, hint="Take the recipient that `fedledger key show` prints, unchanged."):
     """The text is no age X25519 recipient that somebody could decrypt with."""
 

@@ -18,7 +18,7 @@ STANDING = VersionStatus.PROMOTED  # Of the current version and its ancestors, w
 
 @dataclass
 class Entry:
-    """A version: where it came from, how it scored, whether it fell, and whether with another that was marked."""
+    """A version: where it came from, how it scored, whether it fell, and whether along with one further up."""
 
     parent: int
     correct: int

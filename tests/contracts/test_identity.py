@@ -49,7 +49,6 @@ from contracts.identity import (
     ReportStolenKey,
     RevocationMovesLater,
     RevokeKey,
-    SameRecipient,
     SinceInFuture,
     TooFarBack,
     UnknownDataset,
@@ -62,7 +61,7 @@ from contracts.kernel.speccheck import CASES
 from contracts.kernel.types import Purpose, Role
 from contracts.possession import NotInPossession, WeakKey
 from contracts.promises import Promise, promised
-from contracts.recipients import BadRecipient, RecipientTaken
+from contracts.recipients import BadRecipient, RecipientTaken, SameRecipient
 from contracts.transition import MissingRole
 from tests.contracts.admissions import ADMISSION, asking
 from tests.vectors_io import VectorWriter
