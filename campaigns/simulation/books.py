@@ -128,12 +128,12 @@ class Books:
         due = [] if course is None else list(course.verdicts)
         for event in events:
             due += self._announce(event, block, place)
+        if course is not None:
+            self._compare(course, events)
         self._judge(message, due, events, block)
         if isinstance(message, identity.ReportStolenKey):
             said = [event.deviation for event in events if isinstance(event, MeritDisowned)]
             self.esteem.disown(key.organisation, self.is_live, said, block)
-        if course is not None:
-            self._compare(course, events)
 
     def _refuse(self, code: int, signed: Envelope, block: Block) -> None:
         """A refusal whose reason can be looked up here. Raises Violation where it is not true."""

@@ -226,21 +226,22 @@ def _why_void(terms: Terms, current: Round, cast: tuple[Ballot, ...]) -> str:
     """Why a round ended without a version, with the count that was too small; empty where it did not."""
     if current.void is None:
         return ""
-    said = str(current.void).replace("-", " ")
     opened = [ballot.opened for ballot in cast if ballot.opened is not None]
     agreed, least, votes = bitmap.count(current.agreed), terms.estimator.minimum, needed_votes(terms)
     match current.void:
         case Void.TOO_FEW_RESERVED:
-            return f"{said}: {bitmap.count(current.reserved)}, needed are {current.needed}"
+            return f"too few reserved: {bitmap.count(current.reserved)}, needed are {current.needed}"
         case Void.TOO_FEW_COMMITTED:
-            return f"{said}: {bitmap.count(current.committed)}, needed are {current.needed}"
-        case Void.TOO_FEW_AVAILABLE | Void.TOO_FEW_UNTAINTED:
-            return f"{said}: {agreed}, needed are {least}"
+            return f"too few committed: {bitmap.count(current.committed)}, needed are {current.needed}"
+        case Void.TOO_FEW_AVAILABLE:
+            return f"too few payloads that enough verifiers hold: {agreed}, needed are {least}"
+        case Void.TOO_FEW_UNTAINTED:
+            return f"too few contributions without those of stolen keys: {agreed}, needed are {least}"
         case Void.TOO_FEW_BALLOTS:
-            return f"{said}: {len(cast)}, needed are {votes}"
+            return f"too few ballots sealed: {len(cast)}, needed are {votes}"
         case Void.NO_QUORUM:
             most = max((opened.count(digest) for digest in opened), default=0)
-            return f"{said}: {most} ballots agree, needed are {votes}"
+            return f"no quorum of ballots: {most} agree, needed are {votes}"
         case Void.NO_CANDIDATE:
             return "a quorum found that nothing follows from the set"
         case Void.BASE_FELL:

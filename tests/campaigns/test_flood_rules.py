@@ -20,7 +20,7 @@ def test_what_is_due_takes_every_round_to_its_end_and_proposals_are_accepted_at_
     founders = [consortium.as_member(one, (Role.OPERATOR, Role.VERIFIER)) for one in operators]
     chain = Chain(founding.genesis(*founders, consortium.as_member(FLOODING, ROLES), operators=operators))
     terms = flood.terms(0)
-    chain.submit(FLOODING, AddKey(FLOODING.worker.enrolment()))
+    chain.submit(FLOODING, AddKey(FLOODING.worker.enrolment(chain.ledger.genesis)))
     chain.submit(FLOODING, consortium.register_dataset())
     consortium.pass_proposal(chain, OpenTask(terms), (FLOODING, *operators))
     chain.submit(FLOODING, JoinTask(terms.task, consortium.DATASET, tasks.terms_digest(terms)))

@@ -103,7 +103,7 @@ def test_why_a_round_is_void_is_told_from_its_record(run, members):
     for chain, why in (
         (few, "too few reserved: 0, needed are 4"),
         (absent, "too few committed: 0, needed are 4"),
-        (unheld, "too few contributions available and untainted: 2, needed are 3"),
+        (unheld, "too few payloads that enough verifiers hold: 2, needed are 3"),
         (silent, "too few ballots sealed: 0, needed are 5"),
     ):
         assert why in run("round", "show", TASK, *members(chain).of(LAB)).out

@@ -183,7 +183,7 @@ def test_a_participant_that_encrypts_to_two_of_five_is_read_by_all_and_nobody_is
     mine = world.participant(HOSPITAL_A)
     readers = [recipient_of(identities()[member.name]) for member in (HOSPITAL_B, STAND_BY)]
 
-    async def two() -> list[str]:
+    async def two(_number: int) -> list[str]:
         return readers
 
     monkeypatch.setattr(mine, "readers", two)

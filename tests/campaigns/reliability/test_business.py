@@ -36,7 +36,7 @@ class Desk:
         self.chain: Chain = consortium.equipped()
         self.late: type[Message] | None = None
         self.members: Any = SimpleNamespace(
-            chain_id=self.chain.chain_id,
+            ledger=self.chain.ledger,
             names=tuple(member.name for member in consortium.MEMBERS),
             hospitals=tuple(member.name for member in HOSPITALS),
             terms=TERMS,

@@ -77,7 +77,7 @@ def test_a_round_without_a_quorum_says_so_and_one_whose_base_fell_does_too() -> 
     split = consortium.sealed()
     consortium.open_all(split, by=VERIFIERS[:4])
     consortium.pass_phase(split)
-    assert seen(split).why_void == "no quorum: 4 ballots agree, needed are 5"
+    assert seen(split).why_void == "no quorum of ballots: 4 agree, needed are 5"
     fallen = consortium.twice_promoted()
     fallen.submit(LAB, OpenRound(TASK))
     consortium.pass_proposal(fallen, RollBackModel(MODEL, 1, "drift"))

@@ -151,14 +151,14 @@ def test_inputs_that_are_not_what_the_members_voted_on_are_refused(world: World)
 
 
 def test_the_recipients_are_those_of_the_terms_in_their_order(world: World) -> None:
-    found = asyncio.run(recipients(world.node.client(), world.task))
-    assert found == [recipient_of(identities()[name]) for name in prepared().terms.recipients]
+    found = asyncio.run(recipients(world.node.client(), world.task, world.open_round()))
+    assert found == tuple(recipient_of(identities()[name]) for name in prepared().terms.recipients)
 
 
 def test_a_recipient_that_is_no_member_is_refused_rather_than_left_out(world: World) -> None:
     task = replace(world.task, terms=replace(prepared().terms, recipients=("lab", "stranger")))
     with pytest.raises(UnknownOrganisation):
-        asyncio.run(recipients(world.node.client(), task))
+        asyncio.run(recipients(world.node.client(), task, world.open_round()))
 
 
 def test_the_canary_set_is_read_as_it_was_written(world: World) -> None:
