@@ -62,7 +62,7 @@ hostile: ## Hostile transactions against real nodes (ARGS="--count 10000"), or A
 
 unit: ## Only the tests that start no real nodes
 	@$(TEST_SETUP)
-	$(PYTEST) -m "$(UNIT_TESTS)" -n $(WORKERS) $(ARGS)
+	$(PYTEST) -m "$(UNIT_TESTS)" -n $(WORKERS) --dist worksteal $(ARGS)
 
 e2e: ## Only the end-to-end run: real CometBFT and Kubo nodes on loopback
 	@$(TEST_SETUP)

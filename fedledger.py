@@ -172,7 +172,6 @@ if TYPE_CHECKING:
         NotAHumanKey as NotAHumanKey,
         NotSuspended as NotSuspended,
         RecoveryNotDue as RecoveryNotDue,
-        RecoveryUnderWay as RecoveryUnderWay,
     )
     from contracts.models import (
         AlreadyRaised as AlreadyRaised,
@@ -202,18 +201,19 @@ if TYPE_CHECKING:
     )
     from contracts.rounds import (
         JoinedTooLate as JoinedTooLate,
-        NoMoreRounds as NoMoreRounds,
         PhaseNotOver as PhaseNotOver,
         PhaseOver as PhaseOver,
         RoundEnded as RoundEnded,
         RoundUnderway as RoundUnderway,
         TooFewParticipants as TooFewParticipants,
+        TooFewVerifiers as TooFewVerifiers,
         UnknownRound as UnknownRound,
         WrongPhase as WrongPhase,
     )
     from contracts.tasks import (
         AlreadyJoined as AlreadyJoined,
         MissingMandate as MissingMandate,
+        NoMoreRounds as NoMoreRounds,
         NotJoined as NotJoined,
         NotYourTask as NotYourTask,
         TaskExists as TaskExists,
@@ -318,7 +318,7 @@ _HOMES: Final = {
         "LegalIdentityKnown",
     ),
     "contracts.membership": (
-        "LastMember", "NoRecovery", "NotAHumanKey", "NotSuspended", "RecoveryNotDue", "RecoveryUnderWay",
+        "LastMember", "NoRecovery", "NotAHumanKey", "NotSuspended", "RecoveryNotDue",
     ),
     "contracts.models": (
         "AlreadyRaised", "ModelExists", "NoMoreVersions", "NotAVerifier", "UnknownModel", "UnknownVersion",
@@ -337,11 +337,11 @@ _HOMES: Final = {
         "BadRecipient", "RecipientTaken", "SameRecipient",
     ),
     "contracts.rounds": (
-        "JoinedTooLate", "NoMoreRounds", "PhaseNotOver", "PhaseOver", "RoundEnded", "RoundUnderway",
-        "TooFewParticipants", "UnknownRound", "WrongPhase",
+        "JoinedTooLate", "PhaseNotOver", "PhaseOver", "RoundEnded", "RoundUnderway", "TooFewParticipants",
+        "TooFewVerifiers", "UnknownRound", "WrongPhase",
     ),
     "contracts.tasks": (
-        "AlreadyJoined", "MissingMandate", "NotJoined", "NotYourTask", "TaskExists", "TermsDiffer",
+        "AlreadyJoined", "MissingMandate", "NoMoreRounds", "NotJoined", "NotYourTask", "TaskExists", "TermsDiffer",
         "TooLittleReputation", "UnknownTask", "WrongDataClass",
     ),
     "contracts.terms": (

@@ -7,9 +7,10 @@ round: a debt that is due is not paid by a round's end.
 
 from typing import Annotated
 
-from . import identity, reputation, rounds, tasks
+from . import contributions, identity, reputation, rounds, tasks
 from .kernel import (
     Context,
+    InvariantBroken,
     Map,
     Outcome,
     Place,
@@ -32,7 +33,7 @@ from .kernel.types import (
     Seats,
     TaskId,
 )
-from .lineage import Candidate
+from .lineage import NO_CANDIDATE, VERDICTS, Candidate, Finding
 from .reputation import Act, Judged, Verdict
 from .rounds import Round
 from .terms import Phase, Terms, needed_votes
@@ -166,6 +167,33 @@ def earned(box: tuple[Ballot, ...], quorum: tuple[Ballot, ...], *, over: bool = 
     return tuple(verdicts)
 
 
+def judged(view: View, number: RoundNumber, candidate: Candidate) -> tuple[Judged, ...]:
+    """What the recomputation says of those whose payloads it was over."""
+    owners = tasks.organisations_of(view, candidate.task, candidate.agreed)
+    return tuple(
+        Judged(owner, VERDICTS[Finding(byte)], act_of(view, candidate.task, number, owner))
+        for owner, byte in zip(owners, candidate.judgements, strict=True)
+    )
+
+
+def act_of(view: View, task: TaskId, number: RoundNumber, owner: OrgId) -> Act:
+    """The commitment of a seat in the agreed set."""
+    made = contributions.SEATS.at(view, (task, number, owner)).commitment
+    if made is None:
+        raise InvariantBroken(f"{owner} is in the agreed set of round {number} of {task}, and committed nothing")
+    return Act(made.signer, made.place)
+
+
+def tainted_of(view: View, task: TaskId, number: RoundNumber, seats: Seats) -> tuple[int, ...]:
+    """The seats of a set whose key, it turned out since, was not good when it committed."""
+    owners = tasks.organisations_of(view, task, seats)
+    paired = zip(bitmap.numbers(seats), owners, strict=True)
+    seat_of = contributions.SEATS.at
+    return tuple(
+        seat for seat, owner in paired if not contributions.is_untainted(view, seat_of(view, (task, number, owner)))
+    )
+
+
 def emptied(view: View, task: TaskId, number: RoundNumber, box: tuple[Ballot, ...]) -> Outcome:
     """Drop the candidates that were opened: the one that counts is in its version."""
     keys = ((task, number, digest) for digest in dict.fromkeys(ballot.opened for ballot in box) if digest is not None)
@@ -184,7 +212,11 @@ def abandoned(view: View, task: TaskId, ctx: Context) -> Outcome:
             return reputation.settle(view, missing(view, terms, current, attestations_of(view, task, number)), ctx)
         case Phase.OPENING:
             box = box_of(view, task, number)
-            due = earned(box, agreeing(view, terms, box), over=over)
+            quorum = agreeing(view, terms, box)
+            due = earned(box, quorum, over=over)
+            candidate = CANDIDATES.get(view, (task, number, quorum[0].opened or NO_CANDIDATE)) if quorum else None
+            if candidate is not None and not tainted_of(view, task, number, current.agreed):
+                due += judged(view, number, candidate)
             return reputation.settle(view, due, ctx) + emptied(view, task, number, box)
         case _:
             return Outcome()

@@ -40,14 +40,15 @@ from .ballot_box import (
     box_of,
     earned,
     emptied,
+    judged,
     missing,
     seal_of,
+    tainted_of,
 )
 from .kernel import (
     Context,
     Contract,
     Event,
-    InvariantBroken,
     Lane,
     Message,
     Outcome,
@@ -70,7 +71,7 @@ from .kernel.types import (
 )
 from .lineage import NO_CANDIDATE, VERDICTS, Candidate, Finding
 from .models import Decision, require_verifier
-from .reputation import Act, Judged, Verdict
+from .reputation import Verdict
 from .rounds import Moved, Round, Void
 from .terms import Phase, Terms, needed_votes
 
@@ -337,7 +338,7 @@ def _after_attesting(
     """Fix the set. A seat that a quorum has looked for in vain is missing, also when the round ends here."""
     blamed = reputation.settle(view, missing(view, terms, current, rows), ctx)
     there = bitmap.of(available(view, terms, current, rows))
-    agreed = _without(there, _tainted(view, terms.task, number, there))
+    agreed = _without(there, tainted_of(view, terms.task, number, there))
     return Moved(current, blamed) | _agreed(terms, number, current, agreed, Void.TOO_FEW_AVAILABLE, ctx)
 
 
@@ -370,10 +371,10 @@ def _after_opening(
     quorum = agreeing(view, terms, box)
     digest = quorum[0].opened if quorum else None
     candidate = _named(view, terms.task, number, digest, last)
-    tainted = candidate is not None and _tainted(view, terms.task, number, current.agreed)
+    tainted = candidate is not None and tainted_of(view, terms.task, number, current.agreed)
     verdicts = earned(box, quorum)
     if candidate is not None and not tainted:
-        verdicts += _judged(view, number, candidate)
+        verdicts += judged(view, number, candidate)
     settled = Moved(current, reputation.settle(view, verdicts, ctx) + emptied(view, terms.task, number, box))
     kept = Outcome((BOXES.put((terms.task, number), Box(() if tainted else box)),))
     if tainted:
@@ -391,22 +392,6 @@ def _after_opening(
     return settled | Moved(over, kept + Outcome((), (announced,)) + decided)
 
 
-def _judged(view: View, number: RoundNumber, candidate: Candidate) -> tuple[Judged, ...]:
-    """What the recomputation says of those whose payloads it was over."""
-    owners = tasks.organisations_of(view, candidate.task, candidate.agreed)
-    return tuple(
-        Judged(owner, VERDICTS[Finding(byte)], _act(view, candidate.task, number, owner))
-        for owner, byte in zip(owners, candidate.judgements, strict=True)
-    )
-
-
-def _act(view: View, task: TaskId, number: RoundNumber, owner: OrgId) -> Act:
-    made = contributions.SEATS.at(view, (task, number, owner)).commitment
-    if made is None:
-        raise InvariantBroken(f"{owner} is in the agreed set of round {number} of {task}, and committed nothing")
-    return Act(made.signer, made.place)
-
-
 def _named(
     view: View, task: TaskId, number: RoundNumber, digest: Digest | None, last: OpenBallot | None
 ) -> Candidate | None:
@@ -416,16 +401,6 @@ def _named(
     if last is not None and last.candidate is not None and lineage.candidate_digest(last.candidate) == digest:
         return last.candidate
     return CANDIDATES.at(view, (task, number, digest))
-
-
-def _tainted(view: View, task: TaskId, number: RoundNumber, seats: Seats) -> tuple[int, ...]:
-    """The seats of a set whose key, it turned out since, was not good when it committed."""
-    owners = tasks.organisations_of(view, task, seats)
-    paired = zip(bitmap.numbers(seats), owners, strict=True)
-    seat_of = contributions.SEATS.at
-    return tuple(
-        seat for seat, owner in paired if not contributions.is_untainted(view, seat_of(view, (task, number, owner)))
-    )
 
 
 def _without(seats: Seats, taken: tuple[int, ...]) -> Seats:

@@ -96,15 +96,11 @@ class NotAHumanKey(Rejected, code=1303, hint="Recover with a human key; it then 
     """A recovery gives an organisation a human key."""
 
 
-class RecoveryUnderWay(Rejected, code=1304, hint="Complete it when it is due, or let the organisation cancel it."):
-    """The organisation has a recovery that is neither complete nor cancelled."""
-
-
-class NoRecovery(Rejected, code=1305, hint="The members vote one in: `fedledger proposal show`."):
+class NoRecovery(Rejected, code=1304, hint="The members vote one in: `fedledger proposal show`."):
     """No recovery of this organisation is under way."""
 
 
-class RecoveryNotDue(Rejected, code=1306, hint="Complete it later: the organisation may still cancel it."):
+class RecoveryNotDue(Rejected, code=1305, hint="Complete it later: the organisation may still cancel it."):
     """The delay in which the organisation may cancel is not over."""
 
 
@@ -122,7 +118,8 @@ def reinstate(view: View, name: OrgId, ctx: Context) -> Outcome:
     suspended = member.standing is Standing.SUSPENDED
     require(suspended, lambda: NotSuspended(organisation=name, standing=str(member.standing)))
     counted = electorate.activated(MEMBERSHIP.at(view), ctx.height)
-    back = replace(member, standing=Standing.ACTIVE, votes_after=ctx.height)
+    # A recipient that was out when a round opened does not come in while it is open.
+    back = replace(member, standing=Standing.ACTIVE, votes_after=ctx.height, recipient_since=ctx.height)
     return Outcome((ORGANISATIONS.put(name, back), MEMBERSHIP.set(counted)), (StandingChanged(name, Standing.ACTIVE),))
 
 
@@ -139,11 +136,12 @@ def remove(view: View, name: OrgId) -> Outcome:
 def recover(view: View, name: OrgId, key: NewKey, ctx: Context) -> Outcome:
     """Describe announcing a new human key of an organisation. For governance.
 
-    Rejects: UnknownOrganisation, MemberInactive, RecoveryUnderWay, NotAHumanKey, EnrolmentCap, KeyExists, WeakKey,
-    NotInPossession.
+    It takes the place of one that is under way, with a delay of its own: a thief who enrols the key that was announced,
+    and revokes it, keeps that one from ever being completed.
+
+    Rejects: UnknownOrganisation, MemberInactive, NotAHumanKey, EnrolmentCap, KeyExists, WeakKey, NotInPossession.
     """
     member = _require_not_removed(view, name)
-    require(RECOVERIES.get(view, name) is None, lambda: RecoveryUnderWay(organisation=name))
     require(key.purpose is Purpose.HUMAN, lambda: NotAHumanKey(key=key.public))
     require(
         len(member.keys) < limits.KEYS_WITH_RECOVERIES,

@@ -62,9 +62,10 @@ from .tasks import (
     leave_task,
     require_aggregator,
     require_reputation,
+    require_rounds_left,
     require_task,
 )
-from .terms import Phase, Terms, needed_seats, phase_ms
+from .terms import Phase, Terms, needed_seats, needed_votes, phase_ms
 
 
 class Charged(StrEnum):
@@ -147,12 +148,12 @@ class RoundUnderway(Rejected, code=610, hint="Wait until the current round is de
     """The task's last round is neither decided nor void."""
 
 
-class NoMoreRounds(Rejected, code=611, hint="Open a new task: consent was for this many rounds."):
-    """The terms allow no further round."""
-
-
 class TooFewParticipants(Rejected, code=612, hint="More organisations must join."):
     """Fewer have joined than must reserve: the estimator's minimum and its f."""
+
+
+class TooFewVerifiers(Rejected, code=621, hint="Reinstate some, or open a new task with others."):
+    """Of the verifiers that the terms name, too few are active members for a quorum: nothing could come of a round."""
 
 
 class UnknownRound(Rejected, code=613, hint="`fedledger round list TASK` shows the rounds of a task."):
@@ -182,16 +183,19 @@ class JoinedTooLate(Rejected, code=617, hint="Nothing to do: it takes part from 
 def open_round(view: View, msg: OpenRound, ctx: Context) -> Outcome:
     """Open the next round for everybody who has joined.
 
-    Rejects: UnknownTask, NotYourTask, TooLittleReputation, RoundUnderway, NoMoreRounds, TooFewParticipants.
+    Rejects: UnknownTask, NotYourTask, TooLittleReputation, RoundUnderway, NoMoreRounds, TooFewParticipants,
+    TooFewVerifiers.
     """
     task = require_task(view, msg.task)
     terms = TERMS.at(view, msg.task)
     require_aggregator(terms, ctx.organisation)
     require_reputation(view, terms, ctx.organisation, ctx.time_ms)
     abandoned = _require_last_round_over(view, msg.task, task, terms, ctx)
-    require(task.rounds < terms.max_rounds, lambda: NoMoreRounds(limit=terms.max_rounds))
+    require_rounds_left(task, terms)
     needed, joined = needed_seats(terms), task.participants
     require(joined >= needed, lambda: TooFewParticipants(joined=joined, needed=needed))
+    active, votes = sum(identity.is_active(view, name) for name in terms.verifiers), needed_votes(terms)
+    require(active >= votes, lambda: TooFewVerifiers(active=active, needed=votes))
     number = task.rounds + 1
     blank = Round(
         base=task.base,

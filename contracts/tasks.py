@@ -148,6 +148,10 @@ class NotYourTask(Rejected, code=609, hint="Only an aggregator that the terms na
     """The terms do not name the organisation as an aggregator of this task."""
 
 
+class NoMoreRounds(Rejected, code=611, hint="Open a new task: consent was for this many rounds."):
+    """The terms allow no further round."""
+
+
 class MissingMandate(Rejected, code=618, hint="Name an organisation that was admitted with this role."):
     """The terms give an organisation a part that its roles do not cover."""
 
@@ -159,10 +163,11 @@ class TooLittleReputation(Rejected, code=619, hint="It halves its way back to ne
 def join_task(view: View, msg: JoinTask, ctx: Context) -> Outcome:
     """Record consent to the terms; the first dataset of an organisation gets it its number.
 
-    Rejects: UnknownTask, TermsDiffer, UnknownDataset, WrongDataClass, AlreadyJoined.
+    Rejects: UnknownTask, TermsDiffer, UnknownDataset, WrongDataClass, NoMoreRounds, AlreadyJoined.
     """
     task = require_task(view, msg.task)
     terms = TERMS.at(view, msg.task)
+    require_rounds_left(task, terms)
     require(msg.terms_digest == task.terms_digest, lambda: TermsDiffer(wanted=task.terms_digest))
     dataset = identity.require_dataset(view, ctx.organisation, msg.dataset)
     require(
@@ -185,6 +190,11 @@ def join_task(view: View, msg: JoinTask, ctx: Context) -> Outcome:
         (PARTICIPATIONS.put((msg.task, ctx.organisation), joined), TASKS.put(msg.task, counted)),
         (TaskJoined(msg.task, ctx.organisation, msg.dataset),),
     )
+
+
+def require_rounds_left(task: Task, terms: Terms) -> None:
+    """The terms allow another round. Rejects: NoMoreRounds."""
+    require(task.rounds < terms.max_rounds, lambda: NoMoreRounds(limit=terms.max_rounds))
 
 
 def leave_task(view: View, msg: LeaveTask, ctx: Context) -> Outcome:

@@ -228,7 +228,10 @@ class Course:
         if self.phase is Phase.ATTESTING and self.lapsed(block):
             self._blame()
         if self.phase is Phase.OPENING:
-            self._settle(self._winner(), over=self.lapsed(block))
+            winner = self._winner()
+            self._settle(winner, over=self.lapsed(block))
+            if winner in self.candidates and all(self.live(*self.commits[owner]) for owner in self.agreed):
+                self._find(self.candidates[winner])
             self.candidates = {}
         if self.lapsed(block) and self.trained and not self.revealed:
             self.revealed = len(self.commits) >= self.needed
@@ -368,11 +371,15 @@ class Course:
     def _decide(self, winner: bytes, scores: list[int]) -> None:
         made = self.candidates[winner]
         self.phase = Phase.DECIDED
+        self._find(made)
+        self.decision = Decision(made, winner, sorted(scores)[(len(scores) - 1) // 2])
+
+    def _find(self, made: Candidate) -> None:
+        """What a recomputation says of those whose payloads it was over."""
         self.verdicts += [
             Said(owner, SAYS[Finding(byte)], self.commits[owner])
             for owner, byte in zip(self.agreed, made.judgements, strict=True)
         ]
-        self.decision = Decision(made, winner, sorted(scores)[(len(scores) - 1) // 2])
 
     # --- what must not be ---
 

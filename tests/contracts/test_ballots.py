@@ -462,7 +462,7 @@ def test_ballots_that_agree_earn_what_they_do_although_the_base_falls_before_the
     before, named = chain.fork(), candidate_digest(candidate(chain, 2))
     assert CANDIDATES.get(chain.view, (TASK, 2, named))
     base_falls(chain)
-    assert changes_of(chain, before) == {member.name: CONFIRMED for member in VERIFIERS[:5]}
+    assert changes_of(chain, before, (LAB, STAND_BY)) == {"lab": CONFIRMED}
     assert CANDIDATES.get(chain.view, (TASK, 2, named)) is None
 
 
@@ -472,6 +472,18 @@ def test_an_unopened_ballot_pays_although_the_base_falls_when_the_phase_is_over(
     before = chain.fork()
     base_falls(chain)
     assert changes_of(chain, before, (STAND_BY,)) == {"stand-by-lab": UNOPENED}
+
+
+def test_what_a_quorum_found_of_the_payloads_stays_although_the_base_falls() -> None:
+    chain = consortium.second_agreed()
+    found = candidate(chain, 2, findings={HOSPITAL_D: Finding.MALFORMED})
+    consortium.seal_all(chain, 2, found)
+    consortium.open_all(chain, 2, found, by=VERIFIERS[:5])
+    before = chain.fork()
+    base_falls(chain)
+    moved = changes_of(chain, before, HOSPITALS)
+    assert moved.pop("hospital-d") == CHANGES[Verdict.REFUSED] + CONFIRMED
+    assert set(moved.values()) == {CHANGES[Verdict.ACCEPTED] + CONFIRMED}
 
 
 @pytest.mark.parametrize("over", [True, False], ids=["over", "under way"])

@@ -65,7 +65,6 @@ from contracts.membership import (
     RecoveryCancelled,
     RecoveryCompleted,
     RecoveryNotDue,
-    RecoveryUnderWay,
     StandingChanged,
 )
 from contracts.possession import NotInPossession
@@ -370,11 +369,21 @@ def test_a_recovery_with_a_machine_s_key(vector: VectorWriter) -> None:
     vector.refused(consortium.equipped(), NotAHumanKey, HOSPITAL_A, Propose(recovery))
 
 
-@pytest.mark.vectors
-def test_a_second_recovery_while_one_is_under_way(vector: VectorWriter) -> None:
-    """The first is complete, or cancelled, before another is announced."""
-    facts = vector.refused(recovering(), RecoveryUnderWay, HOSPITAL_A, Propose(RECOVERY))
-    assert facts == {"organisation": B}
+def test_a_thief_that_enrols_the_key_that_was_announced_cannot_keep_another_from_being_voted_in() -> None:
+    """It is the only human key that the organisation has, so it could also revoke what it enrolled."""
+    chain = recovering()
+    consortium.succeed(chain, (HOSPITAL_B, AddKey(LOST.enrolment())), (HOSPITAL_B, RevokeKey(LOST.public)))
+    pass_proposal(chain, SuspendMember(B, "a thief has its key"), OTHERS)
+    chain.advance(limits.RECOVERY_DELAY_MS)
+    chain.refused(KeyExists, HOSPITAL_A, CompleteRecovery(B))
+    another = HOSPITAL_B.key(Purpose.HUMAN, 8)
+    events = pass_proposal(chain, RecoverKey(B, another.enrolment()), OTHERS)
+    assert RecoveryAnnounced(B, another.public, chain.time_ms + limits.RECOVERY_DELAY_MS) in events
+    chain.refused(RecoveryNotDue, HOSPITAL_A, CompleteRecovery(B))
+    chain.advance(limits.RECOVERY_DELAY_MS)
+    chain.submit(HOSPITAL_A, CompleteRecovery(B))
+    pass_proposal(chain, ReinstateMember(B), OTHERS)
+    chain.block((another, AddKey(HOSPITAL_B.key(Purpose.WORKLOAD, 9).enrolment())))
 
 
 def test_no_recovery_of_a_removed_member() -> None:

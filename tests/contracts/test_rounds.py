@@ -29,7 +29,7 @@ from campaigns.harness.recipients import recipient_of
 from contracts import reputation, rounds
 from contracts.ballots import AdvanceRound
 from contracts.contributions import Withdraw
-from contracts.governance import OpenTask
+from contracts.governance import OpenTask, ReinstateMember, SuspendMember
 from contracts.identity import ChangeRecipient
 from contracts.kernel import bitmap, limits
 from contracts.lineage import VersionStatus
@@ -37,7 +37,6 @@ from contracts.reputation import SCORES, Score
 from contracts.rounds import (
     Charged,
     JoinedTooLate,
-    NoMoreRounds,
     OpenRound,
     PhaseBegan,
     PhaseNotOver,
@@ -47,12 +46,14 @@ from contracts.rounds import (
     RoundUnderway,
     RoundVoided,
     TooFewParticipants,
+    TooFewVerifiers,
     UnknownRound,
     Void,
     WrongPhase,
 )
 from contracts.tasks import (
     TASKS,
+    NoMoreRounds,
     NotJoined,
     NotYourTask,
     TooLittleReputation,
@@ -126,6 +127,7 @@ def test_one_round_more_than_the_terms_allow(vector: VectorWriter) -> None:
     chain.submit(LAB, OpenRound(TASK))
     consortium.pass_phase(chain)
     assert vector.refused(chain, NoMoreRounds, LAB, OpenRound(TASK)) == {"limit": 1}
+    assert chain.refused(NoMoreRounds, LAB, join(terms=terms)) == {"limit": 1}
 
 
 @pytest.mark.vectors
@@ -134,6 +136,17 @@ def test_fewer_participants_than_must_reserve(vector: VectorWriter) -> None:
     chain = consortium.task_open()
     consortium.succeed(chain, *((hospital, join()) for hospital in HOSPITALS[:3]))
     assert vector.refused(chain, TooFewParticipants, LAB, OpenRound(TASK)) == {"joined": 3, "needed": 4}
+
+
+@pytest.mark.vectors
+def test_fewer_active_verifiers_than_a_quorum_needs(vector: VectorWriter) -> None:
+    """Nothing could come of the round, and everybody would pay for it."""
+    chain = consortium.joined()
+    others = [member for member in consortium.MEMBERS if member not in (consortium.STAND_BY, HOSPITAL_D)]
+    consortium.pass_proposal(chain, SuspendMember("stand-by-lab", "asleep"), [*others, HOSPITAL_D])
+    chain.fork().submit(LAB, OpenRound(TASK))
+    consortium.pass_proposal(chain, SuspendMember("hospital-d", "asleep"), others)
+    assert vector.refused(chain, TooFewVerifiers, LAB, OpenRound(TASK)) == {"active": 4, "needed": 5}
 
 
 # --- reserving a seat ---
@@ -281,6 +294,17 @@ def test_recipients_are_frozen_when_a_round_opens_and_can_only_be_taken_out() ->
     assert rounds.recipients_of(chain.view, TERMS, current) == others
     later = replace(current, opened_at=chain.height + 1)
     assert recipient_of("a thief") in rounds.recipients_of(chain.view, TERMS, later)
+
+
+def test_a_recipient_that_was_out_when_the_round_opened_does_not_come_in_by_reinstatement() -> None:
+    chain = consortium.joined()
+    others = [member for member in consortium.MEMBERS if member is not consortium.STAND_BY]
+    consortium.pass_proposal(chain, SuspendMember("stand-by-lab", "a thief has its key"), others)
+    chain.submit(LAB, OpenRound(TASK))
+    consortium.pass_proposal(chain, ReinstateMember("stand-by-lab"), others)
+    current = consortium.round_of(chain, 1)
+    expected = tuple(recipient_of(name) for name in TERMS.recipients if name != "stand-by-lab")
+    assert rounds.recipients_of(chain.view, TERMS, current) == expected
 
 
 @pytest.mark.vectors
