@@ -46,6 +46,8 @@ class Attestation(Record):
 
     organisation: OrgId
     held: Seats
+    signer: PublicKey
+    place: Place
 
 
 class Attestations(Record):
@@ -119,8 +121,14 @@ def box_of(view: View, task: TaskId, number: RoundNumber) -> tuple[Ballot, ...]:
     return record.ballots if record else ()
 
 
+def stands(view: View, said: Attestation | Ballot) -> bool:
+    """Whether the key that signed it was good there, by all that is known now. If not, its owner may say it anew."""
+    return identity.is_good(identity.KEYS.at(view, said.signer), said.place)
+
+
 def available(view: View, terms: Terms, current: Round, rows: tuple[Attestation, ...]) -> tuple[SeatNumber, ...]:
     """The seats that f_v + 1 verifiers hold, their owners left out: one of these is honest, and can serve the rest."""
+    rows = tuple(row for row in rows if stands(view, row))
     seats = bitmap.numbers(current.committed)
     owners = tasks.organisations_of(view, terms.task, current.committed)
     return tuple(
@@ -132,7 +140,7 @@ def available(view: View, terms: Terms, current: Round, rows: tuple[Attestation,
 
 def missing(view: View, terms: Terms, current: Round, rows: tuple[Attestation, ...]) -> tuple[Judged, ...]:
     """Whom a quorum of attestations blames; without that quorum, nobody."""
-    if len(rows) < needed_votes(terms):
+    if sum(stands(view, row) for row in rows) < needed_votes(terms):
         return ()
     there = available(view, terms, current, rows)
     absent = bitmap.of(seat for seat in bitmap.numbers(current.committed) if seat not in there)
@@ -141,11 +149,7 @@ def missing(view: View, terms: Terms, current: Round, rows: tuple[Attestation, .
 
 def agreeing(view: View, terms: Terms, box: tuple[Ballot, ...]) -> tuple[Ballot, ...]:
     """The ballots that agree, if they are enough; those of a key that was not good count for nothing."""
-    good = tuple(
-        ballot
-        for ballot in box
-        if ballot.opened and identity.is_good(identity.KEYS.at(view, ballot.signer), ballot.place)
-    )
+    good = tuple(ballot for ballot in box if ballot.opened and stands(view, ballot))
     for digest in dict.fromkeys(ballot.opened for ballot in good):
         alike = tuple(ballot for ballot in good if ballot.opened == digest)
         if len(alike) >= needed_votes(terms):
@@ -167,12 +171,21 @@ def earned(box: tuple[Ballot, ...], quorum: tuple[Ballot, ...], *, over: bool = 
     return tuple(verdicts)
 
 
-def judged(view: View, number: RoundNumber, candidate: Candidate) -> tuple[Judged, ...]:
-    """What the recomputation says of those whose payloads it was over."""
+def judged(
+    view: View, number: RoundNumber, candidate: Candidate, tainted: tuple[SeatNumber, ...]
+) -> tuple[Judged, ...]:
+    """What the recomputation says of those whose payloads it was over.
+
+    Where seats of the set are tainted, their refusals are all that stays of it: the others will be judged anew, and no
+    report of a stolen key pays a debt.
+    """
     owners = tasks.organisations_of(view, candidate.task, candidate.agreed)
+    seats = bitmap.numbers(candidate.agreed)
+    found = zip(seats, owners, (VERDICTS[Finding(byte)] for byte in candidate.judgements), strict=True)
     return tuple(
-        Judged(owner, VERDICTS[Finding(byte)], act_of(view, candidate.task, number, owner))
-        for owner, byte in zip(owners, candidate.judgements, strict=True)
+        Judged(owner, verdict, act_of(view, candidate.task, number, owner))
+        for seat, owner, verdict in found
+        if not tainted or (seat in tainted and verdict is Verdict.REFUSED)
     )
 
 
@@ -215,8 +228,8 @@ def abandoned(view: View, task: TaskId, ctx: Context) -> Outcome:
             quorum = agreeing(view, terms, box)
             due = earned(box, quorum, over=over)
             candidate = CANDIDATES.get(view, (task, number, quorum[0].opened or NO_CANDIDATE)) if quorum else None
-            if candidate is not None and not tainted_of(view, task, number, current.agreed):
-                due += judged(view, number, candidate)
+            if candidate is not None:
+                due += judged(view, number, candidate, tainted_of(view, task, number, current.agreed))
             return reputation.settle(view, due, ctx) + emptied(view, task, number, box)
         case _:
             return Outcome()

@@ -43,6 +43,7 @@ from .ballot_box import (
     judged,
     missing,
     seal_of,
+    stands,
     tainted_of,
 )
 from .kernel import (
@@ -214,11 +215,12 @@ def attest(view: View, msg: Attest, ctx: Context) -> Outcome:
     terms, now = _arrived(view, msg.task, msg.round, Phase.ATTESTING, ctx)
     require_verifier(terms, ctx.organisation)
     rows = attestations_of(view, msg.task, msg.round)
-    again = any(row.organisation == ctx.organisation for row in rows)
+    again = any(row.organisation == ctx.organisation and stands(view, row) for row in rows)
     require(not again, lambda: AlreadyAttested(organisation=ctx.organisation))
     named = not msg.held.endswith(b"\0") and bitmap.is_within(msg.held, now.round.committed)
     require(named, lambda: NotCommittedTo(field="held"))
-    rows = (*rows, Attestation(ctx.organisation, msg.held))
+    others = tuple(row for row in rows if row.organisation != ctx.organisation)
+    rows = (*others, Attestation(ctx.organisation, msg.held, ctx.sender, ctx.place))
     recorded = Outcome(
         (ATTESTATIONS.put((msg.task, msg.round), Attestations(rows)),),
         (Attested(msg.task, msg.round, ctx.organisation, bitmap.count(msg.held)),),
@@ -260,9 +262,10 @@ def seal(view: View, msg: Seal, ctx: Context) -> Outcome:
     terms, now = _arrived(view, msg.task, msg.round, Phase.SEALING, ctx)
     require_verifier(terms, ctx.organisation)
     box = box_of(view, msg.task, msg.round)
-    again = any(ballot.organisation == ctx.organisation for ballot in box)
+    again = any(ballot.organisation == ctx.organisation and stands(view, ballot) for ballot in box)
     require(not again, lambda: AlreadySealed(organisation=ctx.organisation))
-    box = (*box, Ballot(ctx.organisation, msg.seal, ctx.sender, ctx.place, None, 0))
+    others = tuple(ballot for ballot in box if ballot.organisation != ctx.organisation)
+    box = (*others, Ballot(ctx.organisation, msg.seal, ctx.sender, ctx.place, None, 0))
     recorded = Outcome((BOXES.put((msg.task, msg.round), Box(box)),), (Sealed(msg.task, msg.round, ctx.organisation),))
     everybody = len(box) == len(terms.verifiers)
     after = _after_sealing(terms, msg.round, now.round, box, ctx) if everybody else Moved(now.round)
@@ -329,7 +332,7 @@ def _as_of_now(view: View, terms: Terms, number: RoundNumber, current: Round, ct
         case Phase.OPENING:
             return _after_opening(view, terms, number, current, box_of(view, terms.task, number), None, ctx)
         case _:
-            return rounds.as_of_now(terms.task, number, current, terms, ctx)
+            return rounds.as_of_now(view, terms.task, number, current, terms, ctx)
 
 
 def _after_attesting(
@@ -371,10 +374,10 @@ def _after_opening(
     quorum = agreeing(view, terms, box)
     digest = quorum[0].opened if quorum else None
     candidate = _named(view, terms.task, number, digest, last)
-    tainted = candidate is not None and tainted_of(view, terms.task, number, current.agreed)
+    tainted = tainted_of(view, terms.task, number, current.agreed) if candidate is not None else ()
     verdicts = earned(box, quorum)
-    if candidate is not None and not tainted:
-        verdicts += judged(view, number, candidate)
+    if candidate is not None:
+        verdicts += judged(view, number, candidate, tainted)
     settled = Moved(current, reputation.settle(view, verdicts, ctx) + emptied(view, terms.task, number, box))
     kept = Outcome((BOXES.put((terms.task, number), Box(() if tainted else box)),))
     if tainted:

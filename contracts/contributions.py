@@ -186,7 +186,7 @@ def reserve(view: View, msg: Reserve, ctx: Context) -> Outcome:
     held = privacy_budget.hold(view, ctx.organisation, msg.dataset, Hold(msg.task, msg.round, part.number), ctx)
     seated = replace(current, reserved=bitmap.plus(current.reserved, part.number))
     everybody = bitmap.count(seated.reserved) >= current.invited
-    after = rounds.after_reserving(msg.task, msg.round, seated, terms, ctx) if everybody else Moved(seated)
+    after = rounds.after_reserving(view, msg.task, msg.round, seated, terms, ctx) if everybody else Moved(seated)
     seat = SEATS.put((msg.task, msg.round, ctx.organisation), Seat(part.number, msg.dataset, weight, None))
     reserved = Reserved(msg.task, msg.round, ctx.organisation, msg.dataset, part.number)
     writes = (seat, rounds.put(msg.task, msg.round, after.round))
@@ -212,11 +212,12 @@ def commit(view: View, msg: Commit, ctx: Context) -> Outcome:
     """
     stored = rounds.require_round(view, msg.task, msg.round)
     terms = tasks.TERMS.at(view, msg.task)
-    found_now = rounds.as_of_now(msg.task, msg.round, stored, terms, ctx)
+    found_now = rounds.as_of_now(view, msg.task, msg.round, stored, terms, ctx)
     current = found_now.round
     rounds.require_phase(current, Phase.COMMITTING, ctx)
     seat = require_seat(view, msg.task, msg.round, ctx.organisation)
-    require(seat.commitment is None, lambda: AlreadyCommitted(organisation=ctx.organisation))
+    stands = is_untainted(view, seat)  # One by a key that turned out stolen does not: its owner may commit anew.
+    require(not stands, lambda: AlreadyCommitted(organisation=ctx.organisation))
     _require_as_agreed(msg, terms, current)
     commitment = Commitment(ctx.sender, ctx.place, msg.cid, msg.digest, msg.size, msg.code)
     marked = replace(current, committed=bitmap.plus(current.committed, seat.number))

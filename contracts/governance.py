@@ -288,7 +288,7 @@ def vote(view: View, msg: Vote, ctx: Context) -> Outcome:
     require(_is_owned(view, proposal), lambda: ProposalDisowned(proposal=msg.proposal, key=proposal.signer))
     _require_vote(view, ctx)
     for ballot in (*proposal.approvals, *proposal.rejections):
-        again = ballot.organisation == ctx.organisation and _counts(view, ballot)
+        again = ballot.organisation == ctx.organisation and _counts(view, ballot, ctx)
         require(not again, lambda: VotedAlready(organisation=ctx.organisation))
     others = replace(
         proposal,
@@ -306,22 +306,25 @@ def vote(view: View, msg: Vote, ctx: Context) -> Outcome:
 def _tally(view: View, number: int, proposal: Proposal, ctx: Context) -> Outcome:
     voters = electorate.voters(view, ctx.height)
     needed = quorum(voters)
-    if _are(needed, proposal.approvals, view):
+    if _are(needed, proposal.approvals, view, ctx):
         return _apply(view, number, proposal, ctx)
-    if _are(voters - needed + 1, proposal.rejections, view):
+    if _are(voters - needed + 1, proposal.rejections, view, ctx):
         return _decided(number, proposal, ProposalStatus.DEFEATED, 0)
     return Outcome((PROPOSALS.put(number, proposal),))
 
 
-def _are(needed: int, ballots: tuple[Ballot, ...], view: View) -> bool:
+def _are(needed: int, ballots: tuple[Ballot, ...], view: View, ctx: Context) -> bool:
     """Whether so many of the ballots count. They are only looked at one by one when there are enough of them."""
-    return len(ballots) >= needed and len([ballot for ballot in ballots if _counts(view, ballot)]) >= needed
+    return len(ballots) >= needed and len([ballot for ballot in ballots if _counts(view, ballot, ctx)]) >= needed
 
 
-def _counts(view: View, ballot: Ballot) -> bool:
-    """Whether its member is active, and its key was good where it signed, by all that is known now."""
+def _counts(view: View, ballot: Ballot, ctx: Context) -> bool:
+    """Whether its member is of the electorate, and its key was good where it signed, by all that is known now.
+
+    Not only active: the quorum leaves out who was reinstated in this block, and so must what is counted against it.
+    """
     good = identity.is_good(identity.KEYS.at(view, ballot.signer), ballot.place)
-    return good and identity.is_active(view, ballot.organisation)
+    return good and identity.has_vote(identity.ORGANISATIONS.at(view, ballot.organisation), ctx.height)
 
 
 def _is_owned(view: View, proposal: Proposal) -> bool:

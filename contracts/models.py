@@ -269,6 +269,9 @@ def _require_version(view: View, name: ModelId, number: VersionNumber) -> tuple[
 
 
 def _is_good(view: View, complaint: Complaint) -> bool:
+    """Whether its verifier is an active member, and its key was good where it signed, by all that is known now."""
+    if not identity.is_active(view, complaint.organisation):
+        return False
     return identity.is_good(identity.KEYS.at(view, complaint.signer), complaint.place)
 
 

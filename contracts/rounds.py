@@ -80,6 +80,7 @@ class Void(StrEnum):
     """Why a round ended without a version."""
 
     TOO_FEW_RESERVED = "too-few-reserved"
+    TOO_FEW_READERS = "too-few-readers"  # Verifiers that can decrypt what would be committed.
     TOO_FEW_COMMITTED = "too-few-committed"
     TOO_FEW_AVAILABLE = "too-few-available"  # Payloads, as attested.
     TOO_FEW_UNTAINTED = "too-few-untainted"  # What stolen keys had committed was taken out.
@@ -152,8 +153,8 @@ class TooFewParticipants(Rejected, code=612, hint="More organisations must join.
     """Fewer have joined than must reserve: the estimator's minimum and its f."""
 
 
-class TooFewVerifiers(Rejected, code=621, hint="Reinstate some, or open a new task with others."):
-    """Of the verifiers that the terms name, too few are active members for a quorum: nothing could come of a round."""
+class TooFewVerifiers(Rejected, code=621, hint="Reinstate some, or open a new task with others; else try again."):
+    """Too few verifiers of the terms are active, and have kept their recipient: nothing could come of a round."""
 
 
 class UnknownRound(Rejected, code=613, hint="`fedledger round list TASK` shows the rounds of a task."):
@@ -194,8 +195,8 @@ def open_round(view: View, msg: OpenRound, ctx: Context) -> Outcome:
     require_rounds_left(task, terms)
     needed, joined = needed_seats(terms), task.participants
     require(joined >= needed, lambda: TooFewParticipants(joined=joined, needed=needed))
-    active, votes = sum(identity.is_active(view, name) for name in terms.verifiers), needed_votes(terms)
-    require(active >= votes, lambda: TooFewVerifiers(active=active, needed=votes))
+    readers, votes = readers_of(view, terms, ctx.height), needed_votes(terms)
+    require(readers >= votes, lambda: TooFewVerifiers(readers=readers, needed=votes))
     number = task.rounds + 1
     blank = Round(
         base=task.base,
@@ -236,23 +237,25 @@ def put(task: TaskId, number: RoundNumber, current: Round) -> Write:
     return ROUNDS.put((task, number), current)
 
 
-def as_of_now(task: TaskId, number: RoundNumber, current: Round, terms: Terms, ctx: Context) -> Moved:
+def as_of_now(view: View, task: TaskId, number: RoundNumber, current: Round, terms: Terms, ctx: Context) -> Moved:
     """The round with the end of its first two phases drawn: what any act finds, whoever comes first."""
     if not is_over(current, ctx.time_ms, ctx.height):
         return Moved(current)
     match current.phase:
         case Phase.RESERVING:
-            return after_reserving(task, number, current, terms, ctx)
+            return after_reserving(view, task, number, current, terms, ctx)
         case Phase.COMMITTING:
             return after_committing(task, number, current, terms, ctx)
         case _:
             return Moved(current)
 
 
-def after_reserving(task: TaskId, number: RoundNumber, current: Round, terms: Terms, ctx: Context) -> Moved:
-    """Training starts, or too few reserved and nobody pays."""
+def after_reserving(view: View, task: TaskId, number: RoundNumber, current: Round, terms: Terms, ctx: Context) -> Moved:
+    """Training starts; or too few reserved, or too few could read what comes of it, and nobody pays."""
     if bitmap.count(current.reserved) < current.needed:
         return voided(task, number, current, Void.TOO_FEW_RESERVED, Charged.NOBODY)
+    if readers_of(view, terms, current.opened_at) < needed_votes(terms):
+        return voided(task, number, current, Void.TOO_FEW_READERS, Charged.NOBODY)
     return begun(task, number, current, terms, Phase.COMMITTING, ctx)
 
 
@@ -338,11 +341,17 @@ def recipients_of(view: View, terms: Terms, current: Round) -> tuple[AgeRecipien
     nobody who steals a key while a round is open reads what is contributed to it.
     """
     members = [identity.require_member(view, name) for name in terms.recipients]
-    return tuple(
-        member.recipient
-        for member in members
-        if member.recipient_since < current.opened_at and member.standing is Standing.ACTIVE
-    )
+    return tuple(member.recipient for member in members if _reads(member, current.opened_at))
+
+
+def readers_of(view: View, terms: Terms, opened_at: Height) -> int:
+    """How many verifiers can decrypt what is committed to a round that was opened at a height."""
+    members = [identity.require_member(view, name) for name in terms.verifiers]
+    return sum(_reads(member, opened_at) for member in members)
+
+
+def _reads(member: identity.Organisation, opened_at: Height) -> bool:
+    return member.recipient_since < opened_at and member.standing is Standing.ACTIVE
 
 
 def require_round(view: View, task: TaskId, number: RoundNumber) -> Round:
@@ -366,7 +375,7 @@ def _require_last_round_over(view: View, name: TaskId, task: Task, terms: Terms,
     if task.rounds == 0:
         return Outcome()
     stored = ROUNDS.at(view, (name, task.rounds))
-    last = as_of_now(name, task.rounds, stored, terms, ctx)
+    last = as_of_now(view, name, task.rounds, stored, terms, ctx)
     over = last.round.phase in OVER
     require(over, lambda: RoundUnderway(round=task.rounds, phase=last.round.phase))
     if last.round is stored:

@@ -79,7 +79,9 @@ def _round(number: int, jump: int) -> Iterator[Write]:
     for seat, hospital in enumerate(HOSPITALS):
         made = Commitment(hospital.worker.public, Place(1, 0), payload, digest, 1_000, digest)
         yield SEATS.put((*key, hospital.name), Seat(seat, consortium.DATASET, WEIGHT_ONE, made))
-    yield ATTESTATIONS.put(key, Attestations(tuple(Attestation(one.name, _EVERYBODY) for one in VERIFIERS)))
+    yield ATTESTATIONS.put(
+        key, Attestations(tuple(Attestation(one.name, _EVERYBODY, one.worker.public, Place(1, 0)) for one in VERIFIERS))
+    )
     yield BOXES.put(
         key, Box(tuple(Ballot(one.name, digest, one.worker.public, Place(1, 0), digest, 90) for one in VERIFIERS))
     )

@@ -10,6 +10,7 @@ from client_sdk.secrets.keys import SigningKey
 from contracts import tasks
 from contracts.kernel import limits
 from contracts.kernel.envelope import LedgerId
+from contracts.promises import promised
 from contracts.terms import CommitTiming, Estimator, EstimatorKind, Phases, Terms
 from devnet.manifest import Manifest
 from examples.demo import consortium as forming
@@ -18,12 +19,12 @@ from examples.demo.consortium import HUMAN, WORKER, Consortium
 from ..harness import consortium
 
 TASK, MODEL, DATASET, DATA_CLASS = "endless", "endless-model", "endless-records", "endless"
-_NANO = 10**9
 _PHASE_MS = 15_000  # Far longer than a step takes, so that only an outage makes anybody late.
 _PHASE_BLOCKS = 2
 
 # So much noise that thousands of rounds cost each hospital less than the ε it registers.
 _MECHANISM = replace(consortium.MECHANISM, noise_milli=100_000)
+_PROMISE = promised(9 * 10**9, forming.DELTA_INVERSE, None)
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ async def form(home: Path, manifest: Manifest) -> Members:
     async with forming.sessions(home, names) as opened:
         club = Consortium(home, opened)
         await forming.admit(club, manifest, {})
-        await forming.register(club, datasets, DATA_CLASS, dict.fromkeys(hospitals, 9 * _NANO))
+        await forming.register(club, datasets, DATA_CLASS, dict.fromkeys(hospitals, _PROMISE))
         terms = _terms(forming.verifiers(manifest), len(hospitals))
         await forming.open_task(club, manifest, terms, datasets)
         roster = await opened[names[0]].client.ask(lambda view: tasks.ROSTERS.at(view, TASK))

@@ -230,7 +230,7 @@ class Course:
         if self.phase is Phase.OPENING:
             winner = self._winner()
             self._settle(winner, over=self.lapsed(block))
-            if winner in self.candidates and all(self.live(*self.commits[owner]) for owner in self.agreed):
+            if winner in self.candidates:
                 self._find(self.candidates[winner])
             self.candidates = {}
         if self.lapsed(block) and self.trained and not self.revealed:
@@ -341,6 +341,7 @@ class Course:
         if winner is None or winner == NO_CANDIDATE:
             self.phase = Phase.VOID
         elif untainted != self.agreed:
+            self._find(self.candidates[winner])
             self.box = {}
             self._agree(untainted, block)
         else:
@@ -375,11 +376,14 @@ class Course:
         self.decision = Decision(made, winner, sorted(scores)[(len(scores) - 1) // 2])
 
     def _find(self, made: Candidate) -> None:
-        """What a recomputation says of those whose payloads it was over."""
-        self.verdicts += [
+        """What a recomputation says of those whose payloads it was over; of a tainted set, what its thieves owe."""
+        found = [
             Said(owner, SAYS[Finding(byte)], self.commits[owner])
             for owner, byte in zip(self.agreed, made.judgements, strict=True)
         ]
+        stolen = [owner for owner in self.agreed if not self.live(*self.commits[owner])]
+        owed = [one for one in found if one.organisation in stolen and one.verdict is Verdict.REFUSED]
+        self.verdicts += owed if stolen else found
 
     # --- what must not be ---
 

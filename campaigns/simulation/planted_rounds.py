@@ -58,8 +58,8 @@ def _number_of_another() -> Patches:
 def _training_with_too_few() -> Patches:
     honest = rounds.after_reserving
 
-    def after(task: str, number: int, current: Round, terms: Terms, ctx: Context) -> Moved:
-        moved = honest(task, number, replace(current, needed=1), terms, ctx)
+    def after(view: View, task: str, number: int, current: Round, terms: Terms, ctx: Context) -> Moved:
+        moved = honest(view, task, number, replace(current, needed=1), terms, ctx)
         return Moved(replace(moved.round, needed=current.needed), moved.outcome)
 
     yield patch.object(rounds, "after_reserving", after)
@@ -124,11 +124,11 @@ def _limits_ignored() -> Patches:
 def _late_commit() -> Patches:
     drawn, over = rounds.as_of_now, rounds.is_over
 
-    def as_of_now(task: str, number: int, current: Round, terms: Terms, ctx: Context) -> Moved:
+    def as_of_now(view: View, task: str, number: int, current: Round, terms: Terms, ctx: Context) -> Moved:
         if current.phase is Phase.COMMITTING:
             return Moved(current)
         with patch.object(rounds, "is_over", over):
-            return drawn(task, number, current, terms, ctx)
+            return drawn(view, task, number, current, terms, ctx)
 
     def commit(view: View, msg: Commit, ctx: Context) -> Outcome:
         with patch.object(rounds, "as_of_now", as_of_now), patch.object(rounds, "is_over", lambda *_: False):

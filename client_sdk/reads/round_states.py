@@ -231,6 +231,8 @@ def _why_void(terms: Terms, current: Round, cast: tuple[Ballot, ...]) -> str:
     match current.void:
         case Void.TOO_FEW_RESERVED:
             return f"too few reserved: {bitmap.count(current.reserved)}, needed are {current.needed}"
+        case Void.TOO_FEW_READERS:
+            return f"too few verifiers that could read what would be committed; needed are {votes}"
         case Void.TOO_FEW_COMMITTED:
             return f"too few committed: {bitmap.count(current.committed)}, needed are {current.needed}"
         case Void.TOO_FEW_AVAILABLE:

@@ -149,7 +149,10 @@ def test_a_whole_round_needs_nothing_but_the_command_line(shell, tmp_path):
     stop(running)
     assert [each.returncode for each in (*running, *trained, watching)] == [0] * 7
     assert {each["event"] for each in events} >= {"rounds/round-opened", "lineage/version-decided"}
-    assert [each["spent"] for each in shell.data("budget show hospital-a")] == [spent[0], spent[0]]
+    whole, own = shell.data("budget show hospital-a")
+    assert (own["account"], own["spent"]) == ("hospital-a/blobs", spent[0])
+    assert whole["account"] == "hospital-a"
+    assert 0 < whole["spent"] <= whole["limit"], "the same price, at the order of the organisation's cap"
     check_history(shell, tmp_path, events)
 
 

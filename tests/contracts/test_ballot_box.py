@@ -33,7 +33,9 @@ from contracts.ballots import (
     Shared,
 )
 from contracts.contributions import PayloadTooLarge
-from contracts.kernel import bitmap
+from contracts.identity import AddKey, ReportStolenKey
+from contracts.kernel import Place, bitmap
+from contracts.kernel.types import Purpose
 from contracts.models import NotAVerifier
 from contracts.rounds import Charged, PhaseBegan, RoundVoided, Void, WrongPhase
 from contracts.terms import Phase
@@ -202,3 +204,20 @@ def test_a_copy_is_as_small_as_a_payload_and_comes_in_time() -> None:
     too_large = Share(TASK, 1, "hospital-d", cid("copy"), TERMS.update.max_bytes + 1)
     chain.refused(PayloadTooLarge, HOSPITAL_B, too_large)
     consortium.sealed().refused(WrongPhase, HOSPITAL_B, Share(TASK, 1, "hospital-d", cid("copy"), 900))
+
+
+def test_an_attestation_of_a_stolen_key_counts_for_nothing_and_its_owner_attests_anew() -> None:
+    """With one more that lies it would put a payload into the set that no honest verifier can read."""
+    chain = five_committed()
+    good = STAND_BY.key(Purpose.WORKLOAD, 5)
+    succeed(chain, (STAND_BY, AddKey(good.enrolment())), (STAND_BY, attest(held=range(5))))
+    chain.submit(STAND_BY, ReportStolenKey(STAND_BY.worker.public, Place(chain.height, 0)))
+    chain.submit(HOSPITAL_A, attest(held=range(5)))
+    others = [member for member in VERIFIERS if member not in (STAND_BY, HOSPITAL_A)]
+    succeed(chain, *((member, attest(held=(0, 1, 2, 4))) for member in others[:-1]))
+    anew = chain.fork()
+    chain.submit(others[-1], attest(held=(0, 1, 2, 4)))
+    assert bitmap.numbers(round_of(chain).agreed) == (0, 1, 2, 4)
+    assert anew.block((good, attest(held=range(5))))[0].code == 0
+    anew.submit(others[-1], attest(held=(0, 1, 2, 4)))
+    assert bitmap.numbers(round_of(anew).agreed) == (0, 1, 2, 3, 4)

@@ -44,10 +44,13 @@ from contracts.ballots import (
     NotSealed,
     Opened,
     RoundDecided,
+    Seal,
     Sealed,
     WrongOpening,
 )
-from contracts.kernel import bitmap
+from contracts.identity import AddKey, ReportStolenKey
+from contracts.kernel import Place, bitmap
+from contracts.kernel.types import Purpose
 from contracts.lineage import Finding, VersionDecided, VersionStatus, candidate_digest
 from contracts.models import NotAVerifier
 from contracts.reputation import CHANGES, Verdict
@@ -498,3 +501,43 @@ def test_what_a_quorum_did_not_find_is_missing_when_the_base_falls_only_if_attes
     before = chain.fork()
     base_falls(chain)
     assert changes_of(chain, before) == ({"hospital-d": MISSING} if over else {})
+
+
+# --- what a thief did, said anew; and what a report does not pay ---
+
+
+def test_who_reports_a_theft_while_ballots_are_sealed_seals_its_own_and_earns_by_it() -> None:
+    chain = consortium.agreed()
+    good = HOSPITAL_D.key(Purpose.WORKLOAD, 5)
+    succeed(chain, (HOSPITAL_D, AddKey(good.enrolment())), (HOSPITAL_D, Seal(TASK, 1, digest("a thief's"))))
+    chain.submit(HOSPITAL_D, ReportStolenKey(HOSPITAL_D.worker.public, Place(chain.height, 0)))
+    before, named = chain.fork(), candidate(chain)
+    assert chain.block((good, seal(HOSPITAL_D, named)))[0].code == 0
+    consortium.seal_all(chain, by=[member for member in VERIFIERS if member is not HOSPITAL_D])
+    consortium.open_all(chain, by=[member for member in VERIFIERS if member is not HOSPITAL_D])
+    assert chain.block((good, open_ballot(HOSPITAL_D, named)))[0].code == 0
+    assert round_of(chain).phase is Phase.DECIDED
+    assert changes_of(chain, before)["hospital-d"] == CONFIRMED + CHANGES[Verdict.ACCEPTED]
+
+
+def test_a_second_ballot_by_a_second_key_is_refused_while_the_first_key_is_good() -> None:
+    chain = consortium.agreed()
+    second = HOSPITAL_D.key(Purpose.WORKLOAD, 5)
+    succeed(chain, (HOSPITAL_D, AddKey(second.enrolment())), (HOSPITAL_D, seal(HOSPITAL_D, candidate(chain))))
+    assert chain.block((second, seal(HOSPITAL_D, None, correct=0)))[0].code == AlreadySealed.code
+
+
+def test_a_report_does_not_pay_for_a_payload_that_a_quorum_has_refused() -> None:
+    """The report comes first in its block, by its lane; the last opening after it sends the round back to sealing."""
+    chain = five_committed()
+    consortium.attest_all(chain)
+    found = candidate(chain, findings={HOSPITAL_D: Finding.MALFORMED})
+    consortium.seal_all(chain, named=found)
+    consortium.open_all(chain, named=found, by=VERIFIERS[:5])
+    before, made = chain.fork(), seat_of(chain, HOSPITAL_D).commitment
+    assert made is not None
+    report = ReportStolenKey(HOSPITAL_D.worker.public, made.place)
+    results = chain.block((HOSPITAL_D, report), (STAND_BY, open_ballot(STAND_BY, found)))
+    assert [result.code for result in results] == [0, 0]
+    assert round_of(chain).phase is Phase.SEALING
+    assert changes_of(chain, before, (HOSPITAL_D,)) == {"hospital-d": CHANGES[Verdict.REFUSED]}

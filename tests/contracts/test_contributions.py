@@ -45,7 +45,7 @@ from contracts.contributions import (
     WrongBase,
     WrongMechanism,
 )
-from contracts.identity import AddKey, RevokeKey
+from contracts.identity import AddKey, ReportStolenKey, RevokeKey
 from contracts.kernel import Place, bitmap
 from contracts.kernel.types import Purpose
 from contracts.privacy_budget import NOTHING, dataset_account
@@ -272,3 +272,15 @@ def test_the_last_commitment_reaches_the_barrier() -> None:
     chain.submit(HOSPITAL_D, commit())
     assert round_of(chain).phase is Phase.ATTESTING
     assert dataset_account(chain.view, "hospital-a", DATASET, chain.next_block()).spent != NOTHING
+
+
+def test_who_reports_a_theft_while_others_train_commits_anew() -> None:
+    chain = consortium.reserved()
+    good = HOSPITAL_D.key(Purpose.WORKLOAD, 5)
+    consortium.succeed(chain, (HOSPITAL_D, AddKey(good.enrolment())), (HOSPITAL_D, commit(cid=cid("a thief's"))))
+    chain.submit(HOSPITAL_D, ReportStolenKey(HOSPITAL_D.worker.public, Place(chain.height, 0)))
+    assert chain.block((good, commit()))[0].code == 0
+    made = seat_of(chain, HOSPITAL_D).commitment
+    assert made is not None
+    assert (made.signer, made.cid) == (good.public, commit().cid)
+    assert chain.block((good, commit()))[0].code == AlreadyCommitted.code

@@ -343,12 +343,12 @@ RULES = (
     # 7. A stolen key.
     Rule(
         "a seat of a stolen key is not in the set",
-        instead(ballots, "_tainted", always(())),
+        instead(ballots, "tainted_of", always(())),
         ballots_claims.test_a_seat_whose_key_was_stolen_is_not_in_the_set,
     ),
     Rule(
         "a seat of the set falls out when its key was stolen",
-        instead(ballots, "_tainted", always(())),
+        instead(ballots, "tainted_of", always(())),
         ballots_claims.test_a_seat_of_the_set_whose_key_was_stolen_sends_the_round_back_to_sealing_without_it,
     ),
     Rule(
@@ -385,7 +385,7 @@ RULES = (
     ),
     Rule(
         "a finding counts when the ballots agree on it",
-        instead(ballots, "VERDICTS", dict.fromkeys(lineage.Finding, Verdict.CONFIRMED)),
+        instead(ballot_box, "VERDICTS", dict.fromkeys(lineage.Finding, Verdict.CONFIRMED)),
         ballots_claims.test_a_confirmed_round_settles_every_finding_once,
     ),
     Rule(

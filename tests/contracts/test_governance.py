@@ -32,7 +32,9 @@ from contracts.governance import (
     ProposalStatus,
     Propose,
     Proposed,
+    ReinstateMember,
     RollBackModel,
+    SuspendMember,
     TooManyOpen,
     UnknownProposal,
     Vote,
@@ -339,3 +341,19 @@ def test_a_proposal_is_settled_however_the_members_vote(members: int) -> None:
                 chain.submit(member, Vote(1, approve=i < approvals))
         expected = ProposalStatus.PASSED if 3 * approvals > 2 * members else ProposalStatus.DEFEATED
         assert status_of(chain) is expected
+
+
+def test_votes_of_members_that_are_reinstated_in_this_block_do_not_count_against_the_smaller_electorate() -> None:
+    """The quorum leaves them out until the next block. Three votes of seven would pass by a fourth that rejects."""
+    chain = consortium.founded()
+    gone, others = MEMBERS[:3], MEMBERS[3:]
+    (opened,) = chain.submit(gone[0], Propose(OPENING))
+    consortium.succeed(chain, *((member, Vote(opened.proposal, approve=True)) for member in gone[1:]))
+    for place, member in enumerate(gone):
+        pass_proposal(chain, SuspendMember(member.name, "its keys are stolen"), [*others, *gone[place + 1 :]])
+    back = [chain.submit(others[0], Propose(ReinstateMember(member.name)))[0].proposal for member in gone]
+    consortium.succeed(chain, *((others[1], Vote(number, approve=True)) for number in back))
+    ends = ((others[2], Vote(number, approve=True)) for number in back)
+    results = chain.block(*ends, (others[3], Vote(opened.proposal, approve=False)))
+    assert [result.code for result in results] == [0] * 4
+    assert governance.PROPOSALS.at(chain.view, opened.proposal).status is ProposalStatus.OPEN

@@ -25,7 +25,7 @@ from campaigns.harness.consortium import (
     version_of,
 )
 from contracts import identity, tasks
-from contracts.governance import OpenTask, Propose
+from contracts.governance import OpenTask, Propose, SuspendMember
 from contracts.kernel import Place, bitmap, limits
 from contracts.lineage import (
     MODELS,
@@ -272,3 +272,12 @@ def test_the_digest_of_a_candidate_covers_all_of_it() -> None:
 def test_every_version_of_a_model_is_kept() -> None:
     chain = consortium.thrice_promoted()
     assert len(list(chain.view.scan(VERSIONS.prefix.encode() + b"/"))) == 4
+
+
+def test_an_alarm_of_a_member_that_was_suspended_since_counts_for_nothing() -> None:
+    chain = consortium.promoted()
+    consortium.succeed(chain, *((verifier, alarm()) for verifier in VERIFIERS[:4]))
+    others = [member for member in consortium.MEMBERS if member is not HOSPITAL_B]
+    consortium.pass_proposal(chain, SuspendMember("hospital-b", "a thief has its keys"), others)
+    chain.submit(LAB, alarm())
+    assert current_version(chain) == 1

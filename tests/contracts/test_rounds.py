@@ -146,7 +146,7 @@ def test_fewer_active_verifiers_than_a_quorum_needs(vector: VectorWriter) -> Non
     consortium.pass_proposal(chain, SuspendMember("stand-by-lab", "asleep"), [*others, HOSPITAL_D])
     chain.fork().submit(LAB, OpenRound(TASK))
     consortium.pass_proposal(chain, SuspendMember("hospital-d", "asleep"), others)
-    assert vector.refused(chain, TooFewVerifiers, LAB, OpenRound(TASK)) == {"active": 4, "needed": 5}
+    assert vector.refused(chain, TooFewVerifiers, LAB, OpenRound(TASK)) == {"readers": 4, "needed": 5}
 
 
 # --- reserving a seat ---
@@ -294,6 +294,17 @@ def test_recipients_are_frozen_when_a_round_opens_and_can_only_be_taken_out() ->
     assert rounds.recipients_of(chain.view, TERMS, current) == others
     later = replace(current, opened_at=chain.height + 1)
     assert recipient_of("a thief") in rounds.recipients_of(chain.view, TERMS, later)
+
+
+def test_a_round_that_too_few_verifiers_could_read_is_void_before_anybody_trains_and_nobody_pays() -> None:
+    """Two of six have changed their recipient since it was opened: with one that is silent nothing could be decided."""
+    chain = consortium.round_open()
+    for place, member in enumerate((LAB, HOSPITAL_A)):
+        reserving = [(hospital, reserve()) for hospital in HOSPITALS[2 * place : 2 * place + 2]]
+        chain.submit(member, ChangeRecipient(recipient_of(f"new {member.name}")))
+        consortium.succeed(chain, *reserving)
+    current = round_of(chain)
+    assert (current.phase, current.void, current.charged) == (Phase.VOID, Void.TOO_FEW_READERS, Charged.NOBODY)
 
 
 def test_a_recipient_that_was_out_when_the_round_opened_does_not_come_in_by_reinstatement() -> None:

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from campaigns.harness import comet, consortium
+from campaigns.harness import comet
+from campaigns.harness.chain import CHAIN_ID
 from campaigns.harness.consortium import HOSPITAL_A, HOSPITAL_B
 from client_sdk import light
 from client_sdk.client import LedgerClient
@@ -170,7 +171,7 @@ def test_both_accept_the_truth_and_refuse_every_lie_about_values(tmp_path):
     async def scenario():
         async with ledger(tmp_path) as (genesis, node), Middle(node.address).listening() as middle:
             first, truth = await grown(node, 4)
-            async with stock_proxy(tmp_path / "light", consortium.CHAIN_ID, middle, 1, first) as stock:
+            async with stock_proxy(tmp_path / "light", CHAIN_ID, middle, 1, first) as stock:
                 verdicts = {}
                 for name, middle.lie in ABOUT_VALUES.items():
                     ours = await ours_says(middle, genesis, PATH, truth)
@@ -226,7 +227,7 @@ def test_without_the_rule_for_committed_values_a_member_could_make_the_stock_pro
     async def scenario():
         async with ledger(tmp_path, ("-c", code)) as (genesis, node), Middle(node.address).listening() as middle:
             first, _ = await grown(node, 4)
-            async with stock_proxy(tmp_path / "light", consortium.CHAIN_ID, middle, 1, first) as stock:
+            async with stock_proxy(tmp_path / "light", CHAIN_ID, middle, 1, first) as stock:
                 middle.lie = in_responses(an_extra_operator)
                 answer = await stock.abci_query("/store/identity/key", key_of(CHOSEN), prove=True)
                 assert (answer.key, answer.value) == (key_of(CHOSEN), LIE), "the stock proxy vouches for the lie"
@@ -281,7 +282,7 @@ def test_both_refuse_a_changed_header_also_when_value_and_proof_fit_it(tmp_path,
     async def scenario():
         async with ledger(tmp_path) as (genesis, node), Middle(node.address).listening() as middle:
             first, truth = await grown(node, 4)
-            async with stock_proxy(tmp_path / "light", consortium.CHAIN_ID, middle, 1, first) as stock:
+            async with stock_proxy(tmp_path / "light", CHAIN_ID, middle, 1, first) as stock:
                 assert await stock_says(stock, PATH, truth) == "accepted"
                 await grown(node, await newest(node) + 2)
                 middle.lie = lie
@@ -323,7 +324,7 @@ def test_a_result_is_believed_only_as_the_next_header_has_it(tmp_path):
         async with ledger(tmp_path) as (genesis, node), Middle(node.address).listening() as middle:
             first, _ = await grown(node, 2)
             async with (
-                stock_proxy(tmp_path / "light", consortium.CHAIN_ID, middle, 1, first) as stock,
+                stock_proxy(tmp_path / "light", CHAIN_ID, middle, 1, first) as stock,
                 RpcClient([middle.address]) as rpc,
             ):
                 reader = VerifiedReader(rpc, light.trust_genesis(genesis))

@@ -22,6 +22,7 @@ from client_sdk.client import LedgerClient
 from client_sdk.reads.verified import VerifiedReader
 from client_sdk.receipts import GenesisTrust, decode, encode, export, verify
 from client_sdk.rpc import RpcClient
+from client_sdk.session.opening import ledger_of
 from contracts import identity, upgrades
 from contracts.governance import Propose, Proposed, ScheduleUpgrade, Vote
 from contracts.kernel import limits
@@ -44,7 +45,7 @@ class Story:
 
     def __init__(self, folder: Path, node: comet.Node, genesis: dict[str, Any]) -> None:
         self.folder, self.node = folder, node
-        self.root = light.trust_genesis(genesis)
+        self.root, self.ledger = light.trust_genesis(genesis), ledger_of(genesis)
 
     @asynccontextmanager
     async def running(self, program: tuple[str, ...]) -> AsyncIterator[Program]:
@@ -71,7 +72,7 @@ class Story:
         async with RpcClient([self.node.address]) as rpc:
             reader = VerifiedReader(rpc, self.root, book=book)
             signer = member.human if message is None else member.key(message.purpose)
-            yield LedgerClient(rpc, reader, consortium.CHAIN_ID, signer, book)
+            yield LedgerClient(rpc, reader, self.ledger, signer, book)
 
     async def submit(self, member: Member, message: Any) -> Any:
         async with self.client(member, message) as client:

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.e2e
 UNHURRIED = replace(TERMS, phases=Phases(*[600_000] * 5, TERMS.phases.blocks, TERMS.phases.commits))
 
 
-async def commit_one_contribution(client_of) -> bytes:
+async def commit_one_contribution(client_of, genesis: bytes) -> bytes:
     """What ``consortium`` does in memory, as far as one hospital's commitment; the hash of that transaction."""
 
     async def submit(member, message):
@@ -36,7 +36,7 @@ async def commit_one_contribution(client_of) -> bytes:
     async def together(*pairs):
         return await asyncio.gather(*(submit(*pair) for pair in pairs))
 
-    await together(*((member, AddKey(member.worker.enrolment())) for member in (*HOSPITALS, LAB)))
+    await together(*((member, AddKey(member.worker.enrolment(genesis))) for member in (*HOSPITALS, LAB)))
     await together(*((hospital, consortium.register_dataset()) for hospital in HOSPITALS))
     await submit(LAB, Propose(OpenTask(UNHURRIED)))
     voters = [member for member in MEMBERS if member is not LAB]
@@ -58,7 +58,7 @@ def test_a_real_ledgers_receipts_outlive_it(tmp_path):
             def client_of(member, message):
                 return LedgerClient(rpc, reader, ledger_of(genesis), member.key(message.purpose))
 
-            digest = await commit_one_contribution(client_of)
+            digest = await commit_one_contribution(client_of, ledger_of(genesis).genesis)
             client = LedgerClient(rpc, reader, ledger_of(genesis), HOSPITAL_A.key(Purpose.HUMAN))
             made = {
                 "tx": await export.transaction(client, digest),

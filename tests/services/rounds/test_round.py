@@ -22,7 +22,7 @@ from campaigns.harness.consortium import (
     digest,
 )
 from contracts.ballot_box import Attestation, Ballot
-from contracts.kernel import bitmap
+from contracts.kernel import Place, bitmap
 from contracts.rounds import OVER, Charged, Round
 from contracts.tasks import Task
 from contracts.terms import Phase
@@ -67,7 +67,10 @@ def held(*numbers: int, shared: Iterable[int] = ()) -> Holding:
 
 
 def rows(**attested: Iterable[int]) -> tuple[Attestation, ...]:
-    return tuple(Attestation(name.replace("_", "-"), bitmap.of(numbers)) for name, numbers in attested.items())
+    return tuple(
+        Attestation(name.replace("_", "-"), bitmap.of(numbers), bytes(32), Place(1, 0))
+        for name, numbers in attested.items()
+    )
 
 
 # Aggregators ------------------------------------------------------------------------------------
