@@ -44,24 +44,19 @@ from contracts.ballots import (
     NotSealed,
     Opened,
     RoundDecided,
-    Seal,
     Sealed,
     WrongOpening,
 )
-from contracts.identity import AddKey, ReportStolenKey
-from contracts.kernel import Place, bitmap
-from contracts.kernel.types import Purpose
+from contracts.kernel import bitmap
 from contracts.lineage import Finding, VersionDecided, VersionStatus, candidate_digest
 from contracts.models import NotAVerifier
 from contracts.reputation import CHANGES, Verdict
-from contracts.rounds import Charged, OpenRound, RoundVoided, Void, WrongPhase
+from contracts.rounds import Charged, RoundVoided, Void, WrongPhase
 from contracts.terms import Phase
 from tests.contracts.box_scenes import (
     CONFIRMED,
     CONTRADICTED,
-    MISSING,
     UNOPENED,
-    base_falls,
     changes_of,
     five_committed,
     tainted,
@@ -446,98 +441,3 @@ def test_a_weight_is_that_of_the_reservation() -> None:
     consortium.run_round(chain)
     assert seat_of(chain, HOSPITAL_A, 2).weight > seat_of(chain, HOSPITAL_A, 1).weight
     assert status_of(chain, 2) is VersionStatus.PROMOTED
-
-
-# --- the base falls from under them ---
-
-
-def second_opening() -> Chain:
-    """Version 1 is promoted; round 2 is opening, and five of six have opened."""
-    chain = consortium.second_agreed()
-    consortium.seal_all(chain, 2)
-    consortium.open_all(chain, 2, by=VERIFIERS[:5])
-    return chain
-
-
-def test_ballots_that_agree_earn_what_they_do_although_the_base_falls_before_they_are_counted() -> None:
-    """Who has not opened yet could not have: the phase is under way. No candidate is left behind."""
-    chain = second_opening()
-    before, named = chain.fork(), candidate_digest(candidate(chain, 2))
-    assert CANDIDATES.get(chain.view, (TASK, 2, named))
-    base_falls(chain)
-    assert changes_of(chain, before, (LAB, STAND_BY)) == {"lab": CONFIRMED}
-    assert CANDIDATES.get(chain.view, (TASK, 2, named)) is None
-
-
-def test_an_unopened_ballot_pays_although_the_base_falls_when_the_phase_is_over() -> None:
-    chain = second_opening()
-    consortium.let_pass(chain, 2)
-    before = chain.fork()
-    base_falls(chain)
-    assert changes_of(chain, before, (STAND_BY,)) == {"stand-by-lab": UNOPENED}
-
-
-def test_what_a_quorum_found_of_the_payloads_stays_although_the_base_falls() -> None:
-    chain = consortium.second_agreed()
-    found = candidate(chain, 2, findings={HOSPITAL_D: Finding.MALFORMED})
-    consortium.seal_all(chain, 2, found)
-    consortium.open_all(chain, 2, found, by=VERIFIERS[:5])
-    before = chain.fork()
-    base_falls(chain)
-    moved = changes_of(chain, before, HOSPITALS)
-    assert moved.pop("hospital-d") == CHANGES[Verdict.REFUSED] + CONFIRMED
-    assert set(moved.values()) == {CHANGES[Verdict.ACCEPTED] + CONFIRMED}
-
-
-@pytest.mark.parametrize("over", [True, False], ids=["over", "under way"])
-def test_what_a_quorum_did_not_find_is_missing_when_the_base_falls_only_if_attesting_is_over(over: bool) -> None:
-    chain = consortium.promoted()
-    chain.submit(LAB, OpenRound(TASK))
-    succeed(chain, *((hospital, reserve(2)) for hospital in HOSPITALS))
-    succeed(chain, *((hospital, commit(2, base=1)) for hospital in HOSPITALS))
-    consortium.attest_all(chain, 2, held=(0, 1, 2), by=VERIFIERS[:5])
-    if over:
-        consortium.let_pass(chain, 2)
-    before = chain.fork()
-    base_falls(chain)
-    assert changes_of(chain, before) == ({"hospital-d": MISSING} if over else {})
-
-
-# --- what a thief did, said anew; and what a report does not pay ---
-
-
-def test_who_reports_a_theft_while_ballots_are_sealed_seals_its_own_and_earns_by_it() -> None:
-    chain = consortium.agreed()
-    good = HOSPITAL_D.key(Purpose.WORKLOAD, 5)
-    succeed(chain, (HOSPITAL_D, AddKey(good.enrolment())), (HOSPITAL_D, Seal(TASK, 1, digest("a thief's"))))
-    chain.submit(HOSPITAL_D, ReportStolenKey(HOSPITAL_D.worker.public, Place(chain.height, 0)))
-    before, named = chain.fork(), candidate(chain)
-    assert chain.block((good, seal(HOSPITAL_D, named)))[0].code == 0
-    consortium.seal_all(chain, by=[member for member in VERIFIERS if member is not HOSPITAL_D])
-    consortium.open_all(chain, by=[member for member in VERIFIERS if member is not HOSPITAL_D])
-    assert chain.block((good, open_ballot(HOSPITAL_D, named)))[0].code == 0
-    assert round_of(chain).phase is Phase.DECIDED
-    assert changes_of(chain, before)["hospital-d"] == CONFIRMED + CHANGES[Verdict.ACCEPTED]
-
-
-def test_a_second_ballot_by_a_second_key_is_refused_while_the_first_key_is_good() -> None:
-    chain = consortium.agreed()
-    second = HOSPITAL_D.key(Purpose.WORKLOAD, 5)
-    succeed(chain, (HOSPITAL_D, AddKey(second.enrolment())), (HOSPITAL_D, seal(HOSPITAL_D, candidate(chain))))
-    assert chain.block((second, seal(HOSPITAL_D, None, correct=0)))[0].code == AlreadySealed.code
-
-
-def test_a_report_does_not_pay_for_a_payload_that_a_quorum_has_refused() -> None:
-    """The report comes first in its block, by its lane; the last opening after it sends the round back to sealing."""
-    chain = five_committed()
-    consortium.attest_all(chain)
-    found = candidate(chain, findings={HOSPITAL_D: Finding.MALFORMED})
-    consortium.seal_all(chain, named=found)
-    consortium.open_all(chain, named=found, by=VERIFIERS[:5])
-    before, made = chain.fork(), seat_of(chain, HOSPITAL_D).commitment
-    assert made is not None
-    report = ReportStolenKey(HOSPITAL_D.worker.public, made.place)
-    results = chain.block((HOSPITAL_D, report), (STAND_BY, open_ballot(STAND_BY, found)))
-    assert [result.code for result in results] == [0, 0]
-    assert round_of(chain).phase is Phase.SEALING
-    assert changes_of(chain, before, (HOSPITAL_D,)) == {"hospital-d": CHANGES[Verdict.REFUSED]}

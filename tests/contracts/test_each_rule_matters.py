@@ -44,6 +44,7 @@ from contracts.reputation import Verdict
 from contracts.rounds import Bill, Moved
 from contracts.tasks import NotJoined, Participation
 from tests.contracts import test_ballot_box as box_claims
+from tests.contracts import test_ballot_debts as debts_claims
 from tests.contracts import test_ballots as ballots_claims
 from tests.contracts import test_contributions as contributions_claims
 from tests.contracts import test_identity as identity_claims
@@ -453,12 +454,17 @@ RULES = (
     Rule(
         "a fall settles what ballots owe",
         instead(ballot_box, "abandoned", always(Outcome())),
-        ballots_claims.test_an_unopened_ballot_pays_although_the_base_falls_when_the_phase_is_over,
+        debts_claims.test_an_unopened_ballot_pays_although_the_base_falls_when_the_phase_is_over,
+    ),
+    Rule(
+        "a report pays for no refusal",
+        instead(ballots, "judged", always(())),
+        debts_claims.test_a_report_does_not_pay_for_a_payload_that_a_quorum_has_refused,
     ),
     Rule(
         "nobody is late while the phase is under way",
         instead(rounds, "is_over", always(True)),
-        ballots_claims.test_ballots_that_agree_earn_what_they_do_although_the_base_falls_before_they_are_counted,
+        debts_claims.test_ballots_that_agree_earn_what_they_do_although_the_base_falls_before_they_are_counted,
     ),
     Rule(
         "what fell takes its descendants along",

@@ -8,15 +8,32 @@ import pytest
 from campaigns.harness import consortium
 from campaigns.harness.chain import Chain
 from campaigns.harness.consortium import HOSPITAL_A
-from contracts import electorate, governance, identity, membership, recipients, registry, reputation, rounds, validators
+from contracts import (
+    ballot_box,
+    ballots,
+    contributions,
+    electorate,
+    governance,
+    identity,
+    membership,
+    recipients,
+    registry,
+    reputation,
+    rounds,
+    validators,
+)
 from contracts.governance import Propose
 from contracts.identity import ReportStolenKey
 from contracts.kernel import Context, Outcome, Place, View, limits
 from contracts.kernel.envelope import LedgerId
+from tests.contracts import test_ballot_box as box_claims
+from tests.contracts import test_ballot_debts as debts_claims
+from tests.contracts import test_contributions as contributions_claims
 from tests.contracts import test_genesis as genesis_claims
 from tests.contracts import test_governance as governance_claims
 from tests.contracts import test_identity as identity_claims
 from tests.contracts import test_membership as membership_claims
+from tests.contracts import test_models as models_claims
 from tests.contracts import test_reputation as reputation_claims
 from tests.contracts import test_rounds as rounds_claims
 from tests.contracts.removals import Rule, always, instead, require_falls, without
@@ -71,6 +88,36 @@ RULES = (
         "nobody comes to read what a round is open for",
         everybody_reads,
         rounds_claims.test_recipients_are_frozen_when_a_round_opens_and_can_only_be_taken_out,
+    ),
+    Rule(
+        "an attestation of a stolen key counts for nothing",
+        instead(ballot_box, "stands", always(True)),
+        box_claims.test_an_attestation_of_a_stolen_key_counts_for_nothing_and_its_owner_attests_anew,
+    ),
+    Rule(
+        "what a thief sealed is sealed anew",
+        instead(ballots, "stands", always(True)),
+        debts_claims.test_who_reports_a_theft_while_ballots_are_sealed_seals_its_own_and_earns_by_it,
+    ),
+    Rule(
+        "what a thief committed is committed anew",
+        instead(contributions, "is_untainted", lambda _view, seat: seat.commitment is not None),
+        contributions_claims.test_who_reports_a_theft_while_others_train_commits_anew,
+    ),
+    Rule(
+        "votes of the reinstated count from the next block",
+        instead(identity, "has_vote", lambda member, _height: member.standing is electorate.Standing.ACTIVE),
+        governance_claims.test_votes_of_who_is_reinstated_in_this_block_do_not_count_against_the_smaller_electorate,
+    ),
+    Rule(
+        "an alarm of a suspended member counts for nothing",
+        instead(identity, "is_active", always(True)),
+        models_claims.test_an_alarm_of_a_member_that_was_suspended_since_counts_for_nothing,
+    ),
+    Rule(
+        "a round that too few could read is void for nobody",
+        instead(rounds, "readers_of", always(99)),
+        rounds_claims.test_a_round_that_too_few_verifiers_could_read_is_void_before_anybody_trains_and_nobody_pays,
     ),
     Rule(
         "a place is a height and an index",

@@ -343,7 +343,7 @@ def test_a_proposal_is_settled_however_the_members_vote(members: int) -> None:
         assert status_of(chain) is expected
 
 
-def test_votes_of_members_that_are_reinstated_in_this_block_do_not_count_against_the_smaller_electorate() -> None:
+def test_votes_of_who_is_reinstated_in_this_block_do_not_count_against_the_smaller_electorate() -> None:
     """The quorum leaves them out until the next block. Three votes of seven would pass by a fourth that rejects."""
     chain = consortium.founded()
     gone, others = MEMBERS[:3], MEMBERS[3:]
