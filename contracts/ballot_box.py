@@ -157,27 +157,39 @@ def agreeing(view: View, terms: Terms, box: tuple[Ballot, ...]) -> tuple[Ballot,
     return ()
 
 
-def earned(box: tuple[Ballot, ...], quorum: tuple[Ballot, ...], *, over: bool = True) -> tuple[Judged, ...]:
-    """What the ballots say of those who cast them; none is late before the phase is over."""
+def earned(
+    view: View, box: tuple[Ballot, ...], quorum: tuple[Ballot, ...], *, over: bool = True, anew: bool = False
+) -> tuple[Judged, ...]:
+    """What the ballots say of those who cast them.
+
+    None is late before the phase is over, nor whose member may not act; when ballots are cast anew, those earn it.
+    """
     digest = quorum[0].opened if quorum else None
     verdicts: list[Judged] = []
     for ballot in box:
         if ballot.opened is None:
-            verdicts += [Judged(ballot.organisation, Verdict.UNOPENED)] if over else []
-        elif ballot in quorum:
+            late = over and identity.is_active(view, ballot.organisation)
+            verdicts += [Judged(ballot.organisation, Verdict.UNOPENED)] if late else []
+        elif ballot in quorum and not anew:
             verdicts.append(Judged(ballot.organisation, Verdict.CONFIRMED, Act(ballot.signer, ballot.place)))
         elif digest is not None and ballot.opened != digest:
             verdicts.append(Judged(ballot.organisation, Verdict.CONTRADICTED))
     return tuple(verdicts)
 
 
+def refused(candidate: Candidate) -> tuple[SeatNumber, ...]:
+    """The seats whose payloads are no use, which does not depend on what others committed."""
+    found = zip(bitmap.numbers(candidate.agreed), candidate.judgements, strict=True)
+    return tuple(seat for seat, byte in found if VERDICTS[Finding(byte)] is Verdict.REFUSED)
+
+
 def judged(
-    view: View, number: RoundNumber, candidate: Candidate, tainted: tuple[SeatNumber, ...]
+    view: View, number: RoundNumber, candidate: Candidate, tainted: tuple[SeatNumber, ...], *, anew: bool = False
 ) -> tuple[Judged, ...]:
     """What the recomputation says of those whose payloads it was over.
 
-    Where seats of the set are tainted, their refusals are all that stays of it: the others will be judged anew, and no
-    report of a stolen key pays a debt.
+    A refusal stays whatever becomes of the round: no report of a stolen key pays a debt. Of a tainted seat nothing else
+    is said, and of the others nothing yet when they will be judged anew.
     """
     owners = tasks.organisations_of(view, candidate.task, candidate.agreed)
     seats = bitmap.numbers(candidate.agreed)
@@ -185,7 +197,7 @@ def judged(
     return tuple(
         Judged(owner, verdict, act_of(view, candidate.task, number, owner))
         for seat, owner, verdict in found
-        if not tainted or (seat in tainted and verdict is Verdict.REFUSED)
+        if verdict is Verdict.REFUSED or not (anew or seat in tainted)
     )
 
 
@@ -226,7 +238,7 @@ def abandoned(view: View, task: TaskId, ctx: Context) -> Outcome:
         case Phase.OPENING:
             box = box_of(view, task, number)
             quorum = agreeing(view, terms, box)
-            due = earned(box, quorum, over=over)
+            due = earned(view, box, quorum, over=over)
             candidate = CANDIDATES.get(view, (task, number, quorum[0].opened or NO_CANDIDATE)) if quorum else None
             if candidate is not None:
                 due += judged(view, number, candidate, tainted_of(view, task, number, current.agreed))

@@ -42,6 +42,7 @@ from .ballot_box import (
     emptied,
     judged,
     missing,
+    refused,
     seal_of,
     stands,
     tainted_of,
@@ -225,7 +226,7 @@ def attest(view: View, msg: Attest, ctx: Context) -> Outcome:
         (ATTESTATIONS.put((msg.task, msg.round), Attestations(rows)),),
         (Attested(msg.task, msg.round, ctx.organisation, bitmap.count(msg.held)),),
     )
-    everybody = len(rows) == len(terms.verifiers)
+    everybody = len(rows) == len(terms.verifiers) and all(stands(view, row) for row in others)
     after = _after_attesting(view, terms, msg.round, now.round, rows, ctx) if everybody else Moved(now.round)
     return now.outcome + recorded + _written(msg, after)
 
@@ -267,7 +268,7 @@ def seal(view: View, msg: Seal, ctx: Context) -> Outcome:
     others = tuple(ballot for ballot in box if ballot.organisation != ctx.organisation)
     box = (*others, Ballot(ctx.organisation, msg.seal, ctx.sender, ctx.place, None, 0))
     recorded = Outcome((BOXES.put((msg.task, msg.round), Box(box)),), (Sealed(msg.task, msg.round, ctx.organisation),))
-    everybody = len(box) == len(terms.verifiers)
+    everybody = len(box) == len(terms.verifiers) and all(stands(view, ballot) for ballot in others)
     after = _after_sealing(terms, msg.round, now.round, box, ctx) if everybody else Moved(now.round)
     return now.outcome + recorded + _written(msg, after)
 
@@ -278,7 +279,7 @@ def open_ballot(view: View, msg: OpenBallot, ctx: Context) -> Outcome:
     Rejects: UnknownTask, UnknownRound, WrongPhase, PhaseOver, NotSealed, AlreadyOpened, WrongOpening, NotACandidate.
     """
     terms, now = _arrived(view, msg.task, msg.round, Phase.OPENING, ctx)
-    box = box_of(view, msg.task, msg.round)
+    box = _box_now(view, msg.task, msg.round)
     mine = next((ballot for ballot in box if ballot.organisation == ctx.organisation), None)
     if mine is None:
         raise NotSealed(organisation=ctx.organisation)
@@ -308,7 +309,16 @@ def advance_round(view: View, msg: AdvanceRound, ctx: Context) -> Outcome:
         now.round is not stored,
         lambda: rounds.PhaseNotOver(phase=stored.phase, until=stored.until, until_height=stored.until_height),
     )
+    if now.round.phase is Phase.OPENING:
+        now |= Moved(now.round, Outcome((BOXES.put((msg.task, msg.round), Box(_box_now(view, msg.task, msg.round))),)))
     return _written(msg, now)
+
+
+def _box_now(view: View, task: TaskId, number: RoundNumber) -> tuple[Ballot, ...]:
+    """The ballots that are there to be opened. What a key sealed that was reported before is gone: nobody owes it."""
+    box = box_of(view, task, number)
+    sealing = rounds.ROUNDS.at(view, (task, number)).phase is Phase.SEALING
+    return tuple(ballot for ballot in box if stands(view, ballot)) if sealing else box
 
 
 def _arrived(view: View, task: TaskId, number: RoundNumber, phase: Phase, ctx: Context) -> tuple[Terms, Moved]:
@@ -328,7 +338,7 @@ def _as_of_now(view: View, terms: Terms, number: RoundNumber, current: Round, ct
         case Phase.ATTESTING:
             return _after_attesting(view, terms, number, current, attestations_of(view, terms.task, number), ctx)
         case Phase.SEALING:
-            return _after_sealing(terms, number, current, box_of(view, terms.task, number), ctx)
+            return _after_sealing(terms, number, current, _box_now(view, terms.task, number), ctx)
         case Phase.OPENING:
             return _after_opening(view, terms, number, current, box_of(view, terms.task, number), None, ctx)
         case _:
@@ -375,13 +385,16 @@ def _after_opening(
     digest = quorum[0].opened if quorum else None
     candidate = _named(view, terms.task, number, digest, last)
     tainted = tainted_of(view, terms.task, number, current.agreed) if candidate is not None else ()
-    verdicts = earned(box, quorum)
+    left = current.agreed
+    if candidate is not None and tainted:
+        left = _without(left, (*tainted, *refused(candidate)))
+    anew = bool(tainted) and bitmap.count(left) >= terms.estimator.minimum
+    verdicts = earned(view, box, quorum, anew=anew)
     if candidate is not None:
-        verdicts += judged(view, number, candidate, tainted)
+        verdicts += judged(view, number, candidate, tainted, anew=anew)
     settled = Moved(current, reputation.settle(view, verdicts, ctx) + emptied(view, terms.task, number, box))
     kept = Outcome((BOXES.put((terms.task, number), Box(() if tainted else box)),))
     if tainted:
-        left = _without(current.agreed, tainted)
         return settled | Moved(current, kept) | _agreed(terms, number, current, left, Void.TOO_FEW_UNTAINTED, ctx)
     if candidate is None or digest is None:
         reason = Void.NO_CANDIDATE if quorum else Void.NO_QUORUM

@@ -221,7 +221,7 @@ def commit(view: View, msg: Commit, ctx: Context) -> Outcome:
     _require_as_agreed(msg, terms, current)
     commitment = Commitment(ctx.sender, ctx.place, msg.cid, msg.digest, msg.size, msg.code)
     marked = replace(current, committed=bitmap.plus(current.committed, seat.number))
-    everybody = marked.committed == marked.reserved
+    everybody = marked.committed == marked.reserved and _all_stand(view, msg, marked, but=seat.number)
     after = rounds.after_committing(msg.task, msg.round, marked, terms, ctx) if everybody else Moved(marked)
     key = (msg.task, msg.round, ctx.organisation)
     writes = (SEATS.put(key, replace(seat, commitment=commitment)), rounds.put(msg.task, msg.round, after.round))
@@ -238,6 +238,12 @@ def is_untainted(view: View, seat: Seat) -> bool:
     """Whether a seat has a commitment whose key, by all that is known now, was good when it signed."""
     made = seat.commitment
     return made is not None and identity.is_good(identity.KEYS.at(view, made.signer), made.place)
+
+
+def _all_stand(view: View, msg: Commit, current: Round, but: SeatNumber) -> bool:
+    """Whether every other commitment is by a key that was good; else its owner may commit anew. Read once a round."""
+    owners = tasks.organisations_of(view, msg.task, bitmap.minus(current.committed, but))
+    return all(is_untainted(view, SEATS.at(view, (msg.task, msg.round, owner))) for owner in owners)
 
 
 def _require_as_agreed(msg: Commit, terms: Terms, current: Round) -> None:

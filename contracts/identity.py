@@ -66,6 +66,13 @@ class Organisation(Record):
     votes_after: Height  # Of its admission or reinstatement: its vote counts from the next block on.
 
 
+class Report(Record):
+    """Which key said that a key was stolen, and where. A report by a key that was not good is none."""
+
+    signer: PublicKey
+    place: Place
+
+
 class Key(Record):
     """A public key's owner and purpose. What it signs from ``revoked_from`` on counts for nothing: see ``is_good``."""
 
@@ -75,7 +82,7 @@ class Key(Record):
     enrolled_at: Place
     enrolled_by: PublicKey | None  # None for a member's first key, which the members enrolled.
     revoked_from: Place | None
-    reported: bool  # As stolen, which can be done once.
+    reported: Report | None  # As stolen, which can be done once.
 
 
 class Dataset(Record):
@@ -238,10 +245,9 @@ class ReportedAlready(Rejected, code=121, hint="Nothing to do: a key is reported
 def add_key(view: View, msg: AddKey, ctx: Context) -> Outcome:
     """Enrol a key. Rejects: KeyExists, WeakKey, NotInPossession, EnrolmentCap."""
     organisation = ORGANISATIONS.at(view, ctx.organisation)
-    require(
-        len(organisation.keys) < limits.KEYS_PER_ORGANISATION,
-        lambda: EnrolmentCap(what="keys", limit=limits.KEYS_PER_ORGANISATION),
-    )
+    good = sum(_was_good(view, public) for public in organisation.keys)
+    room = good < limits.KEYS_PER_ORGANISATION and len(organisation.keys) < limits.KEYS_LISTED
+    require(room, lambda: EnrolmentCap(what="keys", limit=limits.KEYS_PER_ORGANISATION))
     enrolled = enrol_key(view, ctx.organisation, msg.key, ctx, by=ctx.sender)
     listed = replace(organisation, keys=(*organisation.keys, msg.key.public))
     return enrolled + Outcome((ORGANISATIONS.put(ctx.organisation, listed),))
@@ -267,9 +273,10 @@ def report_stolen_key(view: View, msg: ReportStolenKey, ctx: Context) -> Outcome
     require(not ctx.place.precedes(msg.since), lambda: SinceInFuture(since=msg.since.height, height=ctx.height))
     require(msg.since.height >= furthest, lambda: TooFarBack(since=msg.since.height, furthest=furthest))
     stolen = _require_own(view, msg.public, ctx)
-    require(not stolen.reported, lambda: ReportedAlready(key=msg.public))
+    again = stolen.reported and is_good(KEYS.at(view, stolen.reported.signer), stolen.reported.place)
+    require(not again, lambda: ReportedAlready(key=msg.public))
     _require_earlier(stolen, msg.since)
-    outcome = revoked(msg.public, replace(stolen, reported=True), msg.since)
+    outcome = revoked(msg.public, replace(stolen, reported=Report(ctx.sender, ctx.place)), msg.since)
     fallen = {msg.public: msg.since}
     for public in ORGANISATIONS.at(view, ctx.organisation).keys:  # Whoever enrolled a key stands before it.
         key = KEYS.at(view, public)
@@ -367,7 +374,7 @@ def enrol_key(view: View, organisation: OrgId, key: NewKey, ctx: Context, *, by:
     """Describe enrolling one key, by another or by the members. Rejects: KeyExists, WeakKey, NotInPossession."""
     require(KEYS.get(view, key.public) is None, lambda: KeyExists(key=key.public))
     require_possession(ctx.genesis, organisation, key)
-    record = Key(organisation, key.purpose, key.label, ctx.place, by, revoked_from=None, reported=False)
+    record = Key(organisation, key.purpose, key.label, ctx.place, by, revoked_from=None, reported=None)
     return Outcome((KEYS.put(key.public, record),), (KeyAdded(organisation, key.public, key.purpose),))
 
 
@@ -425,6 +432,12 @@ def is_good(key: Key, place: Place) -> bool:
     and what came after does not, whichever block they share.
     """
     return key.revoked_from is None or place.precedes(key.revoked_from)
+
+
+def _was_good(view: View, public: PublicKey) -> bool:
+    """Whether a key was good when it was enrolled, by all that is known now."""
+    key = KEYS.at(view, public)
+    return is_good(key, key.enrolled_at)
 
 
 def _require_standing(name: OrgId, organisation: Organisation) -> None:

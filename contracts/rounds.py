@@ -60,6 +60,7 @@ from .tasks import (
     Task,
     join_task,
     leave_task,
+    participants_of,
     require_aggregator,
     require_reputation,
     require_rounds_left,
@@ -193,7 +194,7 @@ def open_round(view: View, msg: OpenRound, ctx: Context) -> Outcome:
     require_reputation(view, terms, ctx.organisation, ctx.time_ms)
     abandoned = _require_last_round_over(view, msg.task, task, terms, ctx)
     require_rounds_left(task, terms)
-    needed, joined = needed_seats(terms), task.participants
+    needed, joined = needed_seats(terms), participants_of(view, msg.task)
     require(joined >= needed, lambda: TooFewParticipants(joined=joined, needed=needed))
     readers, votes = readers_of(view, terms, ctx.height), needed_votes(terms)
     require(readers >= votes, lambda: TooFewVerifiers(readers=readers, needed=votes))

@@ -192,6 +192,12 @@ def join_task(view: View, msg: JoinTask, ctx: Context) -> Outcome:
     )
 
 
+def participants_of(view: View, name: TaskId) -> int:
+    """How many can take part in a round that is opened now: who joined, has not left, and is an active member."""
+    names = ROSTERS.at(view, name).organisations
+    return sum(not PARTICIPATIONS.at(view, (name, who)).left and identity.is_active(view, who) for who in names)
+
+
 def require_rounds_left(task: Task, terms: Terms) -> None:
     """The terms allow another round. Rejects: NoMoreRounds."""
     require(task.rounds < terms.max_rounds, lambda: NoMoreRounds(limit=terms.max_rounds))
@@ -226,17 +232,17 @@ def open_task(view: View, terms: Terms, ctx: Context) -> Outcome:
 def require_openable(view: View, terms: Terms) -> None:
     """Terms that could be opened now, checked without computing their price, which is the costly part.
 
-    Rejects: TaskExists, UnknownOrganisation, MissingMandate, BreakdownPoint, TermsInconsistent.
+    Rejects: TaskExists, UnknownOrganisation, MemberInactive, MissingMandate, BreakdownPoint, TermsInconsistent.
     """
     require(TASKS.get(view, terms.task) is None, lambda: TaskExists(task=terms.task))
     require_consistent(terms)
     for role, names in ((Role.AGGREGATOR, terms.aggregators), (Role.VERIFIER, terms.verifiers)):
         for name in names:
-            roles = identity.require_member(view, name).roles
+            roles = identity.require_active(view, name).roles
             if role not in roles:
                 raise MissingMandate(organisation=name, role=role)
     for name in terms.recipients:
-        identity.require_member(view, name)
+        identity.require_active(view, name)
 
 
 def require_task(view: View, name: TaskId) -> Task:

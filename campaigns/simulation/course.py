@@ -102,6 +102,7 @@ class Course:
     seats: dict[str, str] = field(default_factory=dict)  # Organisation → the dataset that pays.
     commits: dict[str, Signed] = field(default_factory=dict)  # By organisation.
     held: dict[str, tuple[str, ...]] = field(default_factory=dict)  # Verifier → the organisations whose bytes it has.
+    attests: dict[str, Signed] = field(default_factory=dict)  # By verifier.
     agreed: tuple[str, ...] = ()
     box: dict[str, Sealed] = field(default_factory=dict)
     candidates: dict[bytes, Candidate] = field(default_factory=dict)  # Those opened, by digest.
@@ -181,7 +182,7 @@ class Course:
             case Commit():
                 self._commit(organisation, signed, block)
             case Attest():
-                self._attest(message, organisation, block)
+                self._attest(message, organisation, signed, block)
             case Share():
                 known = message.organisation in self.held.get(organisation, ())
                 self._require(known, "agreed set", f"{organisation} shares what it has not attested")
@@ -248,29 +249,30 @@ class Course:
             self._train(block)
 
     def _commit(self, organisation: str, signed: Signed, block: Block) -> None:
-        alone = organisation in self.seats and organisation not in self.commits
+        stands = organisation in self.commits and self.live(*self.commits[organisation])
+        alone = organisation in self.seats and not stands
         self._require(alone, "one voice", f"{organisation} committed without a seat, or twice")
         self.commits[organisation] = signed
-        if len(self.commits) == len(self.seats):
+        if len(self.commits) == len(self.seats) and all(self.live(*one) for one in self.commits.values()):
             self._reach_the_barrier(block)
 
-    def _attest(self, message: Attest, verifier: str, block: Block) -> None:
+    def _attest(self, message: Attest, verifier: str, signed: Signed, block: Block) -> None:
         owners = tuple(owner for owner, number in self.roster.items() if _names(message.held, number))
         meant = sum(byte.bit_count() for byte in message.held)
         known = len(owners) == meant and all(owner in self.commits for owner in owners)
-        fresh = verifier in self.terms.verifiers and verifier not in self.held
+        fresh = verifier in self.terms.verifiers and verifier not in self._finders()
         self._require(known and fresh, "agreed set", f"{verifier} attested {owners}")
-        self.held[verifier] = owners
-        if len(self.held) == len(self.terms.verifiers):
+        self.held[verifier], self.attests[verifier] = owners, signed
+        if len(self._finders()) == len(self.terms.verifiers):
             self._fix_the_set(block)
 
     def _seal(self, message: Seal, organisation: str, signed: Signed, block: Block) -> None:
-        mine = organisation in self.terms.verifiers and organisation not in self.box
+        mine = organisation in self.terms.verifiers and organisation not in self._standing()
         self._require(mine, "sealed ballots", f"{organisation} sealed a second ballot, or has none")
         opened = any(ballot.digest is not None for ballot in self.box.values())
         self._require(not opened, "sealed ballots", f"{organisation} sealed a ballot when others were open")
         self.box[organisation] = Sealed(message.seal, *signed)
-        if len(self.box) == len(self.terms.verifiers):
+        if len(self._standing()) == len(self.terms.verifiers):
             self._unseal(block)
 
     def _open(self, message: OpenBallot, organisation: str, block: Block) -> None:
@@ -312,11 +314,15 @@ class Course:
 
     def _blame(self) -> None:
         """A quorum looked, and not enough found it: it is missing."""
-        if len(self.held) >= self.majority:
+        if len(self._finders()) >= self.majority:
             self.verdicts += [Said(owner, Verdict.MISSING) for owner in self.commits if not self._is_found(owner)]
 
+    def _finders(self) -> list[str]:
+        """The verifiers whose attestation counts."""
+        return [name for name in self.held if self.live(*self.attests[name])]
+
     def _is_found(self, owner: str) -> bool:
-        finders = [name for name, owners in self.held.items() if owner in owners and name != owner]
+        finders = [name for name in self._finders() if owner in self.held[name] and name != owner]
         return len(finders) > self.terms.verifier_faults
 
     def _agree(self, agreed: tuple[str, ...], block: Block) -> None:
@@ -327,7 +333,12 @@ class Course:
             self.fixed = len(agreed)
             self.begin(Phase.SEALING, block)
 
+    def _standing(self) -> dict[str, Sealed]:
+        """The ballots whose key was good."""
+        return {name: one for name, one in self.box.items() if self.live(one.signer, one.place)}
+
     def _unseal(self, block: Block) -> None:
+        self.box = self._standing()
         if len(self.box) < self.majority:
             self.phase = Phase.VOID
         else:
@@ -336,14 +347,17 @@ class Course:
     def _count(self, block: Block) -> None:
         """Who agrees, who pays, what is decided."""
         winner, counted = self._winner(), self._counted()
-        self._settle(winner, over=True)
         untainted = tuple(owner for owner in self.agreed if self.live(*self.commits[owner]))
+        made = self.candidates.get(winner) if winner is not None else None
+        useful = untainted if made is None else tuple(owner for owner in untainted if owner not in self._refused(made))
+        anew = made is not None and untainted != self.agreed and len(useful) >= self.terms.estimator.minimum
+        self._settle(winner, over=True, anew=anew)
         if winner is None or winner == NO_CANDIDATE:
             self.phase = Phase.VOID
         elif untainted != self.agreed:
-            self._find(self.candidates[winner])
+            self._find(self.candidates[winner], anew=anew)
             self.box = {}
-            self._agree(untainted, block)
+            self._agree(useful, block)
         else:
             self._decide(winner, [self.box[name].correct for name in counted[winner]])
         self.candidates = {}
@@ -359,14 +373,14 @@ class Course:
     def _winner(self) -> bytes | None:
         return next((digest for digest, names in self._counted().items() if len(names) >= self.majority), None)
 
-    def _settle(self, winner: bytes | None, *, over: bool) -> None:
+    def _settle(self, winner: bytes | None, *, over: bool, anew: bool = False) -> None:
         """What ballots earn or owe. None is late before the phase is over."""
         for name, ballot in self.box.items():
             if ballot.digest is None:
                 self.verdicts += [Said(name, Verdict.UNOPENED)] if over else []
             elif winner is not None and ballot.digest != winner:
                 self.verdicts.append(Said(name, Verdict.CONTRADICTED))
-            elif winner is not None and name in self._counted()[winner]:
+            elif winner is not None and name in self._counted()[winner] and not anew:
                 self.verdicts.append(Said(name, Verdict.CONFIRMED, (ballot.signer, ballot.place)))
 
     def _decide(self, winner: bytes, scores: list[int]) -> None:
@@ -375,15 +389,21 @@ class Course:
         self._find(made)
         self.decision = Decision(made, winner, sorted(scores)[(len(scores) - 1) // 2])
 
-    def _find(self, made: Candidate) -> None:
-        """What a recomputation says of those whose payloads it was over; of a tainted set, what its thieves owe."""
+    def _refused(self, made: Candidate) -> list[str]:
+        found = zip(self.agreed, made.judgements, strict=True)
+        return [owner for owner, byte in found if SAYS[Finding(byte)] is Verdict.REFUSED]
+
+    def _find(self, made: Candidate, *, anew: bool = False) -> None:
+        """What a recomputation says of those whose payloads it was over: refusals only, where it is made anew."""
         found = [
             Said(owner, SAYS[Finding(byte)], self.commits[owner])
             for owner, byte in zip(self.agreed, made.judgements, strict=True)
         ]
         stolen = [owner for owner in self.agreed if not self.live(*self.commits[owner])]
-        owed = [one for one in found if one.organisation in stolen and one.verdict is Verdict.REFUSED]
-        self.verdicts += owed if stolen else found
+        refused = self._refused(made)
+        self.verdicts += [
+            one for one in found if one.organisation in refused or not (anew or one.organisation in stolen)
+        ]
 
     # --- what must not be ---
 

@@ -32,8 +32,8 @@ from .planted_rounds import ROUND_PLANTS
 def _set_order() -> Patches:
     honest = ballot_box.earned
 
-    def earned(*arguments: Any) -> tuple[Judged, ...]:
-        by_name = {one.organisation: one for one in honest(*arguments)}
+    def earned(*arguments: Any, **others: Any) -> tuple[Judged, ...]:
+        by_name = {one.organisation: one for one in honest(*arguments, **others)}
         return tuple(by_name[name] for name in set(by_name))
 
     yield patch.object(ballots, "earned", earned)

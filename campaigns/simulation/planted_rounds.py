@@ -213,14 +213,14 @@ def _impossible_ballots() -> Patches:
 def _unopened_is_free() -> Patches:
     honest = ballot_box.earned
 
-    def earned(*arguments: Any) -> tuple[Judged, ...]:
-        return tuple(one for one in honest(*arguments) if one.verdict is not Verdict.UNOPENED)
+    def earned(*arguments: Any, **others: Any) -> tuple[Judged, ...]:
+        return tuple(one for one in honest(*arguments, **others) if one.verdict is not Verdict.UNOPENED)
 
     yield patch.object(ballots, "earned", earned)
 
 
 def _decided_by_fewer() -> Patches:
-    honest, tainted, fewer = ballot_box.agreeing, ballots._tainted, False
+    honest, tainted, fewer = ballot_box.agreeing, ballot_box.tainted_of, False
 
     def quorum(view: View, terms: Terms, box: tuple[Ballot, ...]) -> tuple[Ballot, ...]:
         nonlocal fewer
@@ -233,7 +233,7 @@ def _decided_by_fewer() -> Patches:
         return () if fewer else tainted(*arguments)  # Else it is the agreed set in which it shows.
 
     yield patch.object(ballots, "agreeing", quorum)
-    yield patch.object(ballots, "_tainted", untainted)
+    yield patch.object(ballots, "tainted_of", untainted)
 
 
 def _best_score_counts() -> Patches:
@@ -343,7 +343,9 @@ _PLANTS = {
         "a round that goes on from a fallen version", OUTLIVES, _round_outlives_its_base
     ),
     "debts-fall-with-the-base": Plant(
-        "ballots that owe nothing once their base falls", "who pays", _debts_fall_with_the_base
+        "ballots whose debts and candidates are forgotten once their base falls",
+        "every object has an accepted transaction",
+        _debts_fall_with_the_base,
     ),
     "leavers-reserve": Plant("a seat for one that has left the task", "conduct", _leavers_reserve),
     "reputation-ignored": Plant("a reputation that keeps nobody out", "conduct", _reputation_ignored),

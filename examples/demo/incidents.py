@@ -18,6 +18,7 @@ from contracts.kernel import Place, Rejected
 from contracts.kernel.rules import text
 from contracts.lineage import Finding
 from contracts.privacy_budget import BudgetExceeded
+from contracts.recipients import BadRecipient
 from contracts.tasks import JoinTask
 from devnet import lifecycle
 from examples.demo.consortium import DELTA_INVERSE, WORKER, Consortium
@@ -117,7 +118,8 @@ class Incidents:
         await asyncio.to_thread(lifecycle.kill, self.home, name)
         self.view.tell(f"{name} is killed with SIGKILL in the middle of round {number}", "bad")
         await self.watcher.until(lambda: self.watcher.is_over(number))
-        self.view.tell(f"round {number} went on without it", "good")
+        outcome = self.watcher.rows[number].outcome
+        self.view.tell(f"round {number} went on without it: {outcome}", "bad" if outcome == "void" else "good")
         self._hold()
         await asyncio.to_thread(lifecycle.restart, self.home, name)
         height, same = await self._caught_up(name)
@@ -183,7 +185,7 @@ class Incidents:
         name = self.plan.rushes[0]
         try:
             await self.consortium.act(name, ChangeRecipient("age1" + "q" * 58))
-        except Rejected as refusal:
+        except BadRecipient as refusal:
             self.view.tell(f"{name} would break everybody's payloads with a bad recipient key: {refusal}", "good")
         else:
             self.view.tell(f"{name} has put a bad recipient key on the ledger", "bad")
@@ -217,7 +219,7 @@ class Incidents:
             rnd = next(ledger.rounds(ledger.task(self.watcher.task.name), "fresh-name"))
             try:
                 rnd.reserve()
-            except Rejected as refusal:
+            except BudgetExceeded as refusal:
                 self.view.tell(f"{name} with a new key and dataset in round {number}: {explained(refusal)}", "good")
             else:
                 self.view.tell(f"{name} got a reservation with a new key and dataset", "bad")
@@ -228,7 +230,7 @@ class Incidents:
         self._hold()  # No round builds on it meanwhile.
         await self.watcher.until(lambda: self.watcher.is_over(number))
         row = self.watcher.rows[number]
-        if number not in self.planted:
+        if number not in self.planted or name not in row.contributed:
             self.view.tell(f"{name} planted nothing in round {number}: it had no part in it", "bad")
             return
         if row.version is None:

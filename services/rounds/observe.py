@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from typing import TypeVar
 
 from client_sdk.client import LedgerClient
 from client_sdk.light import CannotVerify, VerificationFailed
@@ -11,7 +12,7 @@ from client_sdk.payloads.errors import PayloadError
 from client_sdk.rpc import AnswerMalformed, HeightUnavailable, RpcError
 from client_sdk.training.artefacts import ArtefactRefused
 from client_sdk.training.task import TaskView, VersionUnfit
-from contracts import ballot_box, rounds, tasks
+from contracts import ballot_box, identity, rounds, tasks
 from contracts.ballot_box import Attestation, Ballot
 from contracts.kernel import View
 from contracts.rounds import Round
@@ -23,6 +24,7 @@ from .round import Observation
 # What another block, node or copy may put right: a service says so and goes on.
 PASSING = (RpcError, AnswerMalformed, VerificationFailed, CannotVerify, PayloadError, ArtefactRefused, VersionUnfit)
 _log = logging.getLogger(__name__)
+Said = TypeVar("Said", Attestation, Ballot)
 
 
 async def observe(client: LedgerClient, task: TaskView, organisation: str) -> Observation:
@@ -41,8 +43,8 @@ async def observe(client: LedgerClient, task: TaskView, organisation: str) -> Ob
         task=state,
         last=last,
         opened=await _opened_ms(client, state) if last is None else 0,
-        attested=await _attested(client, task, state.rounds, last),
-        box=await _box(client, task, state.rounds, last),
+        attested=await _attested(client, task, state.rounds, last, organisation),
+        box=await _box(client, task, state.rounds, last, organisation),
     )
 
 
@@ -82,15 +84,31 @@ async def _opened_ms(client: LedgerClient, state: Task) -> int:
         return 0
 
 
-async def _attested(client: LedgerClient, task: TaskView, number: int, last: Round | None) -> tuple[Attestation, ...]:
+async def _attested(
+    client: LedgerClient, task: TaskView, number: int, last: Round | None, organisation: str
+) -> tuple[Attestation, ...]:
     if last is None or last.phase not in (Phase.ATTESTING, Phase.SEALING):
         return ()
     record = await client.peek(ballot_box.ATTESTATIONS, (task.name, number))
-    return record.rows if record else ()
+    return await _standing(client, record.rows if record else (), organisation)
 
 
-async def _box(client: LedgerClient, task: TaskView, number: int, last: Round | None) -> tuple[Ballot, ...]:
+async def _box(
+    client: LedgerClient, task: TaskView, number: int, last: Round | None, organisation: str
+) -> tuple[Ballot, ...]:
     if last is None or last.phase not in (Phase.SEALING, Phase.OPENING):
         return ()
     record = await client.peek(ballot_box.BOXES, (task.name, number))
-    return record.ballots if record else ()
+    return await _standing(client, record.ballots if record else (), organisation)
+
+
+async def _standing(client: LedgerClient, said: tuple[Said, ...], organisation: str) -> tuple[Said, ...]:
+    """What verifiers said, without what a key of ours said that turned out stolen: it is for us to say it anew."""
+    kept = []
+    for one in said:
+        if one.organisation == organisation:
+            key = await client.peek(identity.KEYS, one.signer)
+            if key is not None and not identity.is_good(key, one.place):
+                continue
+        kept.append(one)
+    return tuple(kept)

@@ -3,8 +3,11 @@
 import pytest
 
 from campaigns.harness import consortium
-from campaigns.harness.chain import Chain
+from campaigns.harness.chain import Chain, Member
 from campaigns.harness.consortium import (
+    AUDITOR,
+    HOSPITAL_A,
+    HOSPITAL_C,
     HOSPITAL_D,
     HOSPITALS,
     LAB,
@@ -26,8 +29,9 @@ from contracts.ballots import (
     AlreadySealed,
     Seal,
 )
+from contracts.governance import SuspendMember
 from contracts.identity import AddKey, ReportStolenKey
-from contracts.kernel import Place
+from contracts.kernel import Place, bitmap
 from contracts.kernel.types import Purpose
 from contracts.lineage import Finding, candidate_digest
 from contracts.reputation import CHANGES, Verdict
@@ -135,3 +139,61 @@ def test_a_report_does_not_pay_for_a_payload_that_a_quorum_has_refused() -> None
     assert [result.code for result in results] == [0, 0]
     assert round_of(chain).phase is Phase.SEALING
     assert changes_of(chain, before, (HOSPITAL_D,)) == {"hospital-d": CHANGES[Verdict.REFUSED]}
+
+
+def place_of(chain: Chain, member: Member) -> Place:
+    """Where its commitment stands."""
+    made = seat_of(chain, member).commitment
+    assert made is not None
+    return made.place
+
+
+def test_a_report_about_one_key_takes_back_nothing_that_a_quorum_found_of_others() -> None:
+    """A refusal does not depend on the set; where the round ends here, nor does anything else that is said."""
+    chain = five_committed()
+    consortium.attest_all(chain)
+    keys = {member: member.key(Purpose.WORKLOAD, 5) for member in (HOSPITAL_C, LAB)}
+    succeed(chain, *((member, AddKey(key.enrolment())) for member, key in keys.items()))
+    found = candidate(chain, findings={HOSPITAL_D: Finding.MALFORMED})
+    for member in VERIFIERS:
+        chain.block((keys.get(member, member), seal(member, found)))
+    for member in VERIFIERS[:5]:
+        chain.block((keys.get(member, member), open_ballot(member, found)))
+    for reported, left in (((HOSPITAL_C,), Phase.SEALING), ((HOSPITAL_C, LAB), Phase.VOID)):
+        case, before = chain.fork(), chain.fork()
+        reports = [(who, ReportStolenKey(who.worker.public, place_of(case, who))) for who in reported]
+        case.block(*reports, (STAND_BY, open_ballot(STAND_BY, found)))
+        assert round_of(case).phase is left
+        moved = changes_of(case, before, (HOSPITAL_A, HOSPITAL_C, HOSPITAL_D, STAND_BY))
+        confirmed = CONFIRMED if left is Phase.VOID else 0  # Else it is earned by the ballots that are cast anew.
+        assert moved["hospital-d"] == CHANGES[Verdict.REFUSED] + confirmed
+        expected = CONFIRMED + CHANGES[Verdict.ACCEPTED] if left is Phase.VOID else None
+        assert moved.get("hospital-a") == expected
+        assert bitmap.numbers(round_of(case).agreed) == ((0, 1, 4) if left is Phase.SEALING else (0, 1))
+
+
+def test_sealing_waits_for_the_owner_of_a_stolen_key_and_nobody_owes_what_a_thief_sealed() -> None:
+    chain = consortium.agreed()
+    succeed(chain, (HOSPITAL_D, Seal(TASK, 1, digest("a thief's"))))
+    chain.submit(HOSPITAL_D, ReportStolenKey(HOSPITAL_D.worker.public, Place(chain.height, 0)))
+    before = chain.fork()
+    consortium.seal_all(chain, by=[member for member in VERIFIERS if member is not HOSPITAL_D])
+    assert round_of(chain).phase is Phase.SEALING
+    lazy = chain.fork()
+    consortium.pass_phase(chain)
+    consortium.let_pass(lazy)
+    for case in (chain, lazy):  # Written down by itself, or by the first opening.
+        consortium.open_all(case, by=[member for member in VERIFIERS if member is not HOSPITAL_D])
+        assert round_of(case).phase is Phase.DECIDED
+        assert changes_of(case, before)["hospital-d"] == CHANGES[Verdict.ACCEPTED]
+
+
+def test_a_ballot_that_its_member_may_not_open_because_it_is_suspended_costs_nothing() -> None:
+    chain = consortium.agreed()
+    consortium.seal_all(chain)
+    before, others = chain.fork(), [member for member in VERIFIERS if member is not HOSPITAL_D]
+    consortium.pass_proposal(chain, SuspendMember("hospital-d", "asleep"), [*others, AUDITOR])
+    consortium.open_all(chain, by=others)
+    consortium.pass_phase(chain)
+    assert round_of(chain).phase is Phase.DECIDED
+    assert changes_of(chain, before)["hospital-d"] == CHANGES[Verdict.ACCEPTED]

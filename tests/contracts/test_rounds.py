@@ -8,6 +8,7 @@ from campaigns.harness import consortium
 from campaigns.harness.consortium import (
     AUDITOR,
     HOSPITAL_A,
+    HOSPITAL_C,
     HOSPITAL_D,
     HOSPITALS,
     LAB,
@@ -138,10 +139,18 @@ def test_fewer_participants_than_must_reserve(vector: VectorWriter) -> None:
     assert vector.refused(chain, TooFewParticipants, LAB, OpenRound(TASK)) == {"joined": 3, "needed": 4}
 
 
+def test_members_that_may_not_act_are_no_participants_of_a_round_that_is_opened_now() -> None:
+    """Else a task's rounds are used up, one after the other, by rounds for which too few can reserve."""
+    chain = consortium.joined()
+    others = [member for member in consortium.MEMBERS if member is not HOSPITAL_C]
+    consortium.pass_proposal(chain, SuspendMember("hospital-c", "asleep"), others)
+    assert chain.refused(TooFewParticipants, LAB, OpenRound(TASK)) == {"joined": 3, "needed": 4}
+
+
 @pytest.mark.vectors
 def test_fewer_active_verifiers_than_a_quorum_needs(vector: VectorWriter) -> None:
     """Nothing could come of the round, and everybody would pay for it."""
-    chain = consortium.joined()
+    chain = consortium.five_joined()
     others = [member for member in consortium.MEMBERS if member not in (consortium.STAND_BY, HOSPITAL_D)]
     consortium.pass_proposal(chain, SuspendMember("stand-by-lab", "asleep"), [*others, HOSPITAL_D])
     chain.fork().submit(LAB, OpenRound(TASK))
