@@ -24,7 +24,14 @@ from client_sdk.receipts import GenesisTrust, decode, encode, export, verify
 from client_sdk.rpc import RpcClient
 from client_sdk.session.opening import ledger_of
 from contracts import identity, upgrades
-from contracts.governance import Propose, Proposed, ScheduleUpgrade, Vote
+from contracts.governance import (
+    ProposalDecided,
+    ProposalStatus,
+    Propose,
+    Proposed,
+    ScheduleUpgrade,
+    Vote,
+)
 from contracts.kernel import limits
 from contracts.registry import RULES
 from contracts.rulebook import Rulebook
@@ -105,7 +112,8 @@ async def story(folder: Path) -> None:
             height = registered.height + limits.UPGRADE_NOTICE_BLOCKS + SLACK
             number = (await told.submit(MEMBERS[0], Propose(ScheduleUpgrade(2, height)))).event(Proposed).proposal
             for member in MEMBERS[1:5]:
-                await told.submit(member, Vote(number, approve=True))
+                voted = await told.submit(member, Vote(number, approve=True))
+            assert voted.event(ProposalDecided).status is ProposalStatus.PASSED, "the votes came too late"
             before = await receipts_of(told, registered.hash)
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await old.process.wait()
