@@ -338,10 +338,11 @@ class Course:
         return {name: one for name, one in self.box.items() if self.live(one.signer, one.place)}
 
     def _unseal(self, block: Block) -> None:
-        self.box = self._standing()
-        if len(self.box) < self.majority:
+        standing = self._standing()
+        if len(standing) < self.majority:
             self.phase = Phase.VOID
         else:
+            self.box = standing
             self.begin(Phase.OPENING, block)
 
     def _count(self, block: Block) -> None:

@@ -40,6 +40,11 @@ class SeedFailed(AssertionError):
         others = "" if replicas == REPLICAS else f" --replicas {replicas}"
         super().__init__(f"{why}\n  {tail}\nrepeat it: python -m campaigns.simulation --seed {seed}{others}")
         self.seed, self.why = seed, why
+        self._made_of = seed, why, log, replicas
+
+    def __reduce__(self) -> tuple[type["SeedFailed"], tuple[int, str, list[str], int]]:
+        """So that it comes back whole from the process in which the seed failed."""
+        return SeedFailed, self._made_of
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The seeds of continuous integration, and what a seed promises: the same run from its number alone, everywhere."""
 
+import copy
 import json
 import os
 import subprocess
@@ -82,6 +83,12 @@ def test_a_failing_seed_says_how_to_repeat_it_and_fails_again_in_the_same_way(
     assert "repeat it: python -m campaigns.simulation --seed 0" in str(failed.value)
     assert str(again.value) == str(failed.value)
     assert str(failed.value) in capsys.readouterr().err
+
+
+def test_a_seed_that_fails_in_another_process_is_told_as_one_that_fails_here() -> None:
+    failed = SeedFailed(7, "who pays: somebody else", ["a block", "another"], 1)
+    told = copy.copy(failed)  # Asks what a pool of processes asks: of what to make it again.
+    assert (told.seed, told.why, str(told)) == (7, failed.why, str(failed))
 
 
 def test_the_report_counts_seeds_blocks_crashes_and_outcomes(tmp_path: Path) -> None:
