@@ -271,6 +271,7 @@ class Course:
         self._require(mine, "sealed ballots", f"{organisation} sealed a second ballot, or has none")
         opened = any(ballot.digest is not None for ballot in self.box.values())
         self._require(not opened, "sealed ballots", f"{organisation} sealed a ballot when others were open")
+        self.box.pop(organisation, None)  # What a thief had sealed; this one stands last.
         self.box[organisation] = Sealed(message.seal, *signed)
         if len(self._standing()) == len(self.terms.verifiers):
             self._unseal(block)
