@@ -262,7 +262,8 @@ def seal(view: View, msg: Seal, ctx: Context) -> Outcome:
     """
     terms, now = _arrived(view, msg.task, msg.round, Phase.SEALING, ctx)
     require_verifier(terms, ctx.organisation)
-    box = box_of(view, msg.task, msg.round)
+    sealing = rounds.ROUNDS.at(view, (msg.task, msg.round)).phase is Phase.SEALING
+    box = box_of(view, msg.task, msg.round) if sealing else ()  # Where it begins here, perhaps anew, nothing is in it.
     again = any(ballot.organisation == ctx.organisation and stands(view, ballot) for ballot in box)
     require(not again, lambda: AlreadySealed(organisation=ctx.organisation))
     others = tuple(ballot for ballot in box if ballot.organisation != ctx.organisation)
@@ -270,7 +271,7 @@ def seal(view: View, msg: Seal, ctx: Context) -> Outcome:
     recorded = Outcome((BOXES.put((msg.task, msg.round), Box(box)),), (Sealed(msg.task, msg.round, ctx.organisation),))
     everybody = len(box) == len(terms.verifiers) and all(stands(view, ballot) for ballot in others)
     after = _after_sealing(terms, msg.round, now.round, box, ctx) if everybody else Moved(now.round)
-    return now.outcome + recorded + _written(msg, after)
+    return _but_for(now.outcome, recorded) + recorded + _written(msg, after)
 
 
 def open_ballot(view: View, msg: OpenBallot, ctx: Context) -> Outcome:
@@ -312,6 +313,12 @@ def advance_round(view: View, msg: AdvanceRound, ctx: Context) -> Outcome:
     if now.round.phase is Phase.OPENING:
         now |= Moved(now.round, Outcome((BOXES.put((msg.task, msg.round), Box(_box_now(view, msg.task, msg.round))),)))
     return _written(msg, now)
+
+
+def _but_for(ended: Outcome, said: Outcome) -> Outcome:
+    """What the end of a phase led to, without what the act that found it over writes itself: the emptied box."""
+    mine = [write.path for write in said.writes]
+    return Outcome(tuple(write for write in ended.writes if write.path not in mine), ended.events)
 
 
 def _box_now(view: View, task: TaskId, number: RoundNumber) -> tuple[Ballot, ...]:

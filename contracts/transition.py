@@ -216,6 +216,10 @@ def may_wait(rules: Rules, view: View, transaction: Transaction, block: BlockCon
         require_entitled(type(transaction.message(rules)), key, identity.ORGANISATIONS.at(view, key.organisation))
     except Rejected as refusal:
         return _refused(refusal.code, refusal.facts, _told(refusal), ())
+    except HALTING:
+        raise
+    except BaseException as error:  # noqa: BLE001 - as in apply_tx: who sends what meets a bug stops no node.
+        return _refused(INTERNAL_ERROR, {}, _bounded(f"INTERNAL_ERROR: {type(error).__name__}: {error}"), ())
     return Result(0, b"", "", (), ())
 
 

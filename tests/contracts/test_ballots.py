@@ -47,7 +47,9 @@ from contracts.ballots import (
     Sealed,
     WrongOpening,
 )
+from contracts.identity import AddKey
 from contracts.kernel import bitmap
+from contracts.kernel.types import Purpose
 from contracts.lineage import Finding, VersionDecided, VersionStatus, candidate_digest
 from contracts.models import NotAVerifier
 from contracts.reputation import CHANGES, Verdict
@@ -366,6 +368,25 @@ def test_a_seat_of_the_set_whose_key_was_stolen_sends_the_round_back_to_sealing_
     consortium.pass_phase(chain)
     consortium.open_all(chain, by=honest)
     assert (current_version(chain), version_of(chain, 1).agreed) == (1, b"\x17")
+
+
+@pytest.mark.parametrize("first", ["an old ballot", "no standing ballot"])
+def test_the_first_who_seals_anew_may_be_the_one_that_finds_opening_over(first: str) -> None:
+    """Nobody has to write down first that the round went back: the act itself finds it, and an empty box."""
+    chain = five_committed()
+    consortium.attest_all(chain)
+    consortium.seal_all(chain)
+    tainted(chain, HOSPITAL_D)
+    honest = (HOSPITAL_A, HOSPITAL_B, HOSPITAL_C, LAB, STAND_BY)
+    consortium.open_all(chain, by=honest)
+    good = HOSPITAL_D.key(Purpose.WORKLOAD, 5)
+    chain.submit(HOSPITAL_D, AddKey(good.enrolment()))
+    consortium.let_pass(chain)
+    who, signer = (HOSPITAL_A, HOSPITAL_A) if first == "an old ballot" else (HOSPITAL_D, good)
+    (result,) = chain.block((signer, seal(who, None, correct=0)))
+    assert result.code == 0, result.log
+    assert (round_of(chain).phase, bitmap.numbers(round_of(chain).agreed)) == (Phase.SEALING, (0, 1, 2, 4))
+    assert [ballot.organisation for ballot in BOXES.at(chain.view, (TASK, 1)).ballots] == [who.name]
 
 
 def test_a_report_pays_no_debt() -> None:

@@ -229,6 +229,18 @@ def test_under_pressure_only_safety_is_tried(comet, monkeypatch):
     assert comet.offer(comet.chain.seal(HOSPITAL_A, RevokeKey(bytes(32)))) == identity.UnknownKey.code
 
 
+@pytest.mark.parametrize("pressed", [0, 512], ids=["under pressure", "with time"])
+def test_a_bug_of_ours_in_authentication_is_code_1_at_the_door_and_stops_no_node(comet, monkeypatch, pressed):
+    monkeypatch.setattr(door, "PRESSED", pressed)
+    raw = comet.chain.seal(HOSPITAL_A, reserve())
+    assert comet.offer(raw) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(transition, "authenticate", lambda *_: 1 // 0)
+        assert comet.offer(comet.chain.seal(HOSPITAL_B, reserve())) == transition.INTERNAL_ERROR
+        again = m.RequestCheckTx(tx=raw, type=m.CheckTxType.RECHECK)
+        assert comet.ask("check_tx", again).code == transition.INTERNAL_ERROR
+
+
 def test_a_key_revoked_after_its_transaction_was_verified_signs_nothing_any_more(comet):
     """The cache knows bytes and signatures. Whether the key may act is read anew, by whoever asks."""
     raw = comet.chain.seal(HOSPITAL_A, reserve())
