@@ -16,6 +16,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from contracts import transition, upgrades, validators
@@ -140,12 +141,12 @@ class LedgerApplication(BaseApplication):
 
     def prepare_proposal(self, request: m.RequestPrepareProposal) -> m.ResponsePrepareProposal:
         """By lane, within size and quota."""
-        block = self._block(request.height, request.time)
+        block, rules = self._block(request.height, request.time), self._rules
         waiting = map(self._door.trust, request.txs)
         with self._reading() as view:
-            return m.ResponsePrepareProposal(
-                txs=proposals.choose(self._rules, view, block, waiting, request.max_tx_bytes)
-            )
+            is_due = partial(self._door.is_due, rules, view, block)
+            txs = proposals.choose(rules, view, block.height, waiting, request.max_tx_bytes, is_due)
+        return m.ResponsePrepareProposal(txs=txs)
 
     def process_proposal(self, request: m.RequestProcessProposal) -> m.ResponseProcessProposal:
         """Cheap pure checks only: rejecting is a matter of liveness."""

@@ -9,8 +9,7 @@ passes through and halts the node: swallowed, it would decide differently here t
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from . import identity, origin, upgrades, validators
 from .admission import Admission
@@ -110,44 +109,61 @@ class Turn:
     failure: str = ""  # Why an upgrade was called off. A node's own words.
 
 
+class Signer(NamedTuple):
+    """Who signed a transaction: the key, and the member that it speaks for."""
+
+    key: identity.Key
+    organisation: Organisation
+
+
 class Transaction:
     """What a transaction's bytes say by themselves, each part worked out when it is first asked for.
 
     Nothing here depends on state or block, so whoever meets the same bytes again may hand in the same object.
     """
 
-    _read: tuple[Rules, Message] | None = None
-
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
+        self._hash: bytes | None = None
+        self._sealed: Sealed | None = None
+        self._envelope: Envelope | None = None
+        self._message: tuple[Rules, Message] | None = None
+        self._is_authentic: bool | None = None
 
-    @cached_property
+    @property
     def hash(self) -> bytes:
         """How CometBFT names it: the SHA-256 of its bytes. Its identity for the ledger is the envelope's."""
-        return crypto.sha256(self.raw)
+        if self._hash is None:
+            self._hash = crypto.sha256(self.raw)
+        return self._hash
 
-    @cached_property
+    @property
     def sealed(self) -> Sealed:
         """The envelope as far as its header, which names the key. Rejects: MalformedTransaction."""
-        return _naming_the_part(lambda: envelope.unwrap(self.raw))
+        if self._sealed is None:
+            self._sealed = _naming_the_part(lambda: envelope.unwrap(self.raw))
+        return self._sealed
 
-    @cached_property
+    @property
     def envelope(self) -> Envelope:
         """The parsed envelope. Rejects: MalformedTransaction."""
-        sealed = self.sealed
-        return _naming_the_part(sealed.opened)
+        if self._envelope is None:
+            self._envelope = _naming_the_part(self.sealed.opened)
+        return self._envelope
 
     def message(self, rules: Rules) -> Message:
         """What it says under these rules. Rejects: MalformedTransaction, UnknownMessage."""
-        if self._read is None or self._read[0] is not rules:
-            self._read = rules, message_of(rules, self.envelope)
-        return self._read[1]
+        if self._message is None or self._message[0] is not rules:
+            self._message = rules, message_of(rules, self.envelope)
+        return self._message[1]
 
-    @cached_property
+    @property
     def is_authentic(self) -> bool:
         """Whether the signature holds under the key that the envelope names. Rejects: MalformedTransaction."""
-        signed = self.envelope
-        return crypto.verify(signed.key, signed.signed, signed.signature)
+        if self._is_authentic is None:
+            signed = self.envelope
+            self._is_authentic = crypto.verify(signed.key, signed.signed, signed.signature)
+        return self._is_authentic
 
 
 def genesis_rules(book: Rulebook, raw: bytes) -> Rules:
@@ -192,10 +208,10 @@ def apply_tx(rules: Rules, view: View, transaction: Transaction, block: BlockCon
     """Decide one transaction, by its index in the block, on a view that already holds the block's earlier writes."""
     mark: tuple[Write, ...] = ()
     try:
-        key = authenticate(rules, view, transaction, block, index)
+        signer = authenticate(rules, view, transaction, block, index)
         signed = transaction.envelope
         mark = (replay.mark(signed.valid_until, signed.identity, block.height),)
-        outcome = _disjoint(_dispatch(rules, view, transaction, key, block, index))
+        outcome = _disjoint(_dispatch(rules, view, transaction, signer, block, index))
         data = _announced(outcome.events)
     except Rejected as refusal:
         return _refused(refusal.code, refusal.facts, _told(refusal), mark)
@@ -212,8 +228,8 @@ def may_wait(rules: Rules, view: View, transaction: Transaction, block: BlockCon
     No handler runs: what state does not allow is refused in its block, once, instead of being tried after every one.
     """
     try:
-        key = authenticate(rules, view, transaction, block)
-        require_entitled(type(transaction.message(rules)), key, identity.ORGANISATIONS.at(view, key.organisation))
+        key, organisation = authenticate(rules, view, transaction, block)
+        require_entitled(type(transaction.message(rules)), key, organisation)
     except Rejected as refusal:
         return _refused(refusal.code, refusal.facts, _told(refusal), ())
     except HALTING:
@@ -266,19 +282,16 @@ def turn(
     return Turn(book.of(coming.version), tuple(Write(path, body) for path, body in led.writes.items()))
 
 
-def authenticate(
-    rules: Rules, view: View, transaction: Transaction, block: BlockContext, index: int = 0
-) -> identity.Key:
+def authenticate(rules: Rules, view: View, transaction: Transaction, block: BlockContext, index: int = 0) -> Signer:
     """Establish who signed a transaction, now, for this chain, for the first time.
 
     Rejects: MalformedTransaction, WrongChain, UnknownKey, KeyIsRevoked, MemberInactive, Expired, ValidTooLong,
     Replayed, BadSignature. Before the key is known, nothing is decoded and nothing hashed but the header; nothing is
     remembered of what fails here, because nobody has signed it.
     """
-    sealed, place = transaction.sealed, Place(block.height, index)
-    ledger = LedgerId(block.chain_id, origin.genesis_of(view))
+    sealed, ledger = transaction.sealed, LedgerId(block.chain_id, origin.genesis_of(view))
     require(sealed.ledger == ledger, lambda: _wrong_chain(sealed.ledger, ledger))
-    key = identity.require_good_key(view, sealed.key, place)
+    key = identity.require_good_key(view, sealed.key, Place(block.height, index))
     organisation = identity.ORGANISATIONS.at(view, key.organisation)
     signed = transaction.envelope
     identity.require_acting(key, organisation, signed.tag)
@@ -288,7 +301,7 @@ def authenticate(
     seen = replay.is_seen(view, signed.valid_until, signed.identity)
     require(not seen, lambda: Replayed(transaction=signed.identity))
     require(transaction.is_authentic, lambda: BadSignature(key=signed.key))
-    return key
+    return Signer(key, organisation)
 
 
 def require_entitled(kind: type[Message], key: identity.Key, organisation: Organisation) -> None:
@@ -344,10 +357,9 @@ def _stated(raw: bytes) -> Genesis:
 
 
 def _dispatch(
-    rules: Rules, view: View, transaction: Transaction, key: identity.Key, block: BlockContext, index: int
+    rules: Rules, view: View, transaction: Transaction, signer: Signer, block: BlockContext, index: int
 ) -> Outcome:
-    message = transaction.message(rules)
-    organisation = identity.ORGANISATIONS.at(view, key.organisation)
+    (key, organisation), message = signer, transaction.message(rules)
     require_entitled(type(message), key, organisation)
     ledger, sender, roles = transaction.sealed.ledger, transaction.sealed.key, organisation.roles
     context = Context(ledger.genesis, block.height, index, block.time_ms, sender, key.organisation, roles)

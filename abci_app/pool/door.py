@@ -6,7 +6,6 @@ knows it again by the hash of its bytes. Nothing here changes what a block decid
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Final
 
 from contracts import transition
@@ -53,7 +52,7 @@ class Door:
             return result
         self._verified.keep(transaction)
         self.pool.admit(rules, view, transaction, block.height - 1)
-        return replace(result, log=f"{ACCEPTED_AT}{block.height - 1}")
+        return Result(0, result.data, f"{ACCEPTED_AT}{block.height - 1}", result.writes, result.events)
 
     def recheck(self, rules: Rules, view: View, raw: bytes, block: BlockContext) -> Result:
         """Judge again what waits: no signature is verified, no rule is run."""
@@ -64,6 +63,15 @@ class Door:
         else:
             self.pool.release(transaction.hash)
         return result
+
+    def is_due(self, rules: Rules, view: View, block: BlockContext, transaction: Transaction) -> bool:
+        """Whether a waiting transaction may go into ``block``: not expired, decided or revoked meanwhile.
+
+        What was accepted on the very state that the block comes after is not asked again.
+        """
+        return self.pool.accepted_at(transaction) == block.height - 1 or not (
+            transition.may_wait(rules, view, transaction, block).code
+        )
 
     def committed(self, names: Iterable[bytes], height: int) -> None:
         """Take the transactions of a committed block, by their hashes, out of the account."""

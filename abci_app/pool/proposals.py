@@ -11,13 +11,13 @@ committed state. Everything else goes last.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from contracts import identity, transition
 from contracts.kernel import Lane, Place, Rejected, View
 from contracts.rulebook import Rules
-from contracts.transition import BlockContext, Transaction
+from contracts.transition import Transaction
 
 from ..protocol.framing import field_size
 
@@ -69,12 +69,19 @@ def _lane(rules: Rules, transaction: Transaction, signer: _Signer) -> Lane:
     return kind.lane
 
 
-def choose(rules: Rules, view: View, block: BlockContext, waiting: Iterable[Transaction], room: int) -> list[bytes]:
-    """The transactions of a proposal: live ones, by lane, within ``room`` bytes and each organisation's quota.
+def choose(
+    rules: Rules,
+    view: View,
+    height: int,
+    waiting: Iterable[Transaction],
+    room: int,
+    is_due: Callable[[Transaction], bool],
+) -> list[bytes]:
+    """The transactions of a proposal: due ones, by lane, within ``room`` bytes and each organisation's quota.
 
-    ``waiting`` is what CheckTx has accepted, oldest first.
+    ``waiting`` is what CheckTx has accepted, oldest first; what is not due would only take up room.
     """
-    standings = Standings(rules, view, block.height)
+    standings = Standings(rules, view, height)
     readable: list[tuple[Standing, Transaction]] = []
     for transaction in waiting:
         try:
@@ -89,20 +96,12 @@ def choose(rules: Rules, view: View, block: BlockContext, waiting: Iterable[Tran
         size = field_size(len(transaction.raw))
         if size > room or taken[sender] >= rules.limits.block_txs_per_organisation:
             continue
-        if not _is_due(rules, view, transaction, block):
-            continue  # Expired, decided already or revoked meanwhile: it would only take up room.
+        if not is_due(transaction):
+            continue
         room -= size
         taken[sender] += 1
         chosen.append(transaction.raw)
     return chosen
-
-
-def _is_due(rules: Rules, view: View, transaction: Transaction, block: BlockContext) -> bool:
-    try:
-        transition.authenticate(rules, view, transaction, block)
-    except Rejected:
-        return False
-    return True
 
 
 def fault(rules: Rules, view: View, height: int, txs: Iterable[Transaction]) -> str | None:

@@ -138,6 +138,11 @@ class Pool:
             return None
         return ShareFull(owner, holder[0], held.transactions, held.size)
 
+    def accepted_at(self, transaction: Transaction) -> int | None:
+        """The committed height at which CheckTx last accepted a transaction; None for one that is not counted."""
+        waiting = self._waiting.get(transaction.hash)
+        return None if waiting is None else waiting.seen
+
     @staticmethod
     def share_of(rules: Rules, transaction: Transaction) -> Share | None:
         """What a transaction is counted under; None for one that says nothing known."""

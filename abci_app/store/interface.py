@@ -102,8 +102,15 @@ class Recorded(NamedTuple):
 class Snapshot(ABC):
     """One version, and the way back to the one before it."""
 
-    version: Version
-    previous: Version
+    @property
+    @abstractmethod
+    def version(self) -> Version:
+        """Which one it is."""
+
+    @property
+    @abstractmethod
+    def previous(self) -> Version:
+        """The one before it."""
 
     @abstractmethod
     def get(self, path: bytes) -> bytes | None:

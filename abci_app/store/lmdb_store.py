@@ -196,8 +196,14 @@ class _Databases(NamedTuple):
 class _LmdbSnapshot(Snapshot):
     def __init__(self, txn: "lmdb.Transaction[bytes]", databases: _Databases) -> None:
         self._txn, self._in = txn, databases
-        self.version = _unpacked(txn.get(b"current", db=databases.meta))
-        self.previous = _unpacked(txn.get(b"previous", db=databases.meta))
+
+    @property
+    def version(self) -> Version:
+        return _unpacked(self._txn.get(b"current", db=self._in.meta))
+
+    @property
+    def previous(self) -> Version:
+        return _unpacked(self._txn.get(b"previous", db=self._in.meta))
 
     def get(self, path: bytes) -> bytes | None:
         return self._txn.get(path, db=self._in.state)

@@ -52,9 +52,17 @@ class _MemorySnapshot(Snapshot):
         notes: dict[bytes, bytes],
         records: tuple[Recorded, ...],
     ) -> None:
-        self.version, self.previous, self.state, self.records = version, previous, state, records
+        self._version, self._previous, self.state, self.records = version, previous, state, records
         self._delta, self._notes = delta, notes
         self._paths: list[bytes] | None = None
+
+    @property
+    def version(self) -> Version:
+        return self._version
+
+    @property
+    def previous(self) -> Version:
+        return self._previous
 
     def get(self, path: bytes) -> bytes | None:
         return self.state.get(path)

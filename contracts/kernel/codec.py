@@ -379,7 +379,7 @@ def _writing(kind: type, declared: _Fields) -> Callable[[Any], Plain]:
         try:
             for name, convert, default in writers:
                 held = getattr(value, name)
-                if held != default:
+                if default is _ABSENT or held != default:
                     plain[name] = convert(held)
         except Malformed as error:
             raise error.within(name) from None

@@ -18,6 +18,7 @@ _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _ED25519_MULTICODEC = b"\xed\x01"
 PUBLIC_KEY_BYTES = 32
 SIGNATURE_BYTES = 64
+DID_KEY_CHARS = 56
 
 
 class SelfTestFailed(RuntimeError):

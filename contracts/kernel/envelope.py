@@ -16,7 +16,7 @@ the key, and decodes and hashes nothing; ``Sealed.opened`` reads the rest, once 
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
 from . import codec, crypto, limits
@@ -26,6 +26,7 @@ from .types import ChainId, Digest, Height, Nonce
 CONTENT_TYPE = "application/vnd.fedledger.tx+dag-cbor"
 _EXTERNAL_AAD = b"fedledger/tx/v1"
 _GENESIS_CLAIM = b"\x3a\x00\x01\x00\x00"  # The integer -65537, the first one for private use.
+_HEADERS_KNOWN = 4096  # As many as members may have keys; each has at most some 250 bytes, whoever sends it.
 _FIELDS = dict.fromkeys(("body", "nonce", "type", "valid_until"))
 _CHAIN, _DIGEST = codec.shape_of(ChainId), codec.shape_of(Digest)
 _NONCE, _HEIGHT = codec.shape_of(Nonce), codec.shape_of(Height)
@@ -168,7 +169,9 @@ def _protected(key: bytes, ledger: LedgerId) -> bytes:
 _BEFORE_KEY = b"\xa4\x01\x27\x03" + bytes([0x78, len(CONTENT_TYPE)]) + CONTENT_TYPE.encode() + b"\x04"
 
 
+@lru_cache(maxsize=_HEADERS_KNOWN)
 def _parse_protected(protected: bytes) -> tuple[bytes, bytes, LedgerId]:
+    """The key, the issuer and the ledger that a header names. A signer's headers for one ledger are all the same."""
     reader = _Reader(protected)
     reader.expect(_BEFORE_KEY, "protected header")
     key = reader.string(2, "key")
@@ -176,6 +179,8 @@ def _parse_protected(protected: bytes) -> tuple[bytes, bytes, LedgerId]:
         raise Malformed("key", f"must have {crypto.PUBLIC_KEY_BYTES} bytes", Fault.LENGTH)
     reader.expect(b"\x0f\xa3\x01", "claims")
     issuer = reader.string(3, "issuer")
+    if len(issuer) != crypto.DID_KEY_CHARS:
+        raise Malformed("issuer", "must be the did:key of the key", Fault.FORM)
     reader.expect(b"\x02", "claims")
     chain_id = reader.string(3, "chain_id")
     reader.expect(_GENESIS_CLAIM, "claims")

@@ -145,14 +145,24 @@ def split_path(path: bytes) -> tuple[str, bytes]:
 
 def bucket_of(path: bytes) -> int:
     """The bucket of a path in its store: the first 16 bits of its hash, so buckets fill evenly."""
-    return int.from_bytes(sha256(path)[:2], "big")
+    return bucket_at(sha256(path))
+
+
+def bucket_at(path_hash: bytes) -> int:
+    """The same from the path's SHA-256."""
+    return int.from_bytes(path_hash[:2], "big")
 
 
 def commit_value(path: bytes, body: bytes) -> bytes:
     """The bytes committed at a path: SHA-256(path) | body. Raises ValueError for an empty body."""
+    return value_at(path, sha256(path), body)
+
+
+def value_at(path: bytes, path_hash: bytes, body: bytes) -> bytes:
+    """The same where the path's SHA-256 is known."""
     if not body:
         raise ValueError(f"{path!r}: an empty body would make the committed value 32 bytes long")
-    return sha256(path) + body
+    return path_hash + body
 
 
 def open_value(path: bytes, value: bytes) -> bytes:

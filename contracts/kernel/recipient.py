@@ -14,6 +14,8 @@ from typing import Final
 
 _PREFIX: Final = "age"
 ALPHABET: Final = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
+_NO_DIGIT: Final = 32
+_DIGITS: Final = bytes(ALPHABET.index(chr(code)) if chr(code) in ALPHABET else _NO_DIGIT for code in range(256))
 _GENERATOR: Final = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 # What the five bits that leave the checksum's top put back into it: the sum of their generators.
 _FED_BACK: Final = tuple(
@@ -50,10 +52,12 @@ def fault_of(text: str) -> Fault | None:
     """What keeps a text from being a recipient, or None."""
     if len(text) != CHARS or not text.startswith(f"{_PREFIX}1"):
         return Fault.FORM
-    data = [ALPHABET.find(character) for character in text[len(_PREFIX) + 1 :]]
-    if min(data) < 0:
+    if not text.isascii():
         return Fault.FORM
-    if polymod([*expanded(_PREFIX), *data]) != 1:
+    data = text[len(_PREFIX) + 1 :].encode("ascii").translate(_DIGITS)
+    if _NO_DIGIT in data:
+        return Fault.FORM
+    if polymod([*_EXPANDED, *data]) != 1:
         return Fault.CHECKSUM
     number = 0
     for value in data[:_DATA_CHARS]:
@@ -78,3 +82,6 @@ def polymod(values: list[int]) -> int:
 def expanded(prefix: str) -> list[int]:
     """The human-readable part as it enters the checksum (BIP-173)."""
     return [*(ord(character) >> 5 for character in prefix), 0, *(ord(character) & 31 for character in prefix)]
+
+
+_EXPANDED: Final = tuple(expanded(_PREFIX))

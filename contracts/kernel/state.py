@@ -13,7 +13,6 @@ from . import codec, limits
 R = TypeVar("R")
 KeyPart = str | int | bytes
 Key = KeyPart | tuple[KeyPart, ...]
-_INTEGER_DIGITS = 10  # Zero-padded, so that paths sort as numbers do.
 _REMEMBERED_BYTES: Final = 2**20  # Of one map's records: keys, organisations and rounds are read again and again.
 
 
@@ -96,6 +95,7 @@ class Map(Generic[R]):
         self.prefix = path
         self.record = record
         self.key_names = key
+        self._arity = len(key)
         self._start = path + "/" if key else path
         self._remembered: dict[bytes, R] = {}
         self._remembered_bytes = 0
@@ -103,9 +103,10 @@ class Map(Generic[R]):
     def path(self, key: Key = ()) -> bytes:
         """The full path of a key. Raises InvariantBroken when our own code builds one that cannot be stored."""
         parts = key if isinstance(key, tuple) else (key,)
-        if len(parts) != len(self.key_names):
+        if len(parts) != self._arity:
             raise InvariantBroken(f"{self.prefix} takes the key {self.key_names}, got {len(parts)} parts")
-        path = (self._start + "/".join([part if type(part) is str else _part(part) for part in parts])).encode("ascii")
+        text = _part(parts[0]) if self._arity == 1 else "/".join([_part(part) for part in parts])
+        path = (self._start + text).encode("ascii")
         if len(path) > limits.PATH_BYTES:
             raise InvariantBroken(f"{self.prefix}: a path of {len(path)} bytes exceeds {limits.PATH_BYTES}")
         return path
@@ -174,8 +175,6 @@ class Item(Map[R]):
 
 
 def _part(part: KeyPart) -> str:
-    if isinstance(part, bytes):
-        return part.hex()
-    if isinstance(part, int):
-        return f"{part:0{_INTEGER_DIGITS}d}"
-    return part
+    if isinstance(part, str):
+        return part
+    return part.hex() if isinstance(part, bytes) else f"{part:010d}"  # Zero-padded: paths sort as numbers do.

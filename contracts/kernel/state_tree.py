@@ -29,6 +29,7 @@ from .merkle import (
     EMPTY_ROOT,
     Proof,
     Step,
+    bucket_at,
     bucket_of,
     commit_value,
     inner_hash,
@@ -36,6 +37,7 @@ from .merkle import (
     split_path,
     tree_aunts,
     tree_root,
+    value_at,
 )
 
 VERSIONS_KEPT: Final = 2  # A proof at height H is checked against header H+1, so H-1 must still be provable.
@@ -336,8 +338,9 @@ def _written(
     changes: dict[str, dict[int, _Leaves]] = {}
     for path, body in entries:
         name, key = split_path(path)
-        leaf = None if body is None else leaf_hash(key, commit_value(path, body))
-        changes.setdefault(name, {}).setdefault(bucket_of(path), {})[key] = leaf
+        path_hash = sha256(path)
+        leaf = None if body is None else leaf_hash(key, value_at(path, path_hash, body))
+        changes.setdefault(name, {}).setdefault(bucket_at(path_hash), {})[key] = leaf
     after = list(branches)
     for name, buckets in changes.items():
         place = _store_index(stores, name)

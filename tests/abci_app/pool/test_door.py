@@ -156,7 +156,7 @@ def test_under_a_flood_a_revocation_is_in_the_next_block(comet, revoker):
 def test_without_shares_and_lanes_the_same_flood_keeps_the_revocation_out():
     """The contrast, in small: a pool of 700, blocks of 60 kB by age, an application without shares and lanes."""
 
-    def by_age(_rules, _view, _block, waiting, room):
+    def by_age(_rules, _view, _height, waiting, room, _is_due):
         chosen = []
         for transaction in waiting:
             room -= field_size(len(transaction.raw))
@@ -342,7 +342,9 @@ def test_a_block_over_the_ledgers_own_size_is_rejected_and_never_proposed():
         for who in (HOSPITAL_A, HOSPITAL_B, HOSPITAL_C)
     ]
     assert "exceeds the 4194304 bytes of a block" in fault(RULES.newest, chain.view, 9, map(Transaction, large))
-    chosen = choose(RULES.newest, chain.view, chain.next_block(), map(Transaction, large), 100 * 2**20)
+    chosen = choose(
+        RULES.newest, chain.view, chain.next_block().height, map(Transaction, large), 100 * 2**20, lambda _: True
+    )
     assert 80 < len(chosen) < len(large)
     assert sum(field_size(len(raw)) for raw in chosen) <= limits.BLOCK_BYTES
     assert fault(RULES.newest, chain.view, chain.height + 1, map(Transaction, chosen)) is None
