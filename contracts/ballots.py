@@ -19,9 +19,10 @@ A key that is reported stolen takes out what is pending: a seat that is not yet 
 sends the round back to sealing without it. What ballots owe is settled first: a report pays no debt.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from . import contributions, lineage, models, reputation, rounds, tasks
+from . import contributions, identity, lineage, models, reputation, rounds, tasks
 from .ballot_box import (
     ATTESTATIONS,
     BOXES,
@@ -209,7 +210,7 @@ class NotHeld(Rejected, code=1208, hint="Share only what was attested, and once.
 
 
 def attest(view: View, msg: Attest, ctx: Context) -> Outcome:
-    """Record what a verifier holds; when all have attested, the set is fixed.
+    """Record what a verifier holds; when all who may have attested, the set is fixed.
 
     Rejects: UnknownTask, UnknownRound, WrongPhase, PhaseOver, NotAVerifier, AlreadyAttested, NotCommittedTo.
     """
@@ -226,8 +227,8 @@ def attest(view: View, msg: Attest, ctx: Context) -> Outcome:
         (ATTESTATIONS.put((msg.task, msg.round), Attestations(rows)),),
         (Attested(msg.task, msg.round, ctx.organisation, bitmap.count(msg.held)),),
     )
-    everybody = len(rows) == len(terms.verifiers) and all(stands(view, row) for row in others)
-    after = _after_attesting(view, terms, msg.round, now.round, rows, ctx) if everybody else Moved(now.round)
+    done = _have_all_said(view, terms, rows)
+    after = _after_attesting(view, terms, msg.round, now.round, rows, ctx) if done else Moved(now.round)
     return now.outcome + recorded + _written(msg, after)
 
 
@@ -256,7 +257,7 @@ def share(view: View, msg: Share, ctx: Context) -> Outcome:
 
 
 def seal(view: View, msg: Seal, ctx: Context) -> Outcome:
-    """Take a ballot into the box; when all have sealed, ballots are opened.
+    """Take a ballot into the box; when all who may have sealed, ballots are opened.
 
     Rejects: UnknownTask, UnknownRound, WrongPhase, PhaseOver, NotAVerifier, AlreadySealed.
     """
@@ -269,13 +270,13 @@ def seal(view: View, msg: Seal, ctx: Context) -> Outcome:
     others = tuple(ballot for ballot in box if ballot.organisation != ctx.organisation)
     box = (*others, Ballot(ctx.organisation, msg.seal, ctx.sender, ctx.place, None, 0))
     recorded = Outcome((BOXES.put((msg.task, msg.round), Box(box)),), (Sealed(msg.task, msg.round, ctx.organisation),))
-    everybody = len(box) == len(terms.verifiers) and all(stands(view, ballot) for ballot in others)
-    after = _after_sealing(terms, msg.round, now.round, box, ctx) if everybody else Moved(now.round)
+    done = _have_all_said(view, terms, box)
+    after = _after_sealing(terms, msg.round, now.round, box, ctx) if done else Moved(now.round)
     return _but_for(now.outcome, recorded) + recorded + _written(msg, after)
 
 
 def open_ballot(view: View, msg: OpenBallot, ctx: Context) -> Outcome:
-    """Count an opened ballot; when all are open, the round is decided.
+    """Count an opened ballot; when all are open whose members may open them, the round is decided.
 
     Rejects: UnknownTask, UnknownRound, WrongPhase, PhaseOver, NotSealed, AlreadyOpened, WrongOpening, NotACandidate.
     """
@@ -292,7 +293,7 @@ def open_ballot(view: View, msg: OpenBallot, ctx: Context) -> Outcome:
     opened = replace(mine, opened=digest, correct=msg.correct)
     box = tuple(opened if ballot is mine else ballot for ballot in box)
     announced = Outcome((), (Opened(msg.task, msg.round, ctx.organisation, digest, msg.correct),))
-    if all(ballot.opened is not None for ballot in box):
+    if all(ballot.opened is not None or not identity.is_active(view, ballot.organisation) for ballot in box):
         return now.outcome + announced + _written(msg, _after_opening(view, terms, msg.round, now.round, box, msg, ctx))
     writes = [BOXES.put((msg.task, msg.round), Box(box))]
     if msg.candidate is not None:
@@ -313,6 +314,17 @@ def advance_round(view: View, msg: AdvanceRound, ctx: Context) -> Outcome:
     if now.round.phase is Phase.OPENING:
         now |= Moved(now.round, Outcome((BOXES.put((msg.task, msg.round), Box(_box_now(view, msg.task, msg.round))),)))
     return _written(msg, now)
+
+
+def _have_all_said(view: View, terms: Terms, said: Sequence[Attestation | Ballot]) -> bool:
+    """Whether there is nobody left to wait for: who may not act, because it is suspended or removed, is not waited for.
+
+    What a stolen key said is to be said anew.
+    """
+    names = [one.organisation for one in said]
+    if any(name not in names and identity.is_active(view, name) for name in terms.verifiers):
+        return False
+    return all(stands(view, one) or not identity.is_active(view, one.organisation) for one in said)
 
 
 def _but_for(ended: Outcome, said: Outcome) -> Outcome:

@@ -81,9 +81,9 @@ class Participant:
         """Contribute to a round, from wherever this contribution stands, until its payload is served.
 
         Waits for the round's phases: hours, where the terms say so. Raises the ledger's refusals (BudgetExceeded
-        before anything is trained, PhaseOver, NotPrivate, …), RoundCameToNothing, CommitMissed, UpdateUnfit,
-        TrainingInterrupted, PayloadLost, TrustExpired. ``tamper`` changes the update before it is encoded, and commits
-        to it whatever it is: for attack experiments.
+        before anything is trained, PhaseOver, NotPrivate, KeyIsRevoked, …), RoundCameToNothing, CommitMissed,
+        UpdateUnfit, TrainingInterrupted, PayloadLost, TrustExpired. ``tamper`` changes the update before it is
+        encoded, and commits to it whatever it is: for attack experiments.
         """
         if not trainer.private:
             raise NotPrivate(noise=NoiseSource.REPRODUCIBLE)  # As the ledger would say, after the training was paid.
@@ -158,7 +158,7 @@ class Participant:
         """Send the journalled commitment until it is decided. Raises the ledger's refusals."""
         if parse(entry.envelope).key != self.client.signing_key:
             entry = await self._signed_again(entry)  # Its key was replaced, after a theft perhaps. The payload stays.
-        with suppress(AlreadyCommitted):
+        with suppress(AlreadyCommitted):  # Whose that is, and whether it stands, the next look tells.
             while True:
                 try:
                     await self.client.send(Signed(entry.envelope, entry.valid_until))
@@ -196,11 +196,16 @@ class Participant:
                     await self.train(number, seen.current, trainer, tamper)
                 case Step.COMMIT:
                     assert entry is not None
+                    if seen.has_committed:
+                        # That was taken out by a report of its key. Our bytes were decided already, perhaps: accepted
+                        # under that key, or refused because a thief's were first.
+                        entry = await self._signed_again(entry)
                     with suppress(PhaseOver, WrongPhase):  # What that means for us, the next look tells.
                         await self.commit(entry)
                     return None
                 case Step.SERVE:
                     assert entry is not None
+                    self._require_ours(number, seen, entry)
                     if not await self._served(seen, entry):
                         return None
                     self.journal.destroy(self.task.name, number, self.dataset)
@@ -248,6 +253,17 @@ class Participant:
         if fetched and not await self.store.has(Cid.parse(made.cid)):
             raise self._lost(number)
 
+    def _require_ours(self, number: int, seen: Seen, entry: Entry) -> None:
+        """What the seat has committed to is what the journal holds; else that is of no use. Raises PayloadLost."""
+        made = seen.seat.commitment
+        assert made is not None, "past the barrier this step is for seats that have committed"
+        if made.cid != str(payload_cid(entry.payload)):
+            self.journal.destroy(self.task.name, number, self.dataset)
+            raise PayloadLost(
+                f"round {number} of {self.task.name}: key {made.signer.hex()} has committed in this seat's name, and "
+                "not to what was trained here"
+            )
+
     def _lost(self, number: int) -> PayloadLost:
         return PayloadLost(f"round {number} of {self.task.name}: the journal has no payload for {self.dataset}")
 
@@ -290,7 +306,7 @@ class Participant:
         seat = contributions.require_seat(view, self.task.name, number, self.organisation)
         if seat.dataset != self.dataset:
             raise AlreadyReserved(organisation=self.organisation, dataset=seat.dataset)
-        return Seen(self.task.terms, current, seat, now)
+        return Seen(self.task.terms, current, seat, now, contributions.is_untainted(view, seat))
 
     async def _contribution(self, number: int, seen: Seen) -> Contribution:
         """What it cost: proved, no older than now."""

@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 
 from campaigns.harness import consortium
+from campaigns.harness.chain import Chain, Member
 from campaigns.harness.consortium import (
+    AUDITOR,
     HOSPITAL_A,
     HOSPITAL_B,
     HOSPITAL_C,
@@ -18,6 +20,7 @@ from campaigns.harness.consortium import (
     VERIFIERS,
     attest,
     cid,
+    commit,
     current_version,
     round_of,
     succeed,
@@ -28,11 +31,13 @@ from contracts.ballots import (
     Attested,
     NotCommittedTo,
     NotHeld,
+    RoundDecided,
     SetAgreed,
     Share,
     Shared,
 )
 from contracts.contributions import PayloadTooLarge
+from contracts.governance import SuspendMember
 from contracts.identity import AddKey, ReportStolenKey
 from contracts.kernel import Place, bitmap
 from contracts.kernel.types import Purpose
@@ -222,3 +227,65 @@ def test_an_attestation_of_a_stolen_key_counts_for_nothing_and_its_owner_attests
     assert anew.block((good, attest(held=range(5))))[0].code == 0
     anew.submit(others[-1], attest(held=(0, 1, 2, 4)))
     assert bitmap.numbers(round_of(anew).agreed) == (0, 1, 2, 3, 4)
+
+
+# --- suspended members: as if they had dropped out ---
+
+
+def without(chain: Chain, gone: Member) -> list[Member]:
+    """The members suspend a verifier; those that are left."""
+    left = [member for member in VERIFIERS if member is not gone]
+    consortium.pass_proposal(chain, SuspendMember(gone.name, "asleep"), [*left, AUDITOR])
+    return left
+
+
+def test_a_suspended_verifier_is_not_waited_for() -> None:
+    """The last of the others ends each phase. It stays one of the f_v that a quorum can do without."""
+    chain = consortium.committed()
+    left = without(chain, HOSPITAL_D)
+    consortium.attest_all(chain, by=left)
+    assert round_of(chain).phase is Phase.SEALING
+    consortium.seal_all(chain, by=left)
+    assert round_of(chain).phase is Phase.OPENING
+    consortium.open_all(chain, by=left)
+    assert round_of(chain).phase is Phase.DECIDED
+
+
+def test_a_verifier_that_is_suspended_when_it_has_sealed_is_not_waited_for_and_counts_as_unopened() -> None:
+    chain = consortium.agreed()
+    consortium.seal_all(chain)
+    left = without(chain, HOSPITAL_D)
+    consortium.open_all(chain, by=left[:4])
+    assert round_of(chain).phase is Phase.OPENING
+    decided = consortium.open_all(chain, by=left[4:])
+    assert [event.agreeing for event in decided if isinstance(event, RoundDecided)] == [5]
+
+
+def test_what_a_verifier_attested_or_opened_before_it_was_suspended_counts() -> None:
+    """Otherwise a suspension would take out of the set what honest others committed to, or void the round for all."""
+    chain = consortium.committed()
+    chain.submit(HOSPITAL_D, attest())
+    left = without(chain, HOSPITAL_D)
+    succeed(chain, (HOSPITAL_A, attest(held=(1, 2))), (HOSPITAL_B, attest(held=(0,))))
+    succeed(chain, *((member, attest(held=())) for member in left[2:]))
+    assert bitmap.numbers(round_of(chain).agreed) == (0, 1, 2), "hospital D and another one hold each of them"
+    chain = consortium.sealed()
+    consortium.open_all(chain, by=[HOSPITAL_D])
+    decided = consortium.open_all(chain, by=without(chain, HOSPITAL_D))
+    assert [event.agreeing for event in decided if isinstance(event, RoundDecided)] == [6]
+
+
+def test_what_a_participant_committed_to_before_it_was_suspended_is_in_the_set_if_it_serves_it() -> None:
+    chain = consortium.committed()
+    consortium.attest_all(chain, by=without(chain, HOSPITAL_D))
+    assert bitmap.numbers(round_of(chain).agreed) == (0, 1, 2, 3)
+
+
+def test_a_participant_that_is_suspended_before_it_commits_pays_like_any_that_stays_away() -> None:
+    """The phase lasts its time: who is invited, or has a seat, may be reinstated in it."""
+    chain = consortium.reserved()
+    without(chain, HOSPITAL_D)
+    succeed(chain, *((member, commit()) for member in HOSPITALS[:3]))
+    assert round_of(chain).phase is Phase.COMMITTING
+    (ended,) = consortium.pass_phase(chain)
+    assert ended == RoundVoided(TASK, 1, Void.TOO_FEW_COMMITTED, Charged.ABSENT)

@@ -45,8 +45,12 @@ def round_in(phase: Phase, *, reserved: int = 4, committed: int = 0, **changes: 
     return replace(plain, **changes)
 
 
+def seen(current: Round, seat: Seat, now: Moment = DURING, terms: Terms = TERMS) -> Seen:
+    return Seen(terms, current, seat, now, stands=seat.commitment is not None)
+
+
 def step(current: Round, seat: Seat, entry: Entry | None, now: Moment = DURING, terms: Terms = TERMS) -> Step:
-    return next_step(Seen(terms, current, seat, now), entry)
+    return next_step(seen(current, seat, now, terms), entry)
 
 
 RESERVING, COMMITTING = round_in(Phase.RESERVING), round_in(Phase.COMMITTING)
@@ -93,6 +97,15 @@ def test_a_commitment_whose_payload_is_not_in_the_journal_is_lost(entry: Entry |
     assert step(round_in(Phase.COMMITTING, committed=3), COMMITTED, entry) is Step.LOST
 
 
+def test_a_seat_whose_commitment_was_taken_out_commits_anew_before_the_barrier_and_serves_past_it() -> None:
+    taken = replace(seen(round_in(Phase.COMMITTING, committed=3), COMMITTED), stands=False)
+    assert next_step(taken, TRAINED) is Step.COMMIT
+    assert next_step(taken, None) is Step.TRAIN
+    assert next_step(taken, STARTED) is Step.INTERRUPTED
+    past = replace(taken, current=round_in(Phase.ATTESTING, committed=4, charged=Charged.ALL))
+    assert next_step(past, TRAINED) is Step.SERVE
+
+
 PAST = [
     pytest.param(round_in(Phase.COMMITTING, committed=4), OVER, id="over and not written"),
     *(
@@ -108,7 +121,7 @@ def test_past_the_barrier_the_payload_is_served_and_what_was_missed_is_missed(cu
     assert step(current, COMMITTED, None, now) is Step.READ_BACK
     for entry in (None, STARTED, TRAINED):
         assert step(current, FREE, entry, now) is Step.MISSED
-    assert Seen(TERMS, current, FREE, now).pays
+    assert seen(current, FREE, now).pays
 
 
 VOID = [
@@ -129,9 +142,9 @@ def test_a_round_without_a_barrier_is_void_whatever_was_done_in_it(
 
 def test_nobody_who_committed_pays_for_a_round_without_a_barrier() -> None:
     current = round_in(Phase.COMMITTING, committed=3)
-    assert not Seen(TERMS, current, COMMITTED, OVER).pays
-    assert Seen(TERMS, current, replace(FREE, number=3), OVER).pays
-    assert not Seen(TERMS, round_in(Phase.RESERVING, reserved=3), FREE, OVER).pays
+    assert not seen(current, COMMITTED, OVER).pays
+    assert seen(current, replace(FREE, number=3), OVER).pays
+    assert not seen(round_in(Phase.RESERVING, reserved=3), FREE, OVER).pays
 
 
 @pytest.mark.parametrize(
