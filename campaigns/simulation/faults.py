@@ -139,7 +139,14 @@ class _FaultySnapshot(Snapshot):
 
     def __init__(self, inner: Snapshot, fuse: Fuse) -> None:
         self._inner, self._fuse = inner, fuse
-        self.version, self.previous = inner.version, inner.previous
+
+    @property
+    def version(self) -> Version:
+        return self._inner.version
+
+    @property
+    def previous(self) -> Version:
+        return self._inner.previous
 
     def get(self, path: bytes) -> bytes | None:
         self._fuse.reach(CrashPoint.EXECUTING)

@@ -194,6 +194,5 @@ def test_a_ballot_that_its_member_may_not_open_because_it_is_suspended_costs_not
     before, others = chain.fork(), [member for member in VERIFIERS if member is not HOSPITAL_D]
     consortium.pass_proposal(chain, SuspendMember("hospital-d", "asleep"), [*others, AUDITOR])
     consortium.open_all(chain, by=others)
-    consortium.pass_phase(chain)
     assert round_of(chain).phase is Phase.DECIDED
     assert changes_of(chain, before)["hospital-d"] == CHANGES[Verdict.ACCEPTED]
