@@ -203,6 +203,7 @@ WITHOUT_THE_RULE = textwrap.dedent(
     from contracts.kernel import Write, merkle, state_tree
 
     merkle.commit_value = state_tree.commit_value = lambda path, body: body
+    state_tree.value_at = lambda path, path_hash, body: body
     honest = transition.genesis
 
     def genesis(*arguments):
