@@ -101,11 +101,15 @@ class LedgerClient:
         """The public key that this client signs with; None when it only reads."""
         return None if self._signer is None else self._signer.public
 
-    async def submit(self, message: Message) -> AcceptedTx:
+    async def submit(self, message: Message, *, at_least: int = 0) -> AcceptedTx:
         """Sign a message, send it and wait for its proved result, which takes one block more than to be included.
 
+        ``at_least`` is the height of what the message builds on, where somebody else's client was told of it: the node
+        asked may be behind theirs, and would refuse what it cannot know. It is waited for.
         Raises the ledger's typed refusal, NotDecided, NodeUnavailable, VerificationFailed, CannotVerify, or LedgerBug.
         """
+        if at_least:
+            await self.reader.newest(at_least)
         return await self.send(await self.sign(message))
 
     async def sign(self, message: Message, validity: int = VALIDITY_BLOCKS) -> Signed:

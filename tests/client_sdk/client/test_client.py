@@ -14,7 +14,7 @@ from client_sdk.client import AcceptedTx, LedgerClient, NoSigner, NotDecided, Si
 from client_sdk.client import client as client_module
 from client_sdk.client.client import VALIDITY_BLOCKS
 from client_sdk.light import CannotVerify, TrustExpired, TxResult, VerificationFailed
-from client_sdk.reads.queries import DecidedTx
+from client_sdk.reads.queries import DecidedTx, Point
 from client_sdk.reads.refusals import PoolShareFull
 from client_sdk.rpc import (
     AnswerMalformed,
@@ -363,6 +363,22 @@ def test_submitting_signs_sends_and_reads_the_events_back() -> None:
     node, accepted = on_ledger(lambda node: node.client(HOSPITAL_A.worker).submit(consortium.reserve()))
     assert accepted.event(Reserved).organisation == HOSPITAL_A.name
     assert (accepted.height, len(node.sent)) == (node.chain.height, 1)
+
+
+def test_what_builds_on_anothers_act_is_sent_once_the_node_has_come_as_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = LocalNode(consortium.round_open())
+    known = node.chain.height + 3
+    told = LocalReader.newest
+
+    async def catching_up(reader: LocalReader, at_least: int = 0) -> Point:
+        assert not node.sent, "it was offered to a node that cannot know what it builds on"
+        while node.chain.height < at_least:
+            node.chain.block()
+        return await told(reader, at_least)
+
+    monkeypatch.setattr(LocalReader, "newest", catching_up)
+    accepted = asyncio.run(node.client(HOSPITAL_A.worker).submit(consortium.reserve(), at_least=known))
+    assert accepted.height > known
 
 
 def test_sending_the_same_bytes_twice_gives_the_same_receipt_and_one_transaction() -> None:
