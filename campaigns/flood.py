@@ -44,7 +44,7 @@ from client_sdk.session.profile import find_profile
 from contracts import rounds, tasks
 from contracts.ballots import AdvanceRound
 from contracts.contributions import Reserve
-from contracts.governance import OpenTask, Propose, Vote
+from contracts.governance import OpenTask, Propose, Proposed, Vote
 from contracts.identity import AddKey, RegisterDataset, RevokeKey
 from contracts.kernel import Message, codec, crypto, envelope, limits
 from contracts.kernel.envelope import LedgerId
@@ -162,9 +162,11 @@ class Stage:
 
     async def _open(self, agreed: Terms) -> None:
         opened = await self.clients[FLOODER].submit(Propose(OpenTask(agreed)))
-        number = opened.events[0].proposal
-        await asyncio.gather(*(self.clients[name].submit(Vote(number, approve=True)) for name in OPERATORS[:3]))
-        await self.clients[FLOODER].submit(JoinTask(agreed.task, consortium.DATASET, tasks.terms_digest(agreed)))
+        vote = Vote(opened.event(Proposed).proposal, approve=True)
+        voted = [self.clients[name].submit(vote, at_least=opened.height) for name in OPERATORS[:3]]
+        decided = max(one.height for one in await asyncio.gather(*voted))
+        joining = JoinTask(agreed.task, consortium.DATASET, tasks.terms_digest(agreed))
+        await self.clients[FLOODER].submit(joining, at_least=decided)
 
 
 # The flood ----------------------------------------------------------------------------------------

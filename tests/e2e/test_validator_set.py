@@ -23,7 +23,7 @@ from campaigns.harness import consortium
 from campaigns.harness.chain import Member
 from campaigns.harness.consortium import TASK
 from client_sdk import light
-from client_sdk.client import LedgerClient
+from client_sdk.client import AcceptedTx, LedgerClient
 from client_sdk.light import Flag
 from client_sdk.rpc import RpcClient
 from client_sdk.secrets.validator_keys import read_validator_key
@@ -98,6 +98,8 @@ class Consortium:
     worker: dict[str, LedgerClient] = field(default_factory=dict)
     rounds: int = 0
     """How many were opened, contributed to and decided."""
+    newest: int = 0
+    """The height of the newest act: the next may build on it, and its node may be behind."""
 
     async def prepare(self) -> None:
         """Workers are enrolled, datasets registered, and the task is open and joined."""
@@ -110,17 +112,23 @@ class Consortium:
             keys[name] = ring.signing("worker").enrolment(ledger_id(profile).genesis, name)
         await self.all(self.human, {name: AddKey(key) for name, key in keys.items()})
         await self.all(self.human, dict.fromkeys(OWNERS, consortium.register_dataset()))
-        opened = await self.human["lab-1"].submit(Propose(OpenTask(TERMS)))
+        opened = await self.act(self.human["lab-1"], Propose(OpenTask(TERMS)))
         await self.vote(opened.event(Proposed).proposal, "hospital-a", "hospital-b", "lab-2")
         await self.all(self.human, dict.fromkeys(OWNERS, consortium.join(terms=TERMS)))
 
     async def all(self, clients: dict[str, LedgerClient], messages: dict[str, Message]) -> None:
         """Each of these members sends its message, all at once."""
-        await asyncio.gather(*(clients[name].submit(message) for name, message in messages.items()))
+        await asyncio.gather(*(self.act(clients[name], message) for name, message in messages.items()))
+
+    async def act(self, client: LedgerClient, message: Message) -> AcceptedTx:
+        """Submit one message, once the client's node knows what came before."""
+        accepted = await client.submit(message, at_least=self.newest)
+        self.newest = max(self.newest, accepted.height)
+        return accepted
 
     async def vote(self, number: int, *names: str) -> None:
         """Approve until it is decided, and see that it passed."""
-        receipts = [await self.human[name].submit(Vote(number, approve=True)) for name in names]
+        receipts = [await self.act(self.human[name], Vote(number, approve=True)) for name in names]
         assert receipts[-1].event(ProposalDecided).status is ProposalStatus.PASSED
 
     async def go_on(self) -> None:
@@ -134,7 +142,7 @@ class Consortium:
         findings, version = bytes([Finding.AGGREGATED] * len(OWNERS)), consortium.artefact(f"version {number}")
         candidate = Candidate(TASK, number, base, bitmap.of(seats), findings, version)
         voters = {name: Member(name) for name in MEMBERS}
-        await self.worker["lab-1"].submit(OpenRound(TASK))
+        await self.act(self.worker["lab-1"], OpenRound(TASK))
         for step in (consortium.reserve(number), consortium.commit(number, base=base, mechanism=MECHANISM)):
             await self.all(self.worker, dict.fromkeys(OWNERS, step))
         await self.all(self.worker, dict.fromkeys(MEMBERS, consortium.attest(number, seats)))
@@ -142,10 +150,11 @@ class Consortium:
             await self.all(self.worker, {name: ballot(voter, candidate, number) for name, voter in voters.items()})
 
     async def more_rounds(self, count: int) -> None:
-        """Wait until so many rounds more are over."""
+        """Wait until so many rounds more are over. Raises TimeoutError where none goes on."""
         wanted = self.rounds + count
-        while self.rounds < wanted:  # noqa: ASYNC110 - processes set no event
-            await asyncio.sleep(0.05)
+        async with asyncio.timeout(120):
+            while self.rounds < wanted:  # noqa: ASYNC110 - processes set no event
+                await asyncio.sleep(0.05)
 
 
 class Chain:
