@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from campaigns.harness import consortium
+from campaigns.harness.chain import at_height
 from campaigns.harness.consortium import DATASET, HOSPITAL_A, LAB, TASK
 from client_sdk.client import AcceptedTx, LedgerClient, NoSigner, NotDecided, Signed
 from client_sdk.client import client as client_module
@@ -44,8 +45,6 @@ EVENT_DATA = codec.encode_plain([[EVENT.tag, codec.shape_of(RoundOpened).pack(EV
 DOWN = NodeUnavailable(["http://127.0.0.1:1"], ["connection refused"])
 IN_CACHE = TxInCache(-32603, "Internal error", "tx already exists in cache")
 FULL = NodeError(-32603, "Internal error", "mempool is full: number of txs 5000")
-
-
 IMPATIENT = replace(NO_PATIENCE, outage=0.0)
 
 
@@ -366,19 +365,15 @@ def test_submitting_signs_sends_and_reads_the_events_back() -> None:
 
 
 def test_what_builds_on_anothers_act_is_sent_once_the_node_has_come_as_far(monkeypatch: pytest.MonkeyPatch) -> None:
-    node = LocalNode(consortium.round_open())
-    known = node.chain.height + 3
-    told = LocalReader.newest
+    node, told, known = LocalNode(consortium.round_open()), LocalReader.newest, 20
 
     async def catching_up(reader: LocalReader, at_least: int = 0) -> Point:
         assert not node.sent, "it was offered to a node that cannot know what it builds on"
-        while node.chain.height < at_least:
-            node.chain.block()
+        at_height(node.chain, at_least + 1)
         return await told(reader, at_least)
 
     monkeypatch.setattr(LocalReader, "newest", catching_up)
-    accepted = asyncio.run(node.client(HOSPITAL_A.worker).submit(consortium.reserve(), at_least=known))
-    assert accepted.height > known
+    assert asyncio.run(node.client(HOSPITAL_A.worker).submit(consortium.reserve(), at_least=known)).height > known
 
 
 def test_sending_the_same_bytes_twice_gives_the_same_receipt_and_one_transaction() -> None:
