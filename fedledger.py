@@ -110,6 +110,7 @@ if TYPE_CHECKING:
         AlreadyAttested as AlreadyAttested,
         AlreadyOpened as AlreadyOpened,
         AlreadySealed as AlreadySealed,
+        AnotherSet as AnotherSet,
         NotACandidate as NotACandidate,
         NotCommittedTo as NotCommittedTo,
         NotHeld as NotHeld,
@@ -144,10 +145,7 @@ if TYPE_CHECKING:
         MemberInactive as MemberInactive,
         NotYourKey as NotYourKey,
         OrganisationExists as OrganisationExists,
-        ReportedAlready as ReportedAlready,
         RevocationMovesLater as RevocationMovesLater,
-        SinceInFuture as SinceInFuture,
-        TooFarBack as TooFarBack,
         UnknownDataset as UnknownDataset,
         UnknownKey as UnknownKey,
         UnknownOrganisation as UnknownOrganisation,
@@ -226,6 +224,11 @@ if TYPE_CHECKING:
         BreakdownPoint as BreakdownPoint,
         TermsInconsistent as TermsInconsistent,
     )
+    from contracts.thefts import (
+        ReportedAlready as ReportedAlready,
+        SinceInFuture as SinceInFuture,
+        TooFarBack as TooFarBack,
+    )
     from contracts.upgrades import (
         NothingScheduled as NothingScheduled,
         UpgradePending as UpgradePending,
@@ -295,8 +298,8 @@ _HOMES: Final = {
     "contracts.kernel.rules": ("Rejected",),
     # Generated from the registry, the homes.
     "contracts.ballots": (
-        "AlreadyAttested", "AlreadyOpened", "AlreadySealed", "NotACandidate", "NotCommittedTo", "NotHeld", "NotSealed",
-        "WrongOpening",
+        "AlreadyAttested", "AlreadyOpened", "AlreadySealed", "AnotherSet", "NotACandidate", "NotCommittedTo", "NotHeld",
+        "NotSealed", "WrongOpening",
     ),
     "contracts.contributions": (
         "AlreadyCommitted", "AlreadyReserved", "NotPrivate", "NotReserved", "PayloadTooLarge", "WrongBase",
@@ -307,8 +310,8 @@ _HOMES: Final = {
     ),
     "contracts.identity": (
         "DatasetExists", "EnrolmentCap", "FirstKeyNotHuman", "KeyExists", "KeyIsRevoked", "LastHumanKey",
-        "LimitOverCap", "MemberInactive", "NotYourKey", "OrganisationExists", "ReportedAlready", "RevocationMovesLater",
-        "SinceInFuture", "TooFarBack", "UnknownDataset", "UnknownKey", "UnknownOrganisation",
+        "LimitOverCap", "MemberInactive", "NotYourKey", "OrganisationExists", "RevocationMovesLater", "UnknownDataset",
+        "UnknownKey", "UnknownOrganisation",
     ),
     "contracts.kernel.refusals": (
         "BadSignature", "Expired", "MalformedTransaction", "MissingRole", "Replayed", "UnknownMessage", "ValidTooLong",
@@ -346,6 +349,9 @@ _HOMES: Final = {
     ),
     "contracts.terms": (
         "BreakdownPoint", "TermsInconsistent",
+    ),
+    "contracts.thefts": (
+        "ReportedAlready", "SinceInFuture", "TooFarBack",
     ),
     "contracts.upgrades": (
         "NothingScheduled", "UpgradePending", "UpgradeTooLate", "UpgradeTooSoon", "VersionNotAhead",

@@ -38,7 +38,7 @@ from campaigns.harness.consortium import (
     digest,
 )
 from campaigns.harness.recipients import recipient_of
-from contracts import identity, lineage, tasks, transition
+from contracts import identity, lineage, tasks, thefts, transition
 from contracts.ballots import AdvanceRound, Share
 from contracts.contributions import Withdraw
 from contracts.governance import COUNTER, Propose, RecoverKey, RollBackModel, Vote
@@ -289,9 +289,9 @@ CASES: Final[dict[str, Case]] = {
         identity.AddKey(AUDITOR.key(Purpose.WORKLOAD, 1).enrolment()),
     ),
     "identity/revoke-key": lambda _: (AUDITOR, identity.RevokeKey(AUDITOR.worker.public)),
-    "identity/report-stolen-key": lambda ledger: (
+    "thefts/report-stolen-key": lambda ledger: (
         AUDITOR,
-        identity.ReportStolenKey(AUDITOR.worker.public, Place(ledger.height, 0)),
+        thefts.ReportStolenKey(AUDITOR.worker.public, Place(ledger.height, 0)),
     ),
     "identity/change-recipient": lambda _: (AUDITOR, identity.ChangeRecipient(recipient_of("another"))),
     "identity/register-dataset": lambda _: (LAB, consortium.register_dataset()),

@@ -104,7 +104,7 @@ def _head(state: "RoundState") -> dict[str, object]:
             f"{state.blocks_left} more blocks, or until all have {_DONE[current.phase]}"
         )
         head["waiting for"] = state.waiting
-    head["reserved"] = f"{many['reserved']} of {current.invited} invited; {current.needed} are needed"
+    head["reserved"] = f"{many['reserved']} of {bitmap.count(current.invited)} invited; {current.needed} are needed"
     head["committed"] = f"{many['committed']}; {current.needed} are needed"
     if current.agreed:
         numbers = ", ".join(map(str, bitmap.numbers(current.agreed)))
@@ -167,11 +167,7 @@ def _voter_row(state: "RoundState", voter: "Voter") -> tuple[object, ...]:
 
 
 def _opened(voter: "Voter") -> str | None:
-    from contracts.lineage import NO_CANDIDATE
-
-    if voter.opened is None:
-        return None
-    return "nothing follows from the set" if voter.opened == NO_CANDIDATE else f"{voter.opened.hex()[:16]}…"
+    return None if voter.opened is None else f"{voter.opened.hex()[:16]}…"
 
 
 def _place(place: "Place") -> dict[str, Any]:

@@ -33,7 +33,7 @@ from .kernel.types import (
     Seats,
     TaskId,
 )
-from .lineage import NO_CANDIDATE, VERDICTS, Candidate, Finding
+from .lineage import VERDICTS, Candidate, Finding
 from .reputation import Act, Judged, Verdict
 from .rounds import Round
 from .terms import Phase, Terms, needed_votes
@@ -62,6 +62,8 @@ class Copy(Record):
     organisation: OrgId
     cid: Cid
     size: Positive
+    signer: PublicKey
+    place: Place
 
 
 class Shares(Record):
@@ -121,7 +123,7 @@ def box_of(view: View, task: TaskId, number: RoundNumber) -> tuple[Ballot, ...]:
     return record.ballots if record else ()
 
 
-def stands(view: View, said: Attestation | Ballot) -> bool:
+def stands(view: View, said: Attestation | Copy | Ballot) -> bool:
     """Whether the key that signed it was good there, by all that is known now. If not, its owner may say it anew."""
     return identity.is_good(identity.KEYS.at(view, said.signer), said.place)
 
@@ -189,15 +191,16 @@ def judged(
     """What the recomputation says of those whose payloads it was over.
 
     A refusal stays whatever becomes of the round: no report of a stolen key pays a debt. Of a tainted seat nothing else
-    is said, and of the others nothing yet when they will be judged anew.
+    is said, and of the others nothing yet when they will be judged anew, nor anything when nothing follows from theirs.
     """
+    only_refusals = anew or candidate.artefact is None
     owners = tasks.organisations_of(view, candidate.task, candidate.agreed)
     seats = bitmap.numbers(candidate.agreed)
     found = zip(seats, owners, (VERDICTS[Finding(byte)] for byte in candidate.judgements), strict=True)
     return tuple(
         Judged(owner, verdict, act_of(view, candidate.task, number, owner))
         for seat, owner, verdict in found
-        if verdict is Verdict.REFUSED or not (anew or seat in tainted)
+        if verdict is Verdict.REFUSED or not (only_refusals or seat in tainted)
     )
 
 
@@ -239,8 +242,8 @@ def abandoned(view: View, task: TaskId, ctx: Context) -> Outcome:
             box = box_of(view, task, number)
             quorum = agreeing(view, terms, box)
             due = earned(view, box, quorum, over=over)
-            candidate = CANDIDATES.get(view, (task, number, quorum[0].opened or NO_CANDIDATE)) if quorum else None
-            if candidate is not None:
+            if quorum and quorum[0].opened is not None:
+                candidate = CANDIDATES.at(view, (task, number, quorum[0].opened))
                 due += judged(view, number, candidate, tainted_of(view, task, number, current.agreed))
             return reputation.settle(view, due, ctx) + emptied(view, task, number, box)
         case _:

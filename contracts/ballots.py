@@ -72,7 +72,7 @@ from .kernel.types import (
     Seats,
     TaskId,
 )
-from .lineage import NO_CANDIDATE, VERDICTS, Candidate, Finding
+from .lineage import VERDICTS, Candidate, Finding
 from .models import Decision, require_verifier
 from .reputation import Verdict
 from .rounds import Moved, Round, Void
@@ -102,16 +102,17 @@ class Seal(Message, purpose=Purpose.WORKLOAD, role=Role.VERIFIER, lane=Lane.ROUN
 
     task: TaskId
     round: RoundNumber
+    agreed: Seats  # Over which it was recomputed.
     seal: Digest
 
 
 class OpenBallot(Message, purpose=Purpose.WORKLOAD, role=Role.VERIFIER, lane=Lane.ROUND):
-    """Open the sender's ballot: the candidate, or that none follows from the set, and its score."""
+    """Open the sender's ballot: what follows from the set, and its score."""
 
     task: TaskId
     round: RoundNumber
     salt: Digest
-    candidate: Candidate | None
+    candidate: Candidate
     correct: Count
 
 
@@ -206,7 +207,11 @@ class NotACandidate(Rejected, code=1207, hint="Recompute over the agreed set, an
 
 
 class NotHeld(Rejected, code=1208, hint="Share only what was attested, and once."):
-    """The organisation has not attested that it holds this payload, or shares it already."""
+    """The organisation has not attested that it holds this payload, shares it already, or sent it itself."""
+
+
+class AnotherSet(Rejected, code=1209, hint="Recompute over the set that is agreed now, and seal that."):
+    """The ballot is over another set than the agreed one: it was made before a report took a seat out."""
 
 
 def attest(view: View, msg: Attest, ctx: Context) -> Outcome:
@@ -235,6 +240,8 @@ def attest(view: View, msg: Attest, ctx: Context) -> Outcome:
 def share(view: View, msg: Share, ctx: Context) -> Outcome:
     """Record where a copy is, while the set is being fixed or ballots are being made.
 
+    Nobody shares its own: where a seat's payload lies is what it committed to.
+
     Rejects: UnknownTask, UnknownRound, WrongPhase, NotReserved, NotHeld, PayloadTooLarge.
     """
     current = rounds.require_round(view, msg.task, msg.round)
@@ -245,11 +252,13 @@ def share(view: View, msg: Share, ctx: Context) -> Outcome:
     require(msg.size <= most, lambda: contributions.PayloadTooLarge(size=msg.size, limit=most))
     rows = attestations_of(view, msg.task, msg.round)
     holds = any(row.organisation == ctx.organisation and bitmap.has(row.held, seat.number) for row in rows)
+    own = msg.organisation == ctx.organisation
     record = SHARES.get(view, (msg.task, msg.round, msg.organisation))
     copies = record.copies if record else ()
-    again = any(copy.organisation == ctx.organisation for copy in copies)
-    require(holds and not again, lambda: NotHeld(organisation=msg.organisation))
-    shared = Shares((*copies, Copy(ctx.organisation, msg.cid, msg.size)))
+    again = any(copy.organisation == ctx.organisation and stands(view, copy) for copy in copies)
+    require(holds and not own and not again, lambda: NotHeld(organisation=msg.organisation))
+    others = tuple(copy for copy in copies if copy.organisation != ctx.organisation)
+    shared = Shares((*others, Copy(ctx.organisation, msg.cid, msg.size, ctx.sender, ctx.place)))
     return Outcome(
         (SHARES.put((msg.task, msg.round, msg.organisation), shared),),
         (Shared(msg.task, msg.round, msg.organisation, ctx.organisation, msg.cid),),
@@ -259,10 +268,11 @@ def share(view: View, msg: Share, ctx: Context) -> Outcome:
 def seal(view: View, msg: Seal, ctx: Context) -> Outcome:
     """Take a ballot into the box; when all who may have sealed, ballots are opened.
 
-    Rejects: UnknownTask, UnknownRound, WrongPhase, PhaseOver, NotAVerifier, AlreadySealed.
+    Rejects: UnknownTask, UnknownRound, WrongPhase, PhaseOver, NotAVerifier, AnotherSet, AlreadySealed.
     """
     terms, now = _arrived(view, msg.task, msg.round, Phase.SEALING, ctx)
     require_verifier(terms, ctx.organisation)
+    require(msg.agreed == now.round.agreed, lambda: AnotherSet(round=msg.round))
     sealing = rounds.ROUNDS.at(view, (msg.task, msg.round)).phase is Phase.SEALING
     box = box_of(view, msg.task, msg.round) if sealing else ()  # Where it begins here, perhaps anew, nothing is in it.
     again = any(ballot.organisation == ctx.organisation and stands(view, ballot) for ballot in box)
@@ -286,7 +296,7 @@ def open_ballot(view: View, msg: OpenBallot, ctx: Context) -> Outcome:
     if mine is None:
         raise NotSealed(organisation=ctx.organisation)
     require(mine.opened is None, lambda: AlreadyOpened(organisation=ctx.organisation))
-    digest = NO_CANDIDATE if msg.candidate is None else lineage.candidate_digest(msg.candidate)
+    digest = lineage.candidate_digest(msg.candidate)
     said = Statement(ctx.organisation, msg.task, msg.round, msg.salt, digest, msg.correct)
     require(seal_of(said) == mine.seal, lambda: WrongOpening(organisation=ctx.organisation))
     _require_possible(terms, msg, now.round)
@@ -295,10 +305,11 @@ def open_ballot(view: View, msg: OpenBallot, ctx: Context) -> Outcome:
     announced = Outcome((), (Opened(msg.task, msg.round, ctx.organisation, digest, msg.correct),))
     if all(ballot.opened is not None or not identity.is_active(view, ballot.organisation) for ballot in box):
         return now.outcome + announced + _written(msg, _after_opening(view, terms, msg.round, now.round, box, msg, ctx))
-    writes = [BOXES.put((msg.task, msg.round), Box(box))]
-    if msg.candidate is not None:
-        writes.append(CANDIDATES.put((msg.task, msg.round, digest), msg.candidate))
-    return now.outcome + announced + Outcome(tuple(writes)) + _written(msg, Moved(now.round))
+    writes = (
+        BOXES.put((msg.task, msg.round), Box(box)),
+        CANDIDATES.put((msg.task, msg.round, digest), msg.candidate),
+    )
+    return now.outcome + announced + Outcome(writes) + _written(msg, Moved(now.round))
 
 
 def advance_round(view: View, msg: AdvanceRound, ctx: Context) -> Outcome:
@@ -415,13 +426,13 @@ def _after_opening(
     kept = Outcome((BOXES.put((terms.task, number), Box(() if tainted else box)),))
     if tainted:
         return settled | Moved(current, kept) | _agreed(terms, number, current, left, Void.TOO_FEW_UNTAINTED, ctx)
-    if candidate is None or digest is None:
+    if candidate is None or candidate.artefact is None or digest is None:
         reason = Void.NO_CANDIDATE if quorum else Void.NO_QUORUM
         return settled | Moved(current, kept) | rounds.voided(terms.task, number, current, reason, current.charged)
     correct = sorted(ballot.correct for ballot in quorum)[(len(quorum) - 1) // 2]
     names = [ballot.organisation for ballot in quorum]
     proposer = next((name for name in terms.aggregators if name in names), names[0])
-    decided = models.decided(view, terms, Decision(candidate, digest, correct, proposer), ctx)
+    decided = models.decided(view, terms, Decision(candidate, candidate.artefact, digest, correct, proposer), ctx)
     announced = RoundDecided(terms.task, number, digest, len(quorum), correct)
     over = replace(current, phase=Phase.DECIDED)
     return settled | Moved(over, kept + Outcome((), (announced,)) + decided)
@@ -430,10 +441,10 @@ def _after_opening(
 def _named(
     view: View, task: TaskId, number: RoundNumber, digest: Digest | None, last: OpenBallot | None
 ) -> Candidate | None:
-    """The candidate that a quorum opened, if it opened one."""
-    if digest is None or digest == NO_CANDIDATE:
+    """The candidate that a quorum opened, if there is one."""
+    if digest is None:
         return None
-    if last is not None and last.candidate is not None and lineage.candidate_digest(last.candidate) == digest:
+    if last is not None and lineage.candidate_digest(last.candidate) == digest:
         return last.candidate
     return CANDIDATES.at(view, (task, number, digest))
 
@@ -445,10 +456,8 @@ def _without(seats: Seats, taken: tuple[int, ...]) -> Seats:
 def _require_possible(terms: Terms, msg: OpenBallot, current: Round) -> None:
     """What the ledger can tell without the payloads. Rejects: NotACandidate."""
     candidate = msg.candidate
-    require(msg.correct <= terms.canary_records, lambda: NotACandidate(field="correct", limit=terms.canary_records))
-    if candidate is None:
-        require(msg.correct == 0, lambda: NotACandidate(field="correct", limit=0))
-        return
+    most = 0 if candidate.artefact is None else terms.canary_records
+    require(msg.correct <= most, lambda: NotACandidate(field="correct", limit=most))
     mine = (candidate.task, candidate.round) == (msg.task, msg.round)
     require(mine, lambda: NotACandidate(field="candidate.round"))
     require(candidate.parent == current.base, lambda: NotACandidate(field="candidate.parent"))
@@ -457,7 +466,7 @@ def _require_possible(terms: Terms, msg: OpenBallot, current: Round) -> None:
     known = len(findings) == seats and all(byte <= max(Finding) for byte in findings)
     require(known, lambda: NotACandidate(field="candidate.judgements"))
     usable = sum(1 for byte in findings if VERDICTS[Finding(byte)] is not Verdict.REFUSED)
-    least = terms.estimator.minimum
+    least = 0 if candidate.artefact is None else terms.estimator.minimum
     require(usable >= least, lambda: NotACandidate(field="candidate.judgements", usable=usable, minimum=least))
 
 

@@ -13,6 +13,7 @@ Invariants: an organisation has at most one seat in a round, and one commitment;
 is accepted from a key at or above its revocation height.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated
@@ -140,6 +141,14 @@ class Committed(Event):
     cid: Cid
 
 
+class Disowned(Event):
+    """A commitment was taken out, because a stolen key made it."""
+
+    task: TaskId
+    round: RoundNumber
+    organisation: OrgId
+
+
 class AlreadyReserved(Rejected, code=701, hint="Commit under the seat you hold; an organisation has one in a round."):
     """The organisation has a seat in this round."""
 
@@ -185,7 +194,7 @@ def reserve(view: View, msg: Reserve, ctx: Context) -> Outcome:
     weight = reputation.weight(tasks.require_reputation(view, terms, ctx.organisation, ctx.time_ms))
     held = privacy_budget.hold(view, ctx.organisation, msg.dataset, Hold(msg.task, msg.round, part.number), ctx)
     seated = replace(current, reserved=bitmap.plus(current.reserved, part.number))
-    everybody = bitmap.count(seated.reserved) >= current.invited
+    everybody = bitmap.is_within(current.invited, seated.reserved)
     after = rounds.after_reserving(view, msg.task, msg.round, seated, terms, ctx) if everybody else Moved(seated)
     seat = SEATS.put((msg.task, msg.round, ctx.organisation), Seat(part.number, msg.dataset, weight, None))
     reserved = Reserved(msg.task, msg.round, ctx.organisation, msg.dataset, part.number)
@@ -216,17 +225,39 @@ def commit(view: View, msg: Commit, ctx: Context) -> Outcome:
     current = found_now.round
     rounds.require_phase(current, Phase.COMMITTING, ctx)
     seat = require_seat(view, msg.task, msg.round, ctx.organisation)
-    stands = is_untainted(view, seat)  # One by a key that turned out stolen does not: its owner may commit anew.
-    require(not stands, lambda: AlreadyCommitted(organisation=ctx.organisation))
+    require(seat.commitment is None, lambda: AlreadyCommitted(organisation=ctx.organisation))
     _require_as_agreed(msg, terms, current)
     commitment = Commitment(ctx.sender, ctx.place, msg.cid, msg.digest, msg.size, msg.code)
     marked = replace(current, committed=bitmap.plus(current.committed, seat.number))
-    everybody = marked.committed == marked.reserved and _all_stand(view, msg, marked, but=seat.number)
+    everybody = marked.committed == marked.reserved
     after = rounds.after_committing(msg.task, msg.round, marked, terms, ctx) if everybody else Moved(marked)
     key = (msg.task, msg.round, ctx.organisation)
     writes = (SEATS.put(key, replace(seat, commitment=commitment)), rounds.put(msg.task, msg.round, after.round))
     committed = Committed(msg.task, msg.round, ctx.organisation, msg.cid)
     return found_now.outcome + Outcome(writes, (committed,)) + after.outcome
+
+
+def disowned(view: View, organisation: OrgId, since: Mapping[PublicKey, Place], ctx: Context) -> Outcome:
+    """Take out what these keys committed from these places on, in rounds in which others still commit. For thefts.
+
+    So the barrier counts only what stands, and tells rightly whether anybody has to pay. The seat may commit anew.
+    """
+    outcome = Outcome()
+    for hold in privacy_budget.organisation_account(view, organisation, ctx).holds:
+        current = rounds.ROUNDS.at(view, (hold.task, hold.round))
+        seat = SEATS.at(view, (hold.task, hold.round, organisation))
+        made = seat.commitment
+        if made is None or made.signer not in since or made.place.precedes(since[made.signer]):
+            continue
+        left = replace(current, committed=bitmap.minus(current.committed, seat.number))
+        outcome += Outcome(
+            (
+                SEATS.put((hold.task, hold.round, organisation), replace(seat, commitment=None)),
+                rounds.put(hold.task, hold.round, left),
+            ),
+            (Disowned(hold.task, hold.round, organisation),),
+        )
+    return outcome
 
 
 def require_seat(view: View, task: TaskId, number: RoundNumber, organisation: OrgId) -> Seat:
@@ -238,12 +269,6 @@ def is_untainted(view: View, seat: Seat) -> bool:
     """Whether a seat has a commitment whose key, by all that is known now, was good when it signed."""
     made = seat.commitment
     return made is not None and identity.is_good(identity.KEYS.at(view, made.signer), made.place)
-
-
-def _all_stand(view: View, msg: Commit, current: Round, but: SeatNumber) -> bool:
-    """Whether every other commitment is by a key that was good; else its owner may commit anew. Read once a round."""
-    owners = tasks.organisations_of(view, msg.task, bitmap.minus(current.committed, but))
-    return all(is_untainted(view, SEATS.at(view, (msg.task, msg.round, owner))) for owner in owners)
 
 
 def _require_as_agreed(msg: Commit, terms: Terms, current: Round) -> None:

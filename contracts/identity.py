@@ -11,7 +11,7 @@ is judged where it is counted, by ``is_good``. A dataset's budget is kept by ``p
 from dataclasses import replace
 from typing import Annotated
 
-from . import electorate, legal_identities, origin, recipients, reputation
+from . import electorate, legal_identities, origin, recipients
 from .admission import Admission, Roles
 from .electorate import MEMBERSHIP, Standing
 from .kernel import (
@@ -57,7 +57,9 @@ class Organisation(Record):
     legal_id: LegalId
     roles: Roles
     recipient: AgeRecipient
-    recipient_since: Height
+    recipient_since: Height  # From when on rounds that are opened encrypt to it.
+    recipient_signer: PublicKey  # Who named it, and where: one that a thief named is none.
+    recipient_place: Place
     cap: Promise  # To every record of all its datasets together.
     enrolled_at: Height
     keys: Annotated[tuple[PublicKey, ...], Items(1, limits.KEYS_WITH_RECOVERIES)]  # In the order of their enrolment.
@@ -104,17 +106,10 @@ class AddKey(Message, purpose=Purpose.HUMAN, lane=Lane.GOVERNANCE):
     key: NewKey
 
 
-class RevokeKey(Message, purpose=Purpose.HUMAN, lane=Lane.SAFETY):
+class RevokeKey(Message, purpose=Purpose.HUMAN, lane=Lane.SAFETY, while_suspended=True):
     """Revoke a key of the sender's organisation from this block on."""
 
     public: PublicKey
-
-
-class ReportStolenKey(Message, purpose=Purpose.HUMAN, lane=Lane.SAFETY):
-    """Revoke a key of one's own organisation as of a past place, with the keys that it enrolled from there on."""
-
-    public: PublicKey
-    since: Place
 
 
 class ChangeRecipient(Message, purpose=Purpose.HUMAN, lane=Lane.GOVERNANCE):
@@ -226,20 +221,8 @@ class FirstKeyNotHuman(Rejected, code=115, hint="Enrol a human key first; it the
     """An organisation's first key must be a human one, or nobody could ever act for it."""
 
 
-class SinceInFuture(Rejected, code=119, hint="Name the first place at which the key was no longer yours alone."):
-    """A key can only be reported stolen as of this transaction or an earlier one."""
-
-
-class TooFarBack(Rejected, code=120, hint="Report it as of the earliest block that is allowed."):
-    """A report looks back only so far: older work rests on more than one key."""
-
-
-class MemberInactive(Rejected, code=122, hint="The members decide on it by vote: `fedledger org show`."):
+class MemberInactive(Rejected, code=119, hint="The members decide on it by vote: `fedledger org show`."):
     """The organisation is suspended or removed: its keys may not act, but to revoke and report keys while suspended."""
-
-
-class ReportedAlready(Rejected, code=121, hint="Nothing to do: a key is reported once, and stays revoked."):
-    """The key was reported stolen before."""
 
 
 def add_key(view: View, msg: AddKey, ctx: Context) -> Outcome:
@@ -256,36 +239,9 @@ def add_key(view: View, msg: AddKey, ctx: Context) -> Outcome:
 def revoke_key(view: View, msg: RevokeKey, ctx: Context) -> Outcome:
     """Revoke a key from here on. Rejects: UnknownKey, NotYourKey, RevocationMovesLater, LastHumanKey."""
     require(msg.public != ctx.sender, lambda: LastHumanKey(key=msg.public))
-    key = _require_own(view, msg.public, ctx)
-    _require_earlier(key, ctx.place)
+    key = require_own(view, msg.public, ctx)
+    require_earlier(key, ctx.place)
     return revoked(msg.public, key, ctx.place)
-
-
-def report_stolen_key(view: View, msg: ReportStolenKey, ctx: Context) -> Outcome:
-    """Revoke a key as of a place, and the keys that it enrolled from there on, and those that these enrolled.
-
-    What they signed meanwhile is judged by ``is_good`` wherever it is pending, and what it earned is taken back. The
-    key that signs the report must stay.
-
-    Rejects: SinceInFuture, TooFarBack, UnknownKey, NotYourKey, ReportedAlready, RevocationMovesLater, LastHumanKey.
-    """
-    furthest = max(0, ctx.height - limits.LOOK_BACK_BLOCKS)
-    require(not ctx.place.precedes(msg.since), lambda: SinceInFuture(since=msg.since.height, height=ctx.height))
-    require(msg.since.height >= furthest, lambda: TooFarBack(since=msg.since.height, furthest=furthest))
-    stolen = _require_own(view, msg.public, ctx)
-    again = stolen.reported and is_good(KEYS.at(view, stolen.reported.signer), stolen.reported.place)
-    require(not again, lambda: ReportedAlready(key=msg.public))
-    _require_earlier(stolen, msg.since)
-    outcome = revoked(msg.public, replace(stolen, reported=Report(ctx.sender, ctx.place)), msg.since)
-    fallen = {msg.public: msg.since}
-    for public in ORGANISATIONS.at(view, ctx.organisation).keys:  # Whoever enrolled a key stands before it.
-        key = KEYS.at(view, public)
-        if key.enrolled_by in fallen and not key.enrolled_at.precedes(fallen[key.enrolled_by]):
-            fallen[public] = key.enrolled_at
-            if is_good(key, key.enrolled_at):  # Else it was revoked as of before it was enrolled.
-                outcome += revoked(public, key, key.enrolled_at)
-    require(ctx.sender not in fallen, lambda: LastHumanKey(key=ctx.sender))
-    return outcome + reputation.disowned(view, ctx.organisation, fallen, ctx)
 
 
 def change_recipient(view: View, msg: ChangeRecipient, ctx: Context) -> Outcome:
@@ -296,7 +252,13 @@ def change_recipient(view: View, msg: ChangeRecipient, ctx: Context) -> Outcome:
     organisation = ORGANISATIONS.at(view, ctx.organisation)
     before = organisation.recipient
     require(msg.recipient != before, lambda: recipients.SameRecipient(organisation=ctx.organisation))
-    changed = replace(organisation, recipient=msg.recipient, recipient_since=ctx.height)
+    changed = replace(
+        organisation,
+        recipient=msg.recipient,
+        recipient_since=ctx.height,
+        recipient_signer=ctx.sender,
+        recipient_place=ctx.place,
+    )
     return Outcome(
         (
             ORGANISATIONS.put(ctx.organisation, changed),
@@ -351,6 +313,8 @@ def enrol(view: View, admission: Admission, ctx: Context) -> Outcome:
         roles=tuple(role for role in Role if role in admission.roles),
         recipient=admission.recipient,
         recipient_since=ctx.height,
+        recipient_signer=first.public,
+        recipient_place=ctx.place,
         cap=cap,
         enrolled_at=ctx.height,
         keys=(first.public,),
@@ -390,11 +354,16 @@ def require_active(view: View, name: OrgId) -> Organisation:
     return organisation
 
 
-def require_acting(key: Key, organisation: Organisation, tag: str) -> None:
-    """Hold a signer to its member's standing. Rejects: MemberInactive."""
-    rescuing = key.purpose is Purpose.HUMAN and tag in (RevokeKey.tag, ReportStolenKey.tag)
+def require_acting(key: Key, organisation: Organisation, kind: type[Message] | None) -> None:
+    """Hold a signer to its member's standing; ``kind`` is its message's, if it is one. Rejects: MemberInactive."""
+    rescuing = kind is not None and kind.while_suspended and key.purpose is kind.purpose
     if not (rescuing and organisation.standing is Standing.SUSPENDED):
         _require_standing(key.organisation, organisation)
+
+
+def has_recipient(view: View, organisation: Organisation) -> bool:
+    """Whether it named its recipient itself, by all that is known now; if not, it has none until it names one."""
+    return is_good(KEYS.at(view, organisation.recipient_signer), organisation.recipient_place)
 
 
 def is_active(view: View, name: OrgId) -> bool:
@@ -446,14 +415,14 @@ def _require_standing(name: OrgId, organisation: Organisation) -> None:
     require(active, lambda: MemberInactive(organisation=name, standing=str(organisation.standing)))
 
 
-def _require_own(view: View, public: PublicKey, ctx: Context) -> Key:
+def require_own(view: View, public: PublicKey, ctx: Context) -> Key:
     """The key, which is the sender's organisation's. Rejects: UnknownKey, NotYourKey."""
     key = found(KEYS, view, public, lambda: UnknownKey(key=public))
     require(key.organisation == ctx.organisation, lambda: NotYourKey(key=public, owner=key.organisation))
     return key
 
 
-def _require_earlier(key: Key, since: Place) -> None:
+def require_earlier(key: Key, since: Place) -> None:
     """Rejects: RevocationMovesLater."""
     before = key.revoked_from
     if before is not None and not since.precedes(before):
@@ -483,7 +452,6 @@ CONTRACT = Contract(
     handlers={
         AddKey: add_key,
         RevokeKey: revoke_key,
-        ReportStolenKey: report_stolen_key,
         ChangeRecipient: change_recipient,
         RegisterDataset: register_dataset,
     },

@@ -18,7 +18,7 @@ LEGAL_IDENTITIES = Map("identity/legal", LegalIdentity, "SHA-256 of the legal id
 
 
 class LegalIdentityKnown(
-    Rejected, code=123, hint="Act under that name: a second one would refill the cap on its privacy loss."
+    Rejected, code=120, hint="Act under that name: a second one would refill the cap on its privacy loss."
 ):
     """This legal identity is, or was, a member under another name."""
 

@@ -64,14 +64,14 @@ Judgements = Annotated[bytes, Length(0, limits.SEATS_PER_ROUND)]  # A finding fo
 
 
 class Candidate(Record):
-    """Everything about a version that follows from the agreed set; ballots are about its digest."""
+    """Everything that follows from the agreed set; ballots are about its digest."""
 
     task: TaskId
     round: RoundNumber
     parent: VersionNumber
     agreed: Seats
     judgements: Judgements
-    artefact: Artefact
+    artefact: Artefact | None  # None: nothing follows from the set.
 
 
 class VersionStatus(StrEnum):
@@ -119,13 +119,6 @@ class Register(Record):
 MODELS = Map("models/models", Model, "model")
 VERSIONS = Map("models/versions", Version, "model", "version")
 REGISTER = Item("models/register", Register)
-
-
-NO_CANDIDATE: Final = crypto.sha256(b"fedledger: no candidate follows from the agreed set")
-"""What a voter seals when nothing follows from the agreed set, whatever its reason: so two of them agree.
-
-No candidate has this digest: the encoding of a record begins with another byte than this text.
-"""
 
 
 class VersionDecided(Event):

@@ -49,7 +49,7 @@ from .lineage import (
     VersionDecided,
     VersionStatus,
 )
-from .terms import Terms
+from .terms import Artefact, Terms
 
 
 class Complaint(Record):
@@ -194,6 +194,7 @@ class Decision:
     """What the ballots say about a round's aggregate."""
 
     candidate: Candidate
+    artefact: Artefact
     digest: Digest
     correct: Count  # The median score.
     proposer: OrgId
@@ -214,7 +215,7 @@ def decided(view: View, terms: Terms, decision: Decision, ctx: Context) -> Outco
     status = VersionStatus.PROMOTED if passes else VersionStatus.FAILED_CANARY
     depth, jump = lineage.child_of(view, name, decision.candidate.parent)
     version = Version(
-        artefact=decision.candidate.artefact,
+        artefact=decision.artefact,
         round=decision.candidate.round,
         parent=decision.candidate.parent,
         depth=depth,

@@ -16,11 +16,11 @@ class Promise(Record):
     order_milli: RenyiOrder
 
 
-class UnknownOrder(Rejected, code=124, hint="Leave it out, or take one of the orders in docs/protocol.md."):
+class UnknownOrder(Rejected, code=121, hint="Leave it out, or take one of the orders in docs/protocol.md."):
     """The Rényi order is not one of the table's."""
 
 
-class NoRoom(Rejected, code=125, hint="State a larger limit or delta, or another order: see what is taken."):
+class NoRoom(Rejected, code=122, hint="State a larger limit or delta, or another order: see what is taken."):
     """The limit admits no loss at all: converting to (ε, δ) at its order takes all of it."""
 
 

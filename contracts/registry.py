@@ -17,6 +17,7 @@ from . import (
     privacy_budget,
     reputation,
     rounds,
+    thefts,
     upgrades,
     validators,
 )
@@ -29,6 +30,7 @@ CONTRACTS: Final[tuple[Contract, ...]] = (
     rounds.CONTRACT,
     privacy_budget.CONTRACT,
     contributions.CONTRACT,
+    thefts.CONTRACT,
     models.CONTRACT,
     ballots.CONTRACT,
     validators.CONTRACT,

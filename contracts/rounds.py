@@ -100,7 +100,7 @@ class Round(Record):
     began_at: TimeMs  # The phase: block time.
     until: TimeMs  # The phase's end by time; the last block before it is the last that counts.
     until_height: Height  # And by blocks: the first height after those that must be made in it.
-    invited: Annotated[int, Range(0, limits.SEATS_PER_ROUND)]  # Who had joined when it was opened.
+    invited: Seats  # Who had joined, and was active, when it was opened.
     needed: Annotated[int, Range(1, limits.SEATS_PER_ROUND)]  # Minimum + f.
     reserved: Seats
     committed: Seats
@@ -194,7 +194,8 @@ def open_round(view: View, msg: OpenRound, ctx: Context) -> Outcome:
     require_reputation(view, terms, ctx.organisation, ctx.time_ms)
     abandoned = _require_last_round_over(view, msg.task, task, terms, ctx)
     require_rounds_left(task, terms)
-    needed, joined = needed_seats(terms), participants_of(view, msg.task)
+    needed, invited = needed_seats(terms), participants_of(view, msg.task)
+    joined = bitmap.count(invited)
     require(joined >= needed, lambda: TooFewParticipants(joined=joined, needed=needed))
     readers, votes = readers_of(view, terms, ctx.height), needed_votes(terms)
     require(readers >= votes, lambda: TooFewVerifiers(readers=readers, needed=votes))
@@ -206,7 +207,7 @@ def open_round(view: View, msg: OpenRound, ctx: Context) -> Outcome:
         began_at=0,
         until=0,
         until_height=0,
-        invited=joined,
+        invited=invited,
         needed=needed,
         reserved=bitmap.NOTHING,
         committed=bitmap.NOTHING,
@@ -257,7 +258,9 @@ def after_reserving(view: View, task: TaskId, number: RoundNumber, current: Roun
         return voided(task, number, current, Void.TOO_FEW_RESERVED, Charged.NOBODY)
     if readers_of(view, terms, current.opened_at) < needed_votes(terms):
         return voided(task, number, current, Void.TOO_FEW_READERS, Charged.NOBODY)
-    return begun(task, number, current, terms, Phase.COMMITTING, ctx)
+    before = TASKS.at(view, task)
+    counted = Outcome((TASKS.put(task, replace(before, trained=before.trained + 1)),))
+    return Moved(current, counted) | begun(task, number, current, terms, Phase.COMMITTING, ctx)
 
 
 def after_committing(task: TaskId, number: RoundNumber, current: Round, terms: Terms, ctx: Context) -> Moved:
@@ -338,21 +341,23 @@ def is_over(current: Round, now: TimeMs, height: Height) -> bool:
 def recipients_of(view: View, terms: Terms, current: Round) -> tuple[AgeRecipient, ...]:
     """To whom a round's payloads are encrypted: the recipients of the terms, frozen when the round was opened.
 
-    From then on one can be taken out, by a change of its key or of its member's standing; none can come in, so that
-    nobody who steals a key while a round is open reads what is contributed to it.
+    From then on one can be taken out: by a change of its key or of its member's standing, or by a report that the key
+    which named it is stolen. None can come in, so that nobody who steals a key while a round is open reads what is
+    contributed to it.
     """
     members = [identity.require_member(view, name) for name in terms.recipients]
-    return tuple(member.recipient for member in members if _reads(member, current.opened_at))
+    return tuple(member.recipient for member in members if _reads(view, member, current.opened_at))
 
 
 def readers_of(view: View, terms: Terms, opened_at: Height) -> int:
     """How many verifiers can decrypt what is committed to a round that was opened at a height."""
     members = [identity.require_member(view, name) for name in terms.verifiers]
-    return sum(_reads(member, opened_at) for member in members)
+    return sum(_reads(view, member, opened_at) for member in members)
 
 
-def _reads(member: identity.Organisation, opened_at: Height) -> bool:
-    return member.recipient_since < opened_at and member.standing is Standing.ACTIVE
+def _reads(view: View, member: identity.Organisation, opened_at: Height) -> bool:
+    may = member.recipient_since < opened_at and member.standing is Standing.ACTIVE
+    return may and identity.has_recipient(view, member)
 
 
 def require_round(view: View, task: TaskId, number: RoundNumber) -> Round:

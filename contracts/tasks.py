@@ -73,7 +73,8 @@ class Task(Record):
     price: Curve
     opened_at: Height
     base: VersionNumber
-    rounds: Annotated[int, Range(0, limits.ROUNDS_PER_TASK)]
+    rounds: Annotated[int, Range(0, limits.ROUNDS_PER_TASK)]  # Opened so far: the number of the newest.
+    trained: Annotated[int, Range(0, limits.ROUNDS_PER_TASK)]  # Those of them in which training started.
     participants: Annotated[int, Range(0, limits.SEATS_PER_ROUND)]  # Who have joined and not left.
 
 
@@ -192,15 +193,17 @@ def join_task(view: View, msg: JoinTask, ctx: Context) -> Outcome:
     )
 
 
-def participants_of(view: View, name: TaskId) -> int:
-    """How many can take part in a round that is opened now: who joined, has not left, and is an active member."""
+def participants_of(view: View, name: TaskId) -> Seats:
+    """Who can take part in a round that is opened now: who joined, has not left, and is an active member."""
     names = ROSTERS.at(view, name).organisations
-    return sum(not PARTICIPATIONS.at(view, (name, who)).left and identity.is_active(view, who) for who in names)
+    parts = ((number, who, PARTICIPATIONS.at(view, (name, who))) for number, who in enumerate(names))
+    return bitmap.of(number for number, who, part in parts if not part.left and identity.is_active(view, who))
 
 
 def require_rounds_left(task: Task, terms: Terms) -> None:
-    """The terms allow another round. Rejects: NoMoreRounds."""
-    require(task.rounds < terms.max_rounds, lambda: NoMoreRounds(limit=terms.max_rounds))
+    """The terms allow another round. One that ended before training started counts for none. Rejects: NoMoreRounds."""
+    left = task.trained < terms.max_rounds and task.rounds < limits.ROUNDS_PER_TASK
+    require(left, lambda: NoMoreRounds(limit=terms.max_rounds))
 
 
 def leave_task(view: View, msg: LeaveTask, ctx: Context) -> Outcome:
@@ -221,7 +224,7 @@ def open_task(view: View, terms: Terms, ctx: Context) -> Outcome:
     require_openable(view, terms)
     price = price_of(terms.mechanism)
     digest = terms_digest(terms)
-    task = Task(digest, price, ctx.height, base=0, rounds=0, participants=0)
+    task = Task(digest, price, ctx.height, base=0, rounds=0, trained=0, participants=0)
     epsilon = min(renyi.least_epsilon(price, limits.DELTA_INVERSE_MIN)[0], limits.EPSILON_NANO_MAX)
     return Outcome(
         (TERMS.put(terms.task, terms), TASKS.put(terms.task, task), ROSTERS.put(terms.task, Roster(()))),

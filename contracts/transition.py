@@ -161,8 +161,8 @@ class Transaction:
     def is_authentic(self) -> bool:
         """Whether the signature holds under the key that the envelope names. Rejects: MalformedTransaction."""
         if self._is_authentic is None:
-            signed = self.envelope
-            self._is_authentic = crypto.verify(signed.key, signed.signed, signed.signature)
+            sealed = self.sealed
+            self._is_authentic = crypto.verify(sealed.key, sealed.signed, sealed.signature)
         return self._is_authentic
 
 
@@ -285,22 +285,22 @@ def turn(
 def authenticate(rules: Rules, view: View, transaction: Transaction, block: BlockContext, index: int = 0) -> Signer:
     """Establish who signed a transaction, now, for this chain, for the first time.
 
-    Rejects: MalformedTransaction, WrongChain, UnknownKey, KeyIsRevoked, MemberInactive, Expired, ValidTooLong,
-    Replayed, BadSignature. Before the key is known, nothing is decoded and nothing hashed but the header; nothing is
-    remembered of what fails here, because nobody has signed it.
+    Rejects: MalformedTransaction, WrongChain, UnknownKey, KeyIsRevoked, BadSignature, MemberInactive, Expired,
+    ValidTooLong, Replayed. Before the key is known nothing is hashed but the header, and before its signature holds
+    nothing is decoded; nothing is remembered of what fails here.
     """
     sealed, ledger = transaction.sealed, LedgerId(block.chain_id, origin.genesis_of(view))
     require(sealed.ledger == ledger, lambda: _wrong_chain(sealed.ledger, ledger))
     key = identity.require_good_key(view, sealed.key, Place(block.height, index))
     organisation = identity.ORGANISATIONS.at(view, key.organisation)
+    require(transaction.is_authentic, lambda: BadSignature(key=sealed.key))
     signed = transaction.envelope
-    identity.require_acting(key, organisation, signed.tag)
+    identity.require_acting(key, organisation, rules.messages.get(signed.tag))
     require(block.height <= signed.valid_until, lambda: Expired(valid_until=signed.valid_until, height=block.height))
     furthest = block.height + rules.limits.tx_validity_blocks
     require(signed.valid_until <= furthest, lambda: ValidTooLong(valid_until=signed.valid_until, furthest=furthest))
     seen = replay.is_seen(view, signed.valid_until, signed.identity)
     require(not seen, lambda: Replayed(transaction=signed.identity))
-    require(transaction.is_authentic, lambda: BadSignature(key=signed.key))
     return Signer(key, organisation)
 
 
@@ -309,7 +309,7 @@ def require_entitled(kind: type[Message], key: identity.Key, organisation: Organ
 
     Rejects: MemberInactive, WrongPurpose, MissingRole.
     """
-    identity.require_acting(key, organisation, kind.tag)
+    identity.require_acting(key, organisation, kind)
     require(key.purpose is kind.purpose, lambda: WrongPurpose(purpose=key.purpose, wanted=kind.purpose))
     allowed = kind.role is None or kind.role in organisation.roles
     require(allowed, lambda: MissingRole(organisation=key.organisation, wanted=str(kind.role)))

@@ -43,10 +43,10 @@ class Door:
         is for safety is always tried, so that the few places of a key hold only what rules accept.
         """
         transaction = self.read(raw)
-        full = self.pool.refusal(rules, transaction)
+        full = self.pool.refusal(rules, view, transaction)
         if full is not None:
             return full
-        judge = transition.may_wait if self._is_left_to_its_block(rules, transaction) else transition.apply_tx
+        judge = transition.may_wait if self._is_left_to_its_block(rules, view, transaction) else transition.apply_tx
         result = judge(rules, view, transaction, block)
         if result.code:
             return result
@@ -79,5 +79,5 @@ class Door:
             self.pool.release(name)
         self.pool.sweep(height)
 
-    def _is_left_to_its_block(self, rules: Rules, transaction: Transaction) -> bool:
-        return len(self.pool) >= PRESSED and self.pool.share_of(rules, transaction) is not Share.SAFETY
+    def _is_left_to_its_block(self, rules: Rules, view: View, transaction: Transaction) -> bool:
+        return len(self.pool) >= PRESSED and self.pool.share_of(rules, view, transaction) is not Share.SAFETY

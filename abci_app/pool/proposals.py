@@ -59,7 +59,7 @@ class Standings:
 
 
 def _lane(rules: Rules, transaction: Transaction, signer: _Signer) -> Lane:
-    if signer.entitled is None:
+    if signer.entitled is None or not transaction.is_authentic:  # Before anything is decoded: it may be a forgery.
         return max(Lane)
     try:
         kind = type(transaction.message(rules))

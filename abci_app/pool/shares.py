@@ -21,7 +21,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from contracts import identity
-from contracts.kernel import Lane, Message, Rejected, View, codec, limits
+from contracts.kernel import InvariantBroken, Lane, Message, Rejected, View, codec, limits
 from contracts.rulebook import Rules
 from contracts.transition import Transaction
 
@@ -51,6 +51,7 @@ ALLOWANCES: Final = {
     Share.WORK: Allowance(2 * limits.BLOCK_TXS_PER_ORGANISATION, 96 * 1024),  # What two blocks take of one member.
 }
 _SHARES: Final = {Lane.SAFETY: Share.SAFETY, Lane.GOVERNANCE: Share.GOVERNANCE}
+_LARGE_BYTES: Final = 2_048  # From here on decoding costs more than verifying a signature.
 _Holder = tuple[Share, bytes | str]
 
 assert min(ALLOWANCES[Share.GOVERNANCE].size, ALLOWANCES[Share.WORK].size) >= limits.TX_BYTES, "any one must fit"
@@ -122,16 +123,21 @@ class Pool:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def refusal(self, rules: Rules, transaction: Transaction) -> ShareFull | None:
-        """Why a new transaction has no room. Before its signature is looked at: a flood must be cheap to refuse."""
+    def refusal(self, rules: Rules, view: View, transaction: Transaction) -> ShareFull | None:
+        """Why a new transaction has no room: a flood must be cheap to refuse.
+
+        What costs more to decode than its signature to verify is verified first, for anybody can name anybody's key.
+        """
         try:
             key = transaction.sealed.key
-            owner = self._owners.get(key)
-            kind = None if owner is None else rules.messages.get(transaction.envelope.tag)
+            owner = self._owner_of(view, key)
+            large = len(transaction.raw) > _LARGE_BYTES
+            unknown = owner is None or (large and not transaction.is_authentic)
+            kind = None if unknown else rules.messages.get(transaction.envelope.tag)
         except Rejected:
             return None  # CheckTx says why.
         if owner is None or kind is None or transaction.hash in self._waiting:
-            return None  # Nothing of this sender waits here, or nothing is added.
+            return None  # CheckTx says why, or nothing is added.
         holder = _holder(kind, key, owner)
         held, most = self._held.get(holder, _Held()), ALLOWANCES[holder[0]]
         if held.transactions < most.transactions and held.size + len(transaction.raw) <= most.size:
@@ -143,11 +149,11 @@ class Pool:
         waiting = self._waiting.get(transaction.hash)
         return None if waiting is None else waiting.seen
 
-    @staticmethod
-    def share_of(rules: Rules, transaction: Transaction) -> Share | None:
-        """What a transaction is counted under; None for one that says nothing known."""
+    def share_of(self, rules: Rules, view: View, transaction: Transaction) -> Share | None:
+        """What a transaction is counted under; None for one that says nothing known, or that its key did not sign."""
         try:
-            kind = rules.messages.get(transaction.envelope.tag)
+            signed = self._owner_of(view, transaction.sealed.key) is not None and transaction.is_authentic
+            kind = rules.messages.get(transaction.envelope.tag) if signed else None
         except Rejected:
             return None
         return None if kind is None else _SHARES.get(kind.lane, Share.WORK)
@@ -160,9 +166,9 @@ class Pool:
             self._waiting.move_to_end(transaction.hash)
             return
         key = transaction.envelope.key
-        owner = self._owners.get(key)
+        owner = self._owner_of(view, key)
         if owner is None:
-            owner = self._owners[key] = identity.KEYS.at(view, key).organisation
+            raise InvariantBroken("CheckTx has accepted what nobody's key has signed")
         holder = _holder(type(transaction.message(rules)), key, owner)
         self._waiting[transaction.hash] = _Waiting(holder, len(transaction.raw), height)
         held = self._held.setdefault(holder, _Held())
@@ -190,6 +196,13 @@ class Pool:
             if waiting.seen >= height - 1:
                 return
             self.release(name)
+
+    def _owner_of(self, view: View, key: bytes) -> str | None:
+        """Whose key it is, asked once: it stays that organisation's."""
+        owner = self._owners.get(key)
+        if owner is None and (record := identity.KEYS.get(view, key)) is not None:
+            owner = self._owners[key] = record.organisation
+        return owner
 
 
 def _holder(kind: type[Message], key: bytes, owner: str) -> _Holder:

@@ -49,7 +49,7 @@ def decided(chain: Chain, count: int) -> Iterator[Write]:
         yield PROPOSALS.put(number + 1, replace(proposal, action=action, status=ProposalStatus.DEFEATED))
         yield replay.mark(limits.TX_VALIDITY_BLOCKS, consortium.digest(f"transaction {number}"), 1)
     yield COUNTER.set(Counter(count + 1))
-    yield tasks.TASKS.put(TASK, replace(tasks.TASKS.at(chain.view, TASK), rounds=count, base=count))
+    yield tasks.TASKS.put(TASK, replace(tasks.TASKS.at(chain.view, TASK), rounds=count, trained=count, base=count))
     model = lineage.MODELS.at(chain.view, MODEL)
     yield lineage.MODELS.put(MODEL, replace(model, current=count, latest=count))
 
@@ -66,7 +66,7 @@ def _round(number: int, jump: int) -> Iterator[Write]:
             began_at=0,
             until=0,
             until_height=0,
-            invited=len(HOSPITALS),
+            invited=_EVERYBODY,
             needed=needed_seats(TERMS),
             reserved=_EVERYBODY,
             committed=_EVERYBODY,

@@ -23,7 +23,7 @@ from contracts.identity import AddKey, RegisterDataset
 from contracts.kernel import Event, bitmap, crypto
 from contracts.kernel.envelope import LedgerId
 from contracts.kernel.types import Role
-from contracts.lineage import NO_CANDIDATE, Candidate, Finding
+from contracts.lineage import Candidate, Finding
 from contracts.promises import promised
 from contracts.registry import RULES
 from contracts.rounds import OpenRound
@@ -353,14 +353,13 @@ def salt_of(member: Member, number: int = 1) -> bytes:
     return digest(f"salt of {member.name} in round {number}")
 
 
-def seal(member: Member, named: Candidate | None, number: int = 1, correct: int = 90) -> Seal:
+def seal(member: Member, named: Candidate, number: int = 1, correct: int = 90) -> Seal:
     """A member's sealed ballot."""
-    named_digest = NO_CANDIDATE if named is None else lineage.candidate_digest(named)
-    said = Statement(member.name, TASK, number, salt_of(member, number), named_digest, correct)
-    return Seal(TASK, number, ballot_box.seal_of(said))
+    said = Statement(member.name, TASK, number, salt_of(member, number), lineage.candidate_digest(named), correct)
+    return Seal(TASK, number, named.agreed, ballot_box.seal_of(said))
 
 
-def open_ballot(member: Member, named: Candidate | None, number: int = 1, correct: int = 90) -> OpenBallot:
+def open_ballot(member: Member, named: Candidate, number: int = 1, correct: int = 90) -> OpenBallot:
     """The opening of what ``seal`` sealed."""
     return OpenBallot(TASK, number, salt_of(member, number), named, correct)
 

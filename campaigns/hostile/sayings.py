@@ -8,7 +8,7 @@ from random import Random
 from contracts.ballots import AdvanceRound, Attest, OpenBallot, Seal, Share
 from contracts.contributions import Reserve, Withdraw
 from contracts.governance import AdmitOrganisation, Propose, RollBackModel, Vote
-from contracts.identity import AddKey, ChangeRecipient, RegisterDataset, ReportStolenKey, RevokeKey
+from contracts.identity import AddKey, ChangeRecipient, RegisterDataset, RevokeKey
 from contracts.kernel import Message, Place, bitmap, limits
 from contracts.kernel.types import Purpose, Role
 from contracts.lineage import Candidate
@@ -16,6 +16,7 @@ from contracts.membership import CancelRecovery, CompleteRecovery
 from contracts.models import RaiseAlarm
 from contracts.rounds import OpenRound
 from contracts.tasks import JoinTask, LeaveTask
+from contracts.thefts import ReportStolenKey
 
 from ..harness import consortium
 from ..harness.chain import Member, Signer
@@ -73,8 +74,8 @@ def messages(rng: Random, human: Signer, worker: Signer | None, genesis: bytes) 
             consortium.commit(number),
             Attest(TASK, number, seats),
             Share(TASK, number, rng.choice(CONTRIBUTORS).name, cid("copy"), 1_000),
-            Seal(TASK, number, digest("ballot")),
-            OpenBallot(TASK, number, digest("salt"), rng.choice((named, None)), 0),
+            Seal(TASK, number, seats, digest("ballot")),
+            OpenBallot(TASK, number, digest("salt"), rng.choice((named, replace(named, artefact=None))), 0),
             AdvanceRound(TASK, number),
             RaiseAlarm(MODEL, number, digest("evidence"), "unfit"),
         ]
@@ -98,7 +99,9 @@ def _never(genesis: bytes) -> Iterator[Wrong]:
     yield Wrong(Attest(TASK, 1, bitmap.of([200])), VERIFIERS)  # More than have joined.
     yield Wrong(Attest(TASK, 1, b"\1\0"), VERIFIERS)  # Another spelling of a set.
     yield Wrong(Share(TASK, 1, "nobody", cid("copy"), 1_000), VERIFIERS)
-    yield Wrong(OpenBallot(TASK, 1, digest("another salt"), None, 0), VERIFIERS)
+    yield Wrong(
+        OpenBallot(TASK, 1, digest("another salt"), Candidate(TASK, 1, 0, bitmap.of([0]), b"\0", None), 0), VERIFIERS
+    )
     yield Wrong(RaiseAlarm(_NO_MODEL, 1, digest("evidence"), "unfit"), VERIFIERS)
     yield Wrong(RaiseAlarm(MODEL, 0, digest("evidence"), "unfit"), VERIFIERS)  # There is nothing to go back to.
 
@@ -131,7 +134,7 @@ def _never_in_a_round(task: str, number: int) -> Iterator[Wrong]:
     yield Wrong(consortium.commit(number, task=task), CONTRIBUTORS)
     yield Wrong(Attest(task, number, bitmap.of([0])), VERIFIERS)
     yield Wrong(Share(task, number, LAB.name, cid("copy"), 1_000), VERIFIERS)
-    yield Wrong(Seal(task, number, digest("ballot")), VERIFIERS)
+    yield Wrong(Seal(task, number, bitmap.of([0]), digest("ballot")), VERIFIERS)
     yield Wrong(OpenBallot(task, number, digest("salt"), named, 0), VERIFIERS)
     yield Wrong(AdvanceRound(task, number))
 

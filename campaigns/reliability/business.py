@@ -119,7 +119,7 @@ def _commit(desk: Desk, hospital: str, opened: RoundOpened) -> Commit:
 
 def _sealed(verifier: str, salt: bytes, named: Candidate) -> Seal:
     said = Statement(verifier, TASK, named.round, salt, candidate_digest(named), _SCORE)
-    return Seal(TASK, named.round, seal_of(said))
+    return Seal(TASK, named.round, named.agreed, seal_of(said))
 
 
 def _admission(genesis: bytes) -> AdmitOrganisation:

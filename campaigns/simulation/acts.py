@@ -15,7 +15,7 @@ from contracts.ballot_box import Statement, seal_of
 from contracts.ballots import AdvanceRound, Attest, OpenBallot, Seal, Share
 from contracts.contributions import Commit, NoiseSource, Reserve, Withdraw
 from contracts.kernel import Message, View, bitmap
-from contracts.lineage import NO_CANDIDATE, VERDICTS, Candidate, Finding
+from contracts.lineage import VERDICTS, Candidate, Finding
 from contracts.reputation import Verdict
 from contracts.rounds import OpenRound, Round
 from contracts.tasks import Task
@@ -104,17 +104,15 @@ class Acts:
             code=digest("training code"),
         )
 
-    def candidate(self, here: Here) -> Candidate | None:
-        """What an honest verifier derives from the agreed set; None when too little in it is of any use."""
+    def candidate(self, here: Here) -> Candidate:
+        """What an honest verifier derives from the agreed set; no version when too little in it is of any use."""
         owners = here.owners(here.round.agreed)
         findings = [self._fate("finding", owner, here).choice(FINDINGS) for owner in owners]
         usable = sum(1 for finding in findings if VERDICTS[finding] is not Verdict.REFUSED)
-        if usable < here.terms.estimator.minimum:
-            return None
-        name = f"{here.terms.model} {here.number}"
-        return Candidate(
-            here.terms.task, here.number, here.round.base, here.round.agreed, bytes(findings), artefact(name)
-        )
+        made = None
+        if usable >= here.terms.estimator.minimum:
+            made = artefact(f"{here.terms.model} {here.number}")
+        return Candidate(here.terms.task, here.number, here.round.base, here.round.agreed, bytes(findings), made)
 
     def opening(self, here: Here, member: Member) -> OpenBallot:
         """The opening of a member's ballot, which says what it was sealed over."""
@@ -122,7 +120,7 @@ class Acts:
         if copied is not None:
             return self.opening(here, copied)
         made, correct = self.candidate(here), 0
-        if made is not None:
+        if made.artefact is not None:
             correct = self._score(here) + self._fate("machine", member.name, here).choice((0, 0, 0, 1, -1))
             match self._conduct(here, member):
                 case "differs":
@@ -136,16 +134,16 @@ class Acts:
         """A member's sealed ballot."""
         copied = self._copied(here, member)
         if copied is not None:
-            return Seal(here.terms.task, here.number, here.box[copied.name].seal)
+            return Seal(here.terms.task, here.number, here.round.agreed, here.box[copied.name].seal)
         said = self.opening(here, member)
-        named = NO_CANDIDATE if said.candidate is None else lineage.candidate_digest(said.candidate)
+        named = lineage.candidate_digest(said.candidate)
         statement = Statement(member.name, said.task, said.round, said.salt, named, said.correct)
-        return Seal(here.terms.task, here.number, seal_of(statement))
+        return Seal(here.terms.task, here.number, here.round.agreed, seal_of(statement))
 
     # --- what is due ---
 
     def _opening(self, terms: Terms, task: Task) -> Due:
-        ready = task.participants >= needed_seats(terms) and task.rounds < terms.max_rounds
+        ready = task.participants >= needed_seats(terms) and task.trained < terms.max_rounds
         if ready or self.rng.random() < 0.1:
             yield BY_NAME[self.rng.choice(terms.aggregators)], OpenRound(terms.task)
 

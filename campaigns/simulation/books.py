@@ -27,6 +27,7 @@ from contracts import (
     reputation,
     rounds,
     tasks,
+    thefts,
     transition,
     upgrades,
     validators,
@@ -131,7 +132,7 @@ class Books:
         if course is not None:
             self._compare(course, events)
         self._judge(message, due, events, block)
-        if isinstance(message, identity.ReportStolenKey):
+        if isinstance(message, thefts.ReportStolenKey):
             said = [event.deviation for event in events if isinstance(event, MeritDisowned)]
             self.esteem.disown(key.organisation, self.is_live, said, block)
 
@@ -160,8 +161,9 @@ class Books:
                 self._exist(identity.KEYS.path(message.key.public))
             case identity.RevokeKey():
                 self.keys[message.public].revoked_from = place
-            case identity.ReportStolenKey():
+            case thefts.ReportStolenKey():
                 self._stolen(message.public, message.since)
+                self.courses.disown(organisation, block)
             case identity.RegisterDataset():
                 stated = (message.epsilon_limit, message.delta_inverse, message.order_milli)
                 self.purse.limit(organisation, message.dataset, *stated)

@@ -16,7 +16,7 @@ from contracts.ballot_box import Statement
 from contracts.ballots import AdvanceRound, Attest, OpenBallot, Seal, Share
 from contracts.contributions import Commit, Reserve, Withdraw
 from contracts.kernel import Place, crypto
-from contracts.lineage import NO_CANDIDATE, Candidate, Finding, candidate_digest
+from contracts.lineage import Candidate, Finding, candidate_digest
 from contracts.reputation import Verdict
 from contracts.terms import Phase, Terms
 
@@ -93,7 +93,7 @@ class Course:
     terms: Terms
     number: int
     base: int
-    invited: int
+    invited: frozenset[str]
     roster: dict[str, int]
     live: Live
     phase: Phase = Phase.RESERVING
@@ -184,8 +184,8 @@ class Course:
             case Attest():
                 self._attest(message, organisation, signed, block)
             case Share():
-                known = message.organisation in self.held.get(organisation, ())
-                self._require(known, "agreed set", f"{organisation} shares what it has not attested")
+                known = message.organisation in self.held.get(organisation, ()) and message.organisation != organisation
+                self._require(known, "agreed set", f"{organisation} shares what it has not attested, or its own")
             case Seal():
                 self._seal(message, organisation, signed, block)
             case OpenBallot():
@@ -240,20 +240,25 @@ class Course:
             self.stopped = not self.revealed
         self.phase, self.fallen = Phase.VOID, True
 
+    def disown(self, organisation: str, block: Block) -> None:
+        """A key of an organisation was reported stolen: what it committed is out while others can still commit."""
+        made = self.commits.get(organisation)
+        if made is not None and self.phase is Phase.COMMITTING and not self.lapsed(block) and not self.live(*made):
+            del self.commits[organisation]
+
     # --- what a message does ---
 
     def _reserve(self, organisation: str, dataset: str, block: Block) -> None:
         self._require(organisation not in self.seats, "one voice", f"{organisation} has a second seat")
         self.seats[organisation] = dataset
-        if len(self.seats) >= self.invited:
+        if self.invited <= self.seats.keys():
             self._train(block)
 
     def _commit(self, organisation: str, signed: Signed, block: Block) -> None:
-        stands = organisation in self.commits and self.live(*self.commits[organisation])
-        alone = organisation in self.seats and not stands
+        alone = organisation in self.seats and organisation not in self.commits
         self._require(alone, "one voice", f"{organisation} committed without a seat, or twice")
         self.commits[organisation] = signed
-        if len(self.commits) == len(self.seats) and all(self.live(*one) for one in self.commits.values()):
+        if len(self.commits) == len(self.seats):
             self._reach_the_barrier(block)
 
     def _attest(self, message: Attest, verifier: str, signed: Signed, block: Block) -> None:
@@ -267,6 +272,8 @@ class Course:
             self._fix_the_set(block)
 
     def _seal(self, message: Seal, organisation: str, signed: Signed, block: Block) -> None:
+        over = {owner for owner, number in self.roster.items() if _names(message.agreed, number)}
+        self._require(over == set(self.agreed), "agreed set", f"{organisation} sealed over {over}")
         mine = organisation in self.terms.verifiers and organisation not in self._standing()
         self._require(mine, "sealed ballots", f"{organisation} sealed a second ballot, or has none")
         opened = any(ballot.digest is not None for ballot in self.box.values())
@@ -280,14 +287,13 @@ class Course:
         ballot = self.box.get(organisation)
         if ballot is None or ballot.digest is not None:
             raise Violation("sealed ballots", f"{self.name}: {organisation} opened what it had not sealed, or again")
-        named = NO_CANDIDATE if message.candidate is None else candidate_digest(message.candidate)
+        named = candidate_digest(message.candidate)
         said = Statement(organisation, message.task, message.round, message.salt, named, message.correct)
         hashed = crypto.sha256(crypto.tagged("ballot", said.encode()))
         self._require(hashed == ballot.seal, "sealed ballots", f"{organisation} opened another ballot than it sealed")
         self._require_possible(message, organisation)
         ballot.digest, ballot.correct = named, message.correct
-        if message.candidate is not None:
-            self.candidates[named] = message.candidate
+        self.candidates[named] = message.candidate
         if all(other.digest is not None for other in self.box.values()):
             self._count(block)
 
@@ -354,12 +360,15 @@ class Course:
         useful = untainted if made is None else tuple(owner for owner in untainted if owner not in self._refused(made))
         anew = made is not None and untainted != self.agreed and len(useful) >= self.terms.estimator.minimum
         self._settle(winner, over=True, anew=anew)
-        if winner is None or winner == NO_CANDIDATE:
+        if winner is None:
             self.phase = Phase.VOID
         elif untainted != self.agreed:
             self._find(self.candidates[winner], anew=anew)
             self.box = {}
             self._agree(useful, block)
+        elif self.candidates[winner].artefact is None:
+            self._find(self.candidates[winner])
+            self.phase = Phase.VOID
         else:
             self._decide(winner, [self.box[name].correct for name in counted[winner]])
         self.candidates = {}
@@ -396,7 +405,9 @@ class Course:
         return [owner for owner, byte in found if SAYS[Finding(byte)] is Verdict.REFUSED]
 
     def _find(self, made: Candidate, *, anew: bool = False) -> None:
-        """What a recomputation says of those whose payloads it was over: refusals only, where it is made anew."""
+        """What a recomputation says of those whose payloads it was over: refusals only, where it is made anew, or where
+        no version follows."""
+        anew = anew or made.artefact is None
         found = [
             Said(owner, SAYS[Finding(byte)], self.commits[owner])
             for owner, byte in zip(self.agreed, made.judgements, strict=True)
@@ -426,9 +437,10 @@ class Course:
 
     def _require_possible(self, message: OpenBallot, organisation: str) -> None:
         """What any candidate of the round must be, whatever the payloads say."""
-        most, made = self.terms.canary_records, message.candidate
-        usable = most if made is None else _usable(made)
-        possible = message.correct <= most and usable >= self.terms.estimator.minimum
+        made = message.candidate
+        most = 0 if made.artefact is None else self.terms.canary_records
+        usable = _usable(made)
+        possible = message.correct <= most and (made.artefact is None or usable >= self.terms.estimator.minimum)
         self._require(
             possible, "possible ballots", f"{organisation} opened {message.correct} of {most}, {usable} usable"
         )

@@ -35,9 +35,9 @@ class Enterprise:
     rounds: list[Course] = field(default_factory=list)
 
     @property
-    def present(self) -> int:
-        """How many have joined and not left."""
-        return sum(not part.left for part in self.parts.values())
+    def present(self) -> frozenset[str]:
+        """Who has joined and not left."""
+        return frozenset(name for name, part in self.parts.items() if not part.left)
 
 
 class Courses:
@@ -101,6 +101,11 @@ class Courses:
         course.begin(Phase.RESERVING, block)
         task.rounds.append(course)
         return course
+
+    def disown(self, organisation: str, block: Block) -> None:
+        """A key of an organisation was reported stolen."""
+        for course in self:
+            course.disown(organisation, block)
 
     def fall(self, task: str, block: Block) -> list[Said]:
         """The current version fell: a round under way from it is void. Returns what is said of whom for that."""

@@ -22,9 +22,11 @@ class Enrolled:
 
 
 def unreadable(raw: bytes, ledger: LedgerId, keys: Mapping[bytes, Enrolled]) -> type[Rejected]:
-    """How bytes that are no envelope are refused: a header that can be read is judged before the rest is read."""
+    """How bytes that are no envelope are refused: a header that can be read is judged, and the
+    signature verified, before the rest is read."""
+    transaction = transition.Transaction(raw)
     try:
-        sealed = transition.Transaction(raw).sealed
+        sealed = transaction.sealed
     except Rejected:
         return transition.MalformedTransaction
     if sealed.ledger != ledger:
@@ -32,4 +34,6 @@ def unreadable(raw: bytes, ledger: LedgerId, keys: Mapping[bytes, Enrolled]) -> 
     known = keys.get(sealed.key)
     if known is None:
         return identity.UnknownKey
-    return transition.MalformedTransaction if known.revoked_from is None else identity.KeyIsRevoked
+    if known.revoked_from is not None:
+        return identity.KeyIsRevoked
+    return transition.MalformedTransaction if transaction.is_authentic else transition.BadSignature

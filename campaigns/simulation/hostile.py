@@ -15,14 +15,16 @@ from contracts import origin, rounds, tasks
 from contracts.ballots import AdvanceRound, Attest, OpenBallot, Seal, Share
 from contracts.contributions import NoiseSource, Reserve, Withdraw
 from contracts.governance import Propose, RollBackModel, Vote
-from contracts.identity import AddKey, RegisterDataset, ReportStolenKey, RevokeKey
+from contracts.identity import AddKey, RegisterDataset, RevokeKey
 from contracts.kernel import Lane, Message, Place, Rejected, View, bitmap, limits
 from contracts.kernel.envelope import LedgerId
 from contracts.kernel.types import Purpose
+from contracts.lineage import Candidate
 from contracts.models import RaiseAlarm
 from contracts.registry import RULES
 from contracts.rounds import OpenRound
 from contracts.tasks import JoinTask, LeaveTask
+from contracts.thefts import ReportStolenKey
 from contracts.transition import Transaction
 
 from ..harness.chain import Member
@@ -33,6 +35,7 @@ from .members import CHAIN_ID, EVERYBODY, HOSPITALS, LABS, VALID_BLOCKS, VERIFIE
 ELSEWHERE = (LedgerId("fedledger-elsewhere", ledger().genesis), LedgerId(CHAIN_ID, bytes(32)))
 
 STRANGER = Member("stranger")
+_SOME = bitmap.of([0])  # A set of seats, and what somebody may say of it.
 SEEN_MAX = 200
 
 
@@ -137,6 +140,7 @@ class Attacker:
         terms = self.rng.choice(self.life.tasks)
         task = tasks.TASKS.get(view, terms.task)
         number = max(1, (task.rounds if task else 1) + self.rng.choice((-1, 0, 0, 0, 1)))
+        nothing = Candidate(terms.task, number, 0, _SOME, b"\0", None)
         hospital, anybody = self.rng.choice(HOSPITALS), self.rng.choice(EVERYBODY)
         current = rounds.ROUNDS.get(view, (terms.task, number))
         stranger = STRANGER.worker
@@ -154,8 +158,8 @@ class Attacker:
             (anybody, AdvanceRound(terms.task, number)),
             (self.rng.choice(EVERYBODY), Attest(terms.task, number, bitmap.of(self.rng.sample(range(9), 2)))),
             (self.rng.choice(VERIFIERS), Share(terms.task, number, hospital.name, cid("a copy"), 10**9)),
-            (self.rng.choice(VERIFIERS), Seal(terms.task, number, digest("sealed over nothing"))),
-            (self.rng.choice(VERIFIERS), OpenBallot(terms.task, number, digest("salt"), None, 0)),
+            (self.rng.choice(VERIFIERS), Seal(terms.task, number, _SOME, digest("sealed over nothing"))),
+            (self.rng.choice(VERIFIERS), OpenBallot(terms.task, number, digest("salt"), nothing, 0)),
             (self.rng.choice((*LABS, hospital)), OpenRound(terms.task)),
             (self.rng.choice(VERIFIERS), RaiseAlarm(terms.model, self.rng.randint(0, 4), digest("e"), "no reason")),
         ]

@@ -9,12 +9,13 @@ from typing import TypeAlias
 
 from contracts import identity, lineage, origin
 from contracts.governance import Propose, RollBackModel
-from contracts.identity import AddKey, ReportStolenKey, RevokeKey
+from contracts.identity import AddKey, RevokeKey
 from contracts.kernel import Message, Place, View
 from contracts.kernel.types import Purpose
 from contracts.models import RaiseAlarm
 from contracts.tasks import LeaveTask
 from contracts.terms import Terms
+from contracts.thefts import ReportStolenKey
 
 from ..harness.chain import Member, Signer
 from ..harness.consortium import digest

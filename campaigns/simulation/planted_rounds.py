@@ -32,7 +32,7 @@ NOBODY_PAYS = "nobody pays for a round that revealed nothing"
 
 
 def _two_seats() -> Patches:
-    blind = SimpleNamespace(has=lambda *_: False, plus=bitmap.plus, minus=bitmap.minus, count=bitmap.count)
+    blind = SimpleNamespace(**{**vars(bitmap), "has": lambda *_: False})
 
     def reserve(view: View, msg: Reserve, ctx: Context) -> Outcome:
         with patch.object(contributions, "bitmap", blind):

@@ -77,7 +77,7 @@ def an_organisation_has_one_voice(now: Moment) -> None:
                 f"{name}: {organisation} takes part otherwise",
             )
         present = tasks.TASKS.at(now.state, name).participants
-        hold(present == task.present, f"{name}: {present} take part, should be {task.present}")
+        hold(present == len(task.present), f"{name}: {present} take part, should be {task.present}")
     for course in now.books.courses:
         for organisation, dataset in course.seats.items():
             seat = contributions.SEATS.at(now.state, (course.terms.task, course.number, organisation))
@@ -157,15 +157,19 @@ def no_round_outlives_the_version_it_starts_from(now: Moment) -> None:
 def a_round_is_where_its_messages_took_it(now: Moment) -> None:
     """Phases, their ends, the seats, who is charged."""
     for course, stored in now.rounds():
-        found = (stored.phase, stored.until, stored.until_height, stored.base, stored.invited, stored.needed)
-        expected = (course.phase, course.until, course.until_height, course.base, course.invited, course.needed)
+        found = (stored.phase, stored.until, stored.until_height, stored.base, stored.needed)
+        expected = (course.phase, course.until, course.until_height, course.base, course.needed)
         hold(found == expected, f"{course.name}: is at {found}, should be at {expected}")
+        hold(set(_names(course, stored.invited)) == course.invited, f"{course.name}: others are invited")
         hold(set(_names(course, stored.reserved)) == set(course.seats), f"{course.name}: other seats")
         hold(set(_names(course, stored.committed)) == set(course.commits), f"{course.name}: other commitments")
         hold(stored.charged is _charged(course), f"{course.name}: charged are {stored.charged}")
     for name, task in now.books.courses.tasks.items():
-        number = tasks.TASKS.at(now.state, name).rounds
-        hold(number == len(task.rounds), f"{name}: {number} rounds, {len(task.rounds)} were opened")
+        stored = tasks.TASKS.at(now.state, name)
+        trained = sum(course.trained for course in task.rounds)
+        found = (stored.rounds, stored.trained)
+        hold(found == (len(task.rounds), trained), f"{name}: {found} rounds, {len(task.rounds)} were opened")
+        hold(trained <= task.terms.max_rounds, f"{name}: {trained} rounds of {task.terms.max_rounds} trained")
 
 
 def _names(course: Course, seats: bytes) -> list[str]:

@@ -150,8 +150,9 @@ def report_stolen(
     promoted version stays; verifiers who find it unfit raise an alarm.
     """
     from client_sdk.client import AcceptedTx, LedgerClient
-    from contracts.identity import KeyRevoked, ReportStolenKey
+    from contracts.identity import KeyRevoked
     from contracts.kernel import Place, crypto
+    from contracts.thefts import ReportStolenKey
 
     async def work(client: LedgerClient, ring: "Keyring") -> AcceptedTx:
         return await access.submit(client, ReportStolenKey(_public(key, ring), Place(since, 0)))

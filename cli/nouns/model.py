@@ -276,14 +276,14 @@ def _recomputed(seen: _Seen, found: "Answer") -> tuple[Fields | Rows | Line, ...
     """What came out, and of each contribution what this organisation finds, for people."""
     from contracts.lineage import Finding
 
-    if found.candidate is None:
-        return (Line(f"Nothing follows from the agreed set: {found.why_none}."),)
     made = found.candidate
-    fields = {
-        "round": made.round,
-        "parent": made.parent,
-        "canary": units.score(found.correct, seen.records),
-        "bytes": f"{made.artefact.cid} ({made.artefact.size:,} bytes)",
+    fields: dict[str, object] = {"round": made.round, "parent": made.parent}
+    if made.artefact is None:
+        fields["version"] = f"none follows from the agreed set: {found.why_none}"
+    else:
+        fields["canary"] = units.score(found.correct, seen.records)
+        fields["bytes"] = f"{made.artefact.cid} ({made.artefact.size:,} bytes)"
+    fields |= {
         "digest": found.digest,
         "digest on the ledger": seen.version.digest,
     }
@@ -293,12 +293,9 @@ def _recomputed(seen: _Seen, found: "Answer") -> tuple[Fields | Rows | Line, ...
 
 
 def _vote(ballot: "Ballot", version: "Version") -> str:
-    from contracts.lineage import NO_CANDIDATE
-
     if ballot.opened is None:
         return "never opened"
-    words = {version.digest: "confirms", NO_CANDIDATE: "nothing follows from the set"}
-    return words.get(ballot.opened, f"contradicts: {ballot.opened.hex()}")
+    return "confirms" if ballot.opened == version.digest else f"contradicts: {ballot.opened.hex()}"
 
 
 def _version(view: "View", name: str, number: int) -> tuple[int, "Version"]:

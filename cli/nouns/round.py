@@ -35,13 +35,15 @@ def list_rounds(
 
     A star marks a phase that began by time and blocks, and that the next act writes down.
     """
+    from contracts.kernel import bitmap
+
     listed = Access(ledger, who, output=output).judge(lambda view, now: _rounds(view, task, now))
     rows = [
         (
             each["round"],
             phase_words(each["phase"], unwritten=each["to_be_written"]),
             one.base,
-            one.invited,
+            bitmap.count(one.invited),
             *counts(one).values(),
             each["charged"] or "open",
             one.opened_at,

@@ -228,7 +228,7 @@ def _price(terms: "Terms") -> str:
 
 def _show_all(output: Format, tasks: Listing[tuple[str, "Terms", "Task"]]) -> None:
     rows = [
-        (name, terms.model, terms.data_class, task.participants, f"{task.rounds} of {terms.max_rounds}", task.base)
+        (name, terms.model, terms.data_class, task.participants, f"{task.trained} of {terms.max_rounds}", task.base)
         for name, terms, task in tasks.entries
     ]
     data = [{"task": name, "terms": terms, **plain(task)} for name, terms, task in tasks.entries]
@@ -256,7 +256,7 @@ def _show_one(
                 "model form": form,
                 "price": f"ε = {_price(terms)} for one round at δ = 1e-05; rounds compose, their ε do not add",
                 "participants": f"{task.participants}; a round needs {needed_seats(terms)}",
-                "rounds so far": task.rounds,
+                "rounds so far": f"{task.rounds}; training started in {task.trained} of at most {terms.max_rounds}",
                 "base version": task.base,
                 "terms digest": task.terms_digest,
             }

@@ -94,7 +94,7 @@ class Offers:
     async def _all_opened(self) -> bool:
         """Whether the ledger proves that the task has opened all its rounds: a node's word would make us deaf."""
         task = await self.client.ask(lambda view: tasks.require_task(view, self.task.name))
-        return task.rounds >= self.task.terms.max_rounds
+        return task.trained >= self.task.terms.max_rounds
 
     async def _peek(self, number: int) -> Round | None:
         return await self.client.peek(rounds.ROUNDS, (self.task.name, number))

@@ -154,19 +154,26 @@ class Participant:
         """Whom the payload is encrypted to. Raises what ``task.recipients`` does."""
         return await recipients(self.client, self.task, number)
 
-    async def commit(self, entry: Entry) -> None:
-        """Send the journalled commitment until it is decided. Raises the ledger's refusals."""
+    async def commit(self, entry: Entry, seen: Seen) -> None:
+        """Send the journalled commitment until it is decided, after a look at which the seat had none.
+
+        Bytes that were decided before that look are of no more use: a report took them out, or a thief's were first,
+        and that report took those out. The same payload is committed to anew then. Raises the ledger's refusals.
+        """
         if parse(entry.envelope).key != self.client.signing_key:
             entry = await self._signed_again(entry)  # Its key was replaced, after a theft perhaps. The payload stays.
-        with suppress(AlreadyCommitted):  # Whose that is, and whether it stands, the next look tells.
-            while True:
-                try:
-                    await self.client.send(Signed(entry.envelope, entry.valid_until))
-                except NotDecided:
-                    # It expired unseen and can no longer be included, so the same payload may be committed to anew.
-                    entry = await self._signed_again(entry)
-                else:
-                    return
+        while True:
+            try:
+                accepted = await self.client.send(Signed(entry.envelope, entry.valid_until))
+            except NotDecided:
+                entry = await self._signed_again(entry)  # It expired unseen and can no longer be included.
+            except AlreadyCommitted:  # Whose that is the next look tells.
+                await self._signed_again(entry)
+                return
+            else:
+                if accepted.height < seen.now.height:
+                    await self._signed_again(entry)  # The next look finds the seat as it was, and sends that.
+                return
 
     async def _seated(self, number: int) -> int:
         """Reserve, unless we have: from which height on the ledger proves that we hold the seat.
@@ -196,12 +203,8 @@ class Participant:
                     await self.train(number, seen.current, trainer, tamper)
                 case Step.COMMIT:
                     assert entry is not None
-                    if seen.has_committed:
-                        # That was taken out by a report of its key. Our bytes were decided already, perhaps: accepted
-                        # under that key, or refused because a thief's were first.
-                        entry = await self._signed_again(entry)
                     with suppress(PhaseOver, WrongPhase):  # What that means for us, the next look tells.
-                        await self.commit(entry)
+                        await self.commit(entry, seen)
                     return None
                 case Step.SERVE:
                     assert entry is not None
@@ -306,7 +309,7 @@ class Participant:
         seat = contributions.require_seat(view, self.task.name, number, self.organisation)
         if seat.dataset != self.dataset:
             raise AlreadyReserved(organisation=self.organisation, dataset=seat.dataset)
-        return Seen(self.task.terms, current, seat, now, contributions.is_untainted(view, seat))
+        return Seen(self.task.terms, current, seat, now)
 
     async def _contribution(self, number: int, seen: Seen) -> Contribution:
         """What it cost: proved, no older than now."""

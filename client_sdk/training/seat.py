@@ -16,8 +16,8 @@ void before the barrier   anything                                        void
 anywhere                  committed before, and the journal lost it       lost
 ========================  ==============================================  =============
 
-Before the barrier a seat has committed when its commitment stands: one by a key that was reported stolen is taken out,
-and the seat commits anew, to what was trained already. Past the barrier nobody can, and what was committed is served.
+Before the barrier a commitment by a key that is reported stolen is taken out, and the seat commits anew, to what was
+trained already. Past the barrier nobody can, and what was committed is served.
 
 Nothing is trained before the phase that is for it, and nothing is served before the barrier, whatever a node says: the
 state and the block that it is judged at are proved (``LedgerView.now``).
@@ -59,7 +59,6 @@ class Seen:
     current: Round
     seat: Seat
     now: Moment
-    stands: bool  # Whether the seat has a commitment by a key that, by all that is known at this block, was good.
 
     @property
     def charged(self) -> Charged | None:
@@ -79,7 +78,7 @@ class Seen:
 
     @property
     def has_committed(self) -> bool:
-        """Whether the seat has a commitment, good or not."""
+        """Whether the seat has a commitment. Before the barrier it stands, or a report would have taken it out."""
         return self.seat.commitment is not None
 
 
@@ -87,7 +86,7 @@ def next_step(seen: Seen, entry: Entry | None) -> Step:
     """The next step of whoever holds this seat."""
     if seen.charged is not None:
         return _after(seen, seen.charged, entry)
-    if seen.stands:
+    if seen.has_committed:
         return Step.WAIT if entry is not None and entry.is_trained else Step.LOST
     if seen.current.phase is Phase.RESERVING:
         return Step.ADVANCE if seen.is_over else Step.WAIT
@@ -111,6 +110,8 @@ def why_void(current: Round) -> str:
     """What kept a round from its barrier, also before anybody has written that."""
     if current.void is Void.BASE_FELL:
         return "the version that it started from fell"
+    if current.void is Void.TOO_FEW_READERS:
+        return "too few verifiers could have read what would be committed"
     for what, seats in (("reserved", current.reserved), ("committed", current.committed)):
         there = bitmap.count(seats)
         if there < current.needed:

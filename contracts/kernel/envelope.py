@@ -62,6 +62,11 @@ class Sealed:
     payload: bytes
     signature: bytes
 
+    @cached_property
+    def signed(self) -> bytes:
+        """The bytes under the signature: RFC 9052's Sig_structure."""
+        return signed_structure(self.protected, self.payload)
+
     def opened(self) -> "Envelope":
         """Read the rest. Raises Malformed naming the part that differs from the template."""
         if self.issuer != crypto.did_key(self.key).encode():
@@ -81,6 +86,7 @@ class Sealed:
             protected=self.protected,
             payload=self.payload,
             signature=self.signature,
+            signed=self.signed,
         )
 
 
@@ -97,11 +103,8 @@ class Envelope:
     protected: bytes
     payload: bytes
     signature: bytes
-
-    @cached_property
-    def signed(self) -> bytes:
-        """The bytes under the signature: RFC 9052's Sig_structure."""
-        return signed_structure(self.protected, self.payload)
+    signed: bytes
+    """The bytes under the signature: RFC 9052's Sig_structure."""
 
     @cached_property
     def identity(self) -> bytes:

@@ -65,11 +65,14 @@ class Message(Record):
     purpose: ClassVar[Purpose]
     role: ClassVar[Role | None]
     lane: ClassVar[Lane]
+    while_suspended: ClassVar[bool]  # Whether a suspended member may send it, too: what keeps harm from others.
 
-    def __init_subclass__(cls, *, purpose: Purpose, role: Role | None = None, lane: Lane, **options: Any) -> None:
+    def __init_subclass__(
+        cls, *, purpose: Purpose, role: Role | None = None, lane: Lane, while_suspended: bool = False, **options: Any
+    ) -> None:
         super().__init_subclass__(**options)
         cls.tag = _own_tag(cls, _MESSAGES)
-        cls.purpose, cls.role, cls.lane = purpose, role, lane
+        cls.purpose, cls.role, cls.lane, cls.while_suspended = purpose, role, lane, while_suspended
 
 
 class Event(Record):

@@ -13,13 +13,14 @@ import fedledger as fl
 from client_sdk.rpc import RpcClient
 from client_sdk.training.task import load_version
 from contracts import identity, tasks
-from contracts.identity import ChangeRecipient, RegisterDataset, ReportStolenKey
+from contracts.identity import ChangeRecipient, RegisterDataset
 from contracts.kernel import Place, Rejected
 from contracts.kernel.rules import text
 from contracts.lineage import Finding
 from contracts.privacy_budget import BudgetExceeded
 from contracts.recipients import BadRecipient
 from contracts.tasks import JoinTask
+from contracts.thefts import ReportStolenKey
 from devnet import lifecycle
 from examples.demo.consortium import DELTA_INVERSE, WORKER, Consortium
 from examples.demo.view import View

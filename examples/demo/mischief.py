@@ -64,8 +64,8 @@ def rushing(number: int) -> Forgery:
     def attest(attested: int, held: Seats) -> Seats:
         return bitmap.NOTHING if attested == number else held
 
-    def vote(candidate: Candidate | None, score: int) -> tuple[Candidate | None, int]:
-        return (None, 0) if candidate is not None and candidate.round == number else (candidate, score)
+    def vote(candidate: Candidate, score: int) -> tuple[Candidate, int]:
+        return (replace(candidate, artefact=None), 0) if candidate.round == number else (candidate, score)
 
     return Forgery(attest=attest, vote=vote)
 
@@ -73,8 +73,8 @@ def rushing(number: int) -> Forgery:
 def lying(number: int) -> Forgery:
     """A verifier that calls an honest contribution malformed."""
 
-    def vote(candidate: Candidate | None, score: int) -> tuple[Candidate | None, int]:
-        if candidate is None or candidate.round != number:
+    def vote(candidate: Candidate, score: int) -> tuple[Candidate, int]:
+        if candidate.round != number:
             return candidate, score
         slandered = bytes([Finding.MALFORMED]) + candidate.judgements[1:]
         return replace(candidate, judgements=slandered), score

@@ -14,7 +14,7 @@ from contracts.ballot_box import Statement, seal_of
 from contracts.ballots import OpenBallot, Seal
 from contracts.kernel import Record, codec
 from contracts.kernel.types import Count, Digest, Length, OrgId, RoundNumber, Seats, TaskId
-from contracts.lineage import NO_CANDIDATE, Candidate, candidate_digest
+from contracts.lineage import Candidate, candidate_digest
 
 _ENTRY_BYTES_MAX = 2**31
 
@@ -26,15 +26,15 @@ class SealedBallot(Record):
     round: RoundNumber
     agreed: Seats  # A ballot over another set was aborted: its set had a stolen key's contribution in it.
     salt: Digest
-    candidate: Candidate | None
+    candidate: Candidate
     correct: Count
-    model: Annotated[bytes, Length(0, _ENTRY_BYTES_MAX)]
+    model: Annotated[bytes, Length(0, _ENTRY_BYTES_MAX)]  # Empty where nothing follows from the set.
 
     def seal(self, organisation: OrgId) -> Seal:
         """The message that seals it."""
-        named = NO_CANDIDATE if self.candidate is None else candidate_digest(self.candidate)
+        named = candidate_digest(self.candidate)
         said = Statement(organisation, self.task, self.round, self.salt, named, self.correct)
-        return Seal(self.task, self.round, seal_of(said))
+        return Seal(self.task, self.round, self.agreed, seal_of(said))
 
     def opening(self) -> OpenBallot:
         """The message that opens it."""

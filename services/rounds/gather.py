@@ -29,10 +29,11 @@ from contracts.rounds import Charged, Round
 from contracts.terms import Phase
 
 from . import recompute
-from .recompute import Answer, Base, Recomputed, Row
+from .recompute import Answer, Base, Row
 from .round import attest_by
 
 _ATTEMPTS = 3
+_AT_ONCE = 4  # Payloads asked of one organisation: who shares what nobody has delays only itself.
 _log = logging.getLogger(__name__)
 
 
@@ -57,6 +58,15 @@ class Committed:
     commitment: Commitment
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where a payload may lie: at its owner's, or at a verifier's that shares a copy."""
+
+    organisation: OrgId
+    cid: str
+    size: int
+
+
 @dataclass
 class Gatherer:
     """Fetches and recomputes one task's rounds for one organisation, with its own reads, payloads and identities."""
@@ -69,6 +79,7 @@ class Gatherer:
     _round: int = field(default=0, init=False)  # The one that the following are of.
     _committed: Mapping[int, Committed] = field(default_factory=dict, init=False)  # By seat number.
     _plaintexts: dict[int, bytes] = field(default_factory=dict, init=False)
+    _asking: dict[OrgId, asyncio.Semaphore] = field(default_factory=dict, init=False)
 
     async def committed(self, number: int) -> Mapping[int, Committed]:
         """What was committed to in a round, by seat number: proved, and final.
@@ -89,26 +100,50 @@ class Gatherer:
         """What a seat of the round that was asked for last committed to. Raises KeyError when it is not held."""
         return self._plaintexts[seat]
 
+    async def sources(self, number: int, seat: int, *, copies: bool) -> list[Source]:
+        """Where one seat's payload may lie: its first address, and with ``copies`` those who share it.
+
+        Raises what ``committed`` does.
+        """
+        wanted = (await self.committed(number))[seat]
+        first = Source(wanted.organisation, wanted.commitment.cid, wanted.commitment.size)
+        if not copies:
+            return [first]
+        record = await self.client.peek(ballot_box.SHARES, (self.task.name, number, wanted.organisation))
+        shared = record.copies if record else ()
+        return [first, *(Source(copy.organisation, copy.cid, copy.size) for copy in shared)]
+
     async def fetch(self, number: int, seat: int, *, copies: bool = False) -> bool:
-        """Fetch one seat's payload, unless it is held; with ``copies``, also from who shares it. Whether it is held.
+        """Fetch one seat's payload from all its sources at once, unless it is held. Whether it is held.
 
         Raises what ``committed`` does; a store that has nothing good is no error.
         """
-        wanted = (await self.committed(number))[seat]
-        if seat in self._plaintexts:
+        if seat in await self._held_of(number):
             return True
-        made = wanted.commitment
-        sources = [(made.cid, made.size)]
-        if copies:
-            record = await self.client.peek(ballot_box.SHARES, (self.task.name, number, wanted.organisation))
-            sources += [(copy.cid, copy.size) for copy in record.copies] if record else []
-        for cid, size in sources:
-            found = await self._matching(cid, size, wanted)
-            if found is not None:
-                if self._round == number:  # Not when the next round has begun meanwhile.
-                    self._plaintexts[seat] = found
+        sources = await self.sources(number, seat, copies=copies)
+        asked = [asyncio.create_task(self.fetch_from(number, seat, source)) for source in sources]
+        try:
+            for answered in asyncio.as_completed(asked):
+                if await answered:
+                    return True
+            return False
+        finally:
+            for one in asked:
+                one.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+
+    async def fetch_from(self, number: int, seat: int, source: Source) -> bool:
+        """Fetch one seat's payload from one source. Whether it is held now. Raises what ``committed`` does.
+
+        A source that does not answer keeps nobody but itself waiting: each organisation is asked for a few at once.
+        """
+        async with self._asking.setdefault(source.organisation, asyncio.Semaphore(_AT_ONCE)):
+            if seat in await self._held_of(number):
                 return True
-        return False
+            found = await self._matching(source, self._committed[seat])
+        if found is not None and self._round == number:  # Not when the next round has begun meanwhile.
+            self._plaintexts[seat] = found
+        return found is not None
 
     async def answer(self, number: int, current: Round) -> Answer:
         """What follows from an agreed set, all of which is held. Raises as ``committed`` and ``load_version``."""
@@ -124,20 +159,29 @@ class Gatherer:
             recompute.answer, self.task.terms, number, current.agreed, rows, base, self.task.inputs, canary
         )
 
-    async def recompute(self, number: int) -> Recomputed:
-        """The candidate that follows from a round whose set is agreed: for who looks at it afterwards.
+    async def recompute(self, number: int) -> Answer:
+        """What follows from a round whose set is agreed: for who looks at it afterwards.
 
-        Raises NothingFollows, PayloadsMissing, WrongPhase, UnknownRound, and what loading and reading raise.
+        Raises PayloadsMissing, WrongPhase, UnknownRound, and what loading and reading raise.
         """
-        found = await self._recomputed(number)
-        if found.made is None:
-            raise recompute.NothingFollows(found.why_none)
-        return found.made
+        current = await self.round(number)
+        if not bitmap.count(current.agreed):
+            raise rounds.WrongPhase(phase=current.phase, wanted=Phase.SEALING)
+        seats = bitmap.numbers(current.agreed)
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                await asyncio.sleep(self.client.rpc.patience.payload)
+            got = [await self.fetch(number, seat, copies=True) for seat in seats]
+            if all(got):
+                return await self.answer(number, current)
+        names = tuple(self._committed[seat].organisation for seat in seats if seat not in self._plaintexts)
+        now = (await self.client.rpc.status()).time_ns // 1_000_000
+        raise PayloadsMissing(number, names, expired=now > current.until + self.task.terms.retention_ms)
 
     async def verify(self, version: int) -> Answer:
         """What follows from the round that a version came from. Raises UnknownVersion, and as ``recompute``."""
         decided = await self.client.ask(lambda view: models.require_version(view, self.task.model, version))
-        return await self._recomputed(decided.round)
+        return await self.recompute(decided.round)
 
     async def canary(self) -> CanarySet:
         """The task's canary set, fetched once."""
@@ -155,21 +199,6 @@ class Gatherer:
             current = await view.run(lambda state: rounds.require_round(state, self.task.name, number))
             return current.phase is Phase.ATTESTING and view.time_ms >= attest_by(self.task.terms, current)
 
-    async def _recomputed(self, number: int) -> Answer:
-        current = await self.round(number)
-        if not bitmap.count(current.agreed):
-            raise rounds.WrongPhase(phase=current.phase, wanted=Phase.SEALING)
-        for attempt in range(_ATTEMPTS):
-            if attempt:
-                await asyncio.sleep(self.client.rpc.patience.payload)
-            got = [await self.fetch(number, seat, copies=True) for seat in bitmap.numbers(current.agreed)]
-            if all(got):
-                return await self.answer(number, current)
-        missing = [seat for seat in bitmap.numbers(current.agreed) if seat not in self._plaintexts]
-        names = tuple(self._committed[seat].organisation for seat in missing)
-        now = (await self.client.rpc.status()).time_ns // 1_000_000
-        raise PayloadsMissing(number, names, expired=now > current.until + self.task.terms.retention_ms)
-
     def _past_barrier(self, view: View, number: int, now: Moment) -> Mapping[int, Committed]:
         current = rounds.require_round(view, self.task.name, number)
         if rounds.charged_of(current, now.time_ms, now.height) is not Charged.ALL:
@@ -182,16 +211,20 @@ class Gatherer:
             if seat.commitment is not None
         }
 
-    async def _matching(self, cid: str, size: int, wanted: Committed) -> bytes | None:
-        """The committed plaintext, if that is what can be had and read at an address; kept under that address then."""
+    async def _held_of(self, number: int) -> Mapping[int, bytes]:
+        await self.committed(number)
+        return self._plaintexts
+
+    async def _matching(self, source: Source, wanted: Committed) -> bytes | None:
+        """The committed plaintext, if that is what can be had and read there; kept under that address then."""
         try:
-            ciphertext = await self.store.get(Cid.parse(cid), size)
-            plaintext = confidential.decrypt(ciphertext, *self.identities, max_bytes=size)
+            ciphertext = await self.store.get(Cid.parse(source.cid), source.size)
+            plaintext = confidential.decrypt(ciphertext, *self.identities, max_bytes=source.size)
         except PayloadError as error:
-            _log.info("no payload of %s at %s: %s", wanted.organisation, cid, error)
+            _log.info("no payload of %s at %s: %s", wanted.organisation, source.cid, error)
             return None
         if crypto.sha256(plaintext) != wanted.commitment.digest:
-            _log.info("at %s is not what %s committed to", cid, wanted.organisation)
+            _log.info("at %s is not what %s committed to", source.cid, wanted.organisation)
             return None
         await self._keep(ciphertext)
         return plaintext

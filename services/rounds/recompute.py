@@ -1,6 +1,6 @@
-"""The candidate version that follows from a round's agreed set: one function for everybody.
+"""What follows from a round's agreed set: one function for everybody.
 
-Every verifier calls ``candidate`` with what it holds itself; equal payloads give equal bytes, and so equal digests, on
+Every verifier calls ``answer`` with what it holds itself; equal payloads give equal bytes, and so equal digests, on
 every machine (``learning.robust`` is integer arithmetic). What was available is settled before: here is what it says.
 The score is no part of the candidate: it may come from any framework, and the ledger takes the median.
 Nothing here fetches or decides anything.
@@ -16,8 +16,8 @@ from client_sdk.training import artefacts
 from client_sdk.training.artefacts import CanarySet, TaskInputs
 from contracts.kernel import bitmap
 from contracts.kernel.types import Digest, Seats
-from contracts.lineage import NO_CANDIDATE, Candidate, Finding, candidate_digest
-from contracts.terms import Terms
+from contracts.lineage import Candidate, Finding, candidate_digest
+from contracts.terms import Artefact, Terms
 from learning import canary, fixed, refusals, robust
 from learning.feed_forward import FeedForward
 from learning.payload import Owner, decode_payload
@@ -53,82 +53,39 @@ class Base:
 
 
 @dataclass(frozen=True)
-class Recomputed:
-    """A candidate, the bytes of the version it names, and how many canary records that gets right."""
+class Answer:
+    """What a verifier arrives at: what follows from the set, and if a version does, its bytes and its score."""
 
     candidate: Candidate
-    model: bytes
-    correct: int
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a verifier arrives at: a candidate, or why there is none."""
-
-    made: Recomputed | None
+    model: bytes = b""
+    correct: int = 0
+    """How many canary records the version gets right."""
     why_none: str = ""
-
-    @property
-    def candidate(self) -> Candidate | None:
-        """What follows from the agreed set."""
-        return None if self.made is None else self.made.candidate
-
-    @property
-    def correct(self) -> int:
-        """The score; 0 where there is nothing to score."""
-        return 0 if self.made is None else self.made.correct
+    """Why no version follows."""
 
     @property
     def digest(self) -> Digest:
         """What a ballot says."""
-        return NO_CANDIDATE if self.made is None else candidate_digest(self.made.candidate)
+        return candidate_digest(self.candidate)
 
 
 def answer(
     terms: Terms, number: int, agreed: Seats, rows: Mapping[int, Row], base: Base, inputs: TaskInputs, scored: CanarySet
 ) -> Answer:
-    """What follows from an agreed set. ``rows`` has every seat of it."""
-    try:
-        return Answer(candidate(terms, number, agreed, rows, base, inputs, scored))
-    except NothingFollows as error:
-        return Answer(None, str(error))
+    """Judge every contribution of an agreed set, aggregate the good ones, and score the result on the canary set.
 
-
-def candidate(
-    terms: Terms, number: int, agreed: Seats, rows: Mapping[int, Row], base: Base, inputs: TaskInputs, scored: CanarySet
-) -> Recomputed:
-    """Judge every contribution of the set, aggregate the good ones and score the result on the canary set.
-
-    Raises NothingFollows.
+    ``rows`` has every seat of it. Where no version follows, the findings still do: who sent what is no use is judged.
     """
     seats = bitmap.numbers(agreed)
     updates, findings = judge(terms, number, {seat: rows[seat] for seat in seats}, base.digest, inputs)
-    if len(updates) < terms.estimator.minimum:
-        raise NothingFollows(f"{len(updates)} usable updates, the terms ask for {terms.estimator.minimum}")
     try:
-        outcome = robust.aggregate(
-            Estimator(terms.estimator.kind.value),
-            [_id(seat) for seat in updates],
-            np.stack(list(updates.values())),
-            [rows[seat].weight for seat in updates],
-            terms.estimator.byzantine,
-        )
-    except AggregationRefused as error:
-        raise NothingFollows(str(error)) from error
-    for seat in updates:
-        if _id(seat) in outcome.flagged:
-            findings[seat] = Finding.OUTLIER
-        elif _id(seat) in outcome.left_out:
-            findings[seat] = Finding.LEFT_OUT
-    units = _added(base, outcome.vector)
+        units = _added(base, _aggregated(terms, updates, rows, findings))
+    except NothingFollows as error:
+        return Answer(_candidate(terms, number, agreed, base, findings, None), why_none=str(error))
     manifest = artefacts.model_manifest(terms.task, number, base.digest, terms.update.scale_bits)
     model = artefacts.encode_model(units, manifest, inputs.layout)
-    judgements = bytes(findings[seat] for seat in seats)
-    made = Candidate(terms.task, number, base.number, agreed, judgements, artefacts.describe(model))
-    score = canary.score(
-        network(inputs, units, terms.update.scale_bits), inputs.transform(scored.inputs), scored.targets
-    )
-    return Recomputed(made, model, score.correct)
+    made = _candidate(terms, number, agreed, base, findings, artefacts.describe(model))
+    return Answer(made, model, _correct(network(inputs, units, terms.update.scale_bits), inputs, scored))
 
 
 def judge(
@@ -165,6 +122,45 @@ def network(inputs: TaskInputs, units: Int32, scale_bits: int) -> FeedForward:
     loaded = FeedForward(inputs.widths)
     loaded.load(unflatten(fixed.to_float(units, scale_bits), inputs.layout))
     return loaded
+
+
+def _candidate(
+    terms: Terms, number: int, agreed: Seats, base: Base, findings: Mapping[int, Finding], artefact: Artefact | None
+) -> Candidate:
+    judgements = bytes(findings[seat] for seat in bitmap.numbers(agreed))
+    return Candidate(terms.task, number, base.number, agreed, judgements, artefact)
+
+
+def _aggregated(
+    terms: Terms, updates: Mapping[int, Int32], rows: Mapping[int, Row], findings: dict[int, Finding]
+) -> Int32:
+    """The aggregate of the usable updates; notes what the estimator made of each. Raises NothingFollows."""
+    if len(updates) < terms.estimator.minimum:
+        raise NothingFollows(f"{len(updates)} usable updates, the terms ask for {terms.estimator.minimum}")
+    try:
+        outcome = robust.aggregate(
+            Estimator(terms.estimator.kind.value),
+            [_id(seat) for seat in updates],
+            np.stack(list(updates.values())),
+            [rows[seat].weight for seat in updates],
+            terms.estimator.byzantine,
+        )
+    except AggregationRefused as error:
+        raise NothingFollows(str(error)) from error
+    for seat in updates:
+        if _id(seat) in outcome.flagged:
+            findings[seat] = Finding.OUTLIER
+        elif _id(seat) in outcome.left_out:
+            findings[seat] = Finding.LEFT_OUT
+    return outcome.vector
+
+
+def _correct(model: FeedForward, inputs: TaskInputs, scored: CanarySet) -> int:
+    """The score. A model whose answers are no numbers gets none right, on whichever machine they are none."""
+    try:
+        return canary.score(model, inputs.transform(scored.inputs), scored.targets).correct
+    except canary.NotScorable:
+        return 0
 
 
 def _added(base: Base, aggregate: Int32) -> Int32:

@@ -94,7 +94,7 @@ def to_lead(seen: Observation) -> Command:
     place = seen.terms.aggregators.index(seen.organisation)
     if seen.last is not None and seen.last.phase not in rounds.OVER:
         return _advance(seen, seen.last, place)
-    if seen.task.rounds >= seen.terms.max_rounds:
+    if seen.task.trained >= seen.terms.max_rounds:
         return Command.STOP
     if seen.task.participants < needed_seats(seen.terms):
         return Command.WAIT

@@ -46,7 +46,7 @@ class Forgery:
     """What a dishonest verifier says instead of the truth: for attack experiments."""
 
     attest: Callable[[int, Seats], Seats] = lambda _round, held: held
-    vote: Callable[[Candidate | None, int], tuple[Candidate | None, int]] = lambda candidate, score: (candidate, score)
+    vote: Callable[[Candidate, int], tuple[Candidate, int]] = lambda candidate, score: (candidate, score)
     opens: Callable[[int], bool] = lambda _round: True
 
 
@@ -176,7 +176,7 @@ class Verifier:
             await self._gatherer.store.put(ballot.model)  # A version has as many sources as it has verifiers.
         await self._client.submit(ballot.opening())
         score = f"{ballot.correct}/{self._task.terms.canary_records}"
-        self._say(f"opened a ballot for round {number}: {score if ballot.candidate else 'nothing follows'}")
+        self._say(f"opened a ballot for round {number}: {score if ballot.candidate.artefact else 'nothing follows'}")
 
     async def probe_promoted(self) -> None:
         """Probe the promoted version once, and raise the alarm when the probe finds something."""
@@ -218,6 +218,5 @@ class Verifier:
 
     def _ballot(self, number: int, agreed: Seats, found: Answer) -> SealedBallot:
         candidate, correct = self._forge.vote(found.candidate, found.correct)
-        model = found.made.model if found.made is not None else b""
         salt = secrets.token_bytes(32)
-        return SealedBallot(self._task.name, number, agreed, salt, candidate, correct, model)
+        return SealedBallot(self._task.name, number, agreed, salt, candidate, correct, found.model)

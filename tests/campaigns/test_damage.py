@@ -11,7 +11,7 @@ import pytest
 from abci_app import __main__ as program
 from campaigns import damage
 
-MET = (124, 230, 178, 395)  # Seeds that met what the check is for. Where the store's layout changes, others do.
+MET = (3, 22, 24, 98)  # Seeds that met what the check is for. Where the store's layout changes, others do.
 
 
 @pytest.fixture(scope="module")

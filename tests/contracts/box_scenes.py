@@ -21,12 +21,12 @@ from campaigns.harness.consortium import (
     succeed,
 )
 from contracts.governance import OpenTask
-from contracts.identity import ReportStolenKey
 from contracts.kernel import Place
 from contracts.models import RaiseAlarm
 from contracts.reputation import CHANGES, Verdict
 from contracts.rounds import OpenRound
 from contracts.terms import Phase
+from contracts.thefts import ReportStolenKey
 
 CONFIRMED, CONTRADICTED = CHANGES[Verdict.CONFIRMED], CHANGES[Verdict.CONTRADICTED]
 UNOPENED, MISSING = CHANGES[Verdict.UNOPENED], CHANGES[Verdict.MISSING]

@@ -25,7 +25,7 @@ from campaigns.harness.consortium import (
     round_of,
     succeed,
 )
-from contracts.ballot_box import ATTESTATIONS
+from contracts.ballot_box import ATTESTATIONS, SHARES
 from contracts.ballots import (
     AlreadyAttested,
     Attested,
@@ -38,12 +38,13 @@ from contracts.ballots import (
 )
 from contracts.contributions import PayloadTooLarge
 from contracts.governance import SuspendMember
-from contracts.identity import AddKey, ReportStolenKey
+from contracts.identity import AddKey
 from contracts.kernel import Place, bitmap
 from contracts.kernel.types import Purpose
 from contracts.models import NotAVerifier
 from contracts.rounds import Charged, PhaseBegan, RoundVoided, Void, WrongPhase
 from contracts.terms import Phase
+from contracts.thefts import ReportStolenKey
 from tests.contracts.box_scenes import MISSING, changes_of, five_committed, verified_by_four
 from tests.vectors_io import VectorWriter
 
@@ -197,11 +198,28 @@ def test_who_holds_a_payload_serves_it_to_the_others(vector: VectorWriter) -> No
 def test_a_copy_of_what_was_not_attested(vector: VectorWriter) -> None:
     """A copy comes from who said that it holds the payload, once."""
     chain = consortium.committed()
-    chain.submit(HOSPITAL_A, attest(held=(0,)))
+    chain.submit(HOSPITAL_A, attest(held=(0, 1)))
     facts = vector.refused(chain, NotHeld, HOSPITAL_A, Share(TASK, 1, "hospital-d", cid("copy"), 900))
     assert facts == {"organisation": "hospital-d"}
-    chain.submit(HOSPITAL_A, Share(TASK, 1, "hospital-a", cid("copy"), 900))
-    chain.refused(NotHeld, HOSPITAL_A, Share(TASK, 1, "hospital-a", cid("copy"), 900))
+    chain.submit(HOSPITAL_A, Share(TASK, 1, "hospital-b", cid("copy"), 900))
+    chain.refused(NotHeld, HOSPITAL_A, Share(TASK, 1, "hospital-b", cid("copy"), 900))
+
+
+def test_nobody_shares_its_own_payload() -> None:
+    """Where it lies is what was committed to: another address, put first, would only keep others waiting."""
+    chain = consortium.agreed()
+    chain.refused(NotHeld, HOSPITAL_B, Share(TASK, 1, "hospital-b", cid("copy"), 900))
+
+
+def test_who_reports_a_theft_shares_what_the_thief_had_shared() -> None:
+    chain = consortium.agreed()
+    good = HOSPITAL_B.key(Purpose.WORKLOAD, 5)
+    chain.submit(HOSPITAL_B, AddKey(good.enrolment()))
+    chain.submit(HOSPITAL_B, Share(TASK, 1, "hospital-d", cid("a thief's"), 900))
+    chain.submit(HOSPITAL_B, ReportStolenKey(HOSPITAL_B.worker.public, Place(chain.height, 0)))
+    assert chain.block((good, Share(TASK, 1, "hospital-d", cid("copy"), 900)))[0].code == 0
+    (copy,) = SHARES.at(chain.view, (TASK, 1, "hospital-d")).copies
+    assert (copy.cid, copy.signer) == (cid("copy"), good.public)
 
 
 def test_a_copy_is_as_small_as_a_payload_and_comes_in_time() -> None:

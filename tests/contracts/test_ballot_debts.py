@@ -27,16 +27,18 @@ from campaigns.harness.consortium import (
 from contracts.ballot_box import CANDIDATES
 from contracts.ballots import (
     AlreadySealed,
+    AnotherSet,
     Seal,
 )
 from contracts.governance import SuspendMember
-from contracts.identity import AddKey, ReportStolenKey
+from contracts.identity import AddKey
 from contracts.kernel import Place, bitmap
 from contracts.kernel.types import Purpose
 from contracts.lineage import Finding, candidate_digest
 from contracts.reputation import CHANGES, Verdict
 from contracts.rounds import OpenRound
 from contracts.terms import Phase
+from contracts.thefts import ReportStolenKey
 from tests.contracts.box_scenes import (
     CONFIRMED,
     MISSING,
@@ -44,6 +46,7 @@ from tests.contracts.box_scenes import (
     base_falls,
     changes_of,
     five_committed,
+    tainted,
 )
 
 # --- the base falls from under them ---
@@ -107,7 +110,11 @@ def test_what_a_quorum_did_not_find_is_missing_when_the_base_falls_only_if_attes
 def test_who_reports_a_theft_while_ballots_are_sealed_seals_its_own_and_earns_by_it() -> None:
     chain = consortium.agreed()
     good = HOSPITAL_D.key(Purpose.WORKLOAD, 5)
-    succeed(chain, (HOSPITAL_D, AddKey(good.enrolment())), (HOSPITAL_D, Seal(TASK, 1, digest("a thief's"))))
+    succeed(
+        chain,
+        (HOSPITAL_D, AddKey(good.enrolment())),
+        (HOSPITAL_D, Seal(TASK, 1, round_of(chain).agreed, digest("a thief's"))),
+    )
     chain.submit(HOSPITAL_D, ReportStolenKey(HOSPITAL_D.worker.public, Place(chain.height, 0)))
     before, named = chain.fork(), candidate(chain)
     assert chain.block((good, seal(HOSPITAL_D, named)))[0].code == 0
@@ -122,7 +129,8 @@ def test_a_second_ballot_by_a_second_key_is_refused_while_the_first_key_is_good(
     chain = consortium.agreed()
     second = HOSPITAL_D.key(Purpose.WORKLOAD, 5)
     succeed(chain, (HOSPITAL_D, AddKey(second.enrolment())), (HOSPITAL_D, seal(HOSPITAL_D, candidate(chain))))
-    assert chain.block((second, seal(HOSPITAL_D, None, correct=0)))[0].code == AlreadySealed.code
+    other = seal(HOSPITAL_D, candidate(chain, artefact=None), correct=0)
+    assert chain.block((second, other))[0].code == AlreadySealed.code
 
 
 def test_a_report_does_not_pay_for_a_payload_that_a_quorum_has_refused() -> None:
@@ -174,7 +182,7 @@ def test_a_report_about_one_key_takes_back_nothing_that_a_quorum_found_of_others
 
 def test_sealing_waits_for_the_owner_of_a_stolen_key_and_nobody_owes_what_a_thief_sealed() -> None:
     chain = consortium.agreed()
-    succeed(chain, (HOSPITAL_D, Seal(TASK, 1, digest("a thief's"))))
+    succeed(chain, (HOSPITAL_D, Seal(TASK, 1, round_of(chain).agreed, digest("a thief's"))))
     chain.submit(HOSPITAL_D, ReportStolenKey(HOSPITAL_D.worker.public, Place(chain.height, 0)))
     before = chain.fork()
     consortium.seal_all(chain, by=[member for member in VERIFIERS if member is not HOSPITAL_D])
@@ -196,3 +204,20 @@ def test_a_ballot_that_its_member_may_not_open_because_it_is_suspended_costs_not
     consortium.open_all(chain, by=others)
     assert round_of(chain).phase is Phase.DECIDED
     assert changes_of(chain, before)["hospital-d"] == CHANGES[Verdict.ACCEPTED]
+
+
+def test_a_seal_that_was_held_back_until_the_set_is_another_is_no_ballot_over_that() -> None:
+    """A proposer could keep an honest verifier's seal until a report has sent the round back: it would never open."""
+    chain = five_committed()
+    consortium.attest_all(chain)
+    found, keys = candidate(chain), {HOSPITAL_D: HOSPITAL_D.key(Purpose.WORKLOAD, 5)}
+    chain.submit(HOSPITAL_D, AddKey(keys[HOSPITAL_D].enrolment()))
+    for member in VERIFIERS[1:]:
+        chain.block((keys.get(member, member), seal(member, found)))
+    consortium.pass_phase(chain)
+    tainted(chain, HOSPITAL_D)
+    for member in VERIFIERS[1:]:
+        chain.block((keys.get(member, member), open_ballot(member, found)))
+    assert round_of(chain).phase is Phase.SEALING
+    assert chain.refused(AnotherSet, VERIFIERS[0], seal(VERIFIERS[0], found)) == {"round": 1}
+    chain.submit(VERIFIERS[0], seal(VERIFIERS[0], candidate(chain)))

@@ -40,6 +40,7 @@ from contracts.ballots import (
     AdvanceRound,
     AlreadyOpened,
     AlreadySealed,
+    AnotherSet,
     NotACandidate,
     NotSealed,
     Opened,
@@ -105,7 +106,15 @@ def test_a_second_ballot(vector: VectorWriter) -> None:
     """The first stands."""
     chain = consortium.agreed()
     chain.submit(LAB, seal(LAB, candidate(chain)))
-    assert vector.refused(chain, AlreadySealed, LAB, seal(LAB, None)) == {"organisation": "lab"}
+    assert vector.refused(chain, AlreadySealed, LAB, seal(LAB, candidate(chain))) == {"organisation": "lab"}
+
+
+@pytest.mark.vectors
+def test_a_ballot_over_another_set(vector: VectorWriter) -> None:
+    """It was made before a report took a seat out, and would never open: it is made anew."""
+    chain = consortium.agreed()
+    wrong = replace(seal(LAB, candidate(chain)), agreed=b"\x07")
+    assert vector.refused(chain, AnotherSet, LAB, wrong) == {"round": 1}
 
 
 def test_only_a_verifier_of_the_terms_has_a_ballot() -> None:
@@ -133,7 +142,7 @@ def test_every_part_of_a_ballot_is_sealed(other: str) -> None:
         "salt": replace(message, salt=digest("another salt")),
         "candidate": replace(message, candidate=replace(named, artefact=artefact("another model"))),
         "score": replace(message, correct=91),
-        "nothing": replace(message, candidate=None),
+        "nothing": replace(message, candidate=replace(message.candidate, artefact=None)),
         "owner": open_ballot(HOSPITAL_B, named),
     }[other]
     chain.refused(WrongOpening, HOSPITAL_A, wrong)
@@ -180,7 +189,7 @@ IMPOSSIBLE = {
 def test_a_candidate_is_about_this_round_its_base_and_exactly_the_agreed_set(field: str) -> None:
     chain = consortium.agreed()
     wrong = candidate(chain, **IMPOSSIBLE[field])
-    chain.submit(HOSPITAL_A, seal(HOSPITAL_A, wrong))
+    chain.submit(HOSPITAL_A, replace(seal(HOSPITAL_A, wrong), agreed=round_of(chain).agreed))
     consortium.seal_all(chain, by=VERIFIERS[1:])
     assert chain.refused(NotACandidate, HOSPITAL_A, open_ballot(HOSPITAL_A, wrong))["field"] == field
 
@@ -208,12 +217,6 @@ def test_a_score_is_at_most_the_number_of_canary_records(correct: int) -> None:
     consortium.seal_all(chain, correct=correct)
     facts = chain.refused(NotACandidate, HOSPITAL_A, open_ballot(HOSPITAL_A, candidate(chain), correct=correct))
     assert facts == {"field": "correct", "limit": CANARY_RECORDS}
-
-
-def test_nothing_scores_nothing() -> None:
-    chain = consortium.agreed()
-    succeed(chain, *((member, seal(member, None, correct=1)) for member in VERIFIERS))
-    chain.refused(NotACandidate, HOSPITAL_A, open_ballot(HOSPITAL_A, None, correct=1))
 
 
 # --- deciding ---
@@ -314,11 +317,29 @@ def test_too_few_ballots_for_a_quorum_are_never_opened() -> None:
 def test_that_nothing_follows_from_the_set_is_a_finding_too() -> None:
     chain = consortium.agreed()
     before = chain.fork()
-    succeed(chain, *((member, seal(member, None, correct=0)) for member in VERIFIERS))
-    for member in VERIFIERS:
-        events = chain.submit(member, open_ballot(member, None, correct=0))
+    nothing = candidate(chain, artefact=None)
+    events = consortium.vote_all(chain, named=nothing, correct=0)
     assert events[-1] == RoundVoided(TASK, 1, Void.NO_CANDIDATE, Charged.ALL)
-    assert changes_of(chain, before, (LAB,)) == {"lab": CONFIRMED}
+    assert changes_of(chain, before, (LAB, STAND_BY)) == {"lab": CONFIRMED, "stand-by-lab": CONFIRMED}
+    assert changes_of(chain, before, (HOSPITAL_A,)) == {"hospital-a": CONFIRMED}, "what it sent earned nothing"
+
+
+def test_who_sent_what_is_no_use_pays_also_where_nothing_follows_from_the_set() -> None:
+    """More than f of them: the estimator cannot do without them, and the round is void for all who paid."""
+    chain = consortium.agreed()
+    before = chain.fork()
+    useless = {HOSPITAL_C: Finding.MALFORMED, HOSPITAL_D: Finding.OVER_NORM}
+    events = consortium.vote_all(chain, named=candidate(chain, findings=useless, artefact=None), correct=0)
+    assert events[-1] == RoundVoided(TASK, 1, Void.NO_CANDIDATE, Charged.ALL)
+    assert changes_of(chain, before, (HOSPITAL_C, HOSPITAL_D)).keys() == {"hospital-c", "hospital-d"}
+
+
+def test_what_follows_from_nothing_scores_nothing() -> None:
+    chain = consortium.agreed()
+    nothing = candidate(chain, artefact=None)
+    succeed(chain, *((member, seal(member, nothing, correct=1)) for member in VERIFIERS))
+    facts = chain.refused(NotACandidate, LAB, open_ballot(LAB, nothing, correct=1))
+    assert facts == {"field": "correct", "limit": 0}
 
 
 def test_the_gate_takes_the_median_of_the_scores_that_agree() -> None:
@@ -383,9 +404,10 @@ def test_the_first_who_seals_anew_may_be_the_one_that_finds_opening_over(first: 
     chain.submit(HOSPITAL_D, AddKey(good.enrolment()))
     consortium.let_pass(chain)
     who, signer = (HOSPITAL_A, HOSPITAL_A) if first == "an old ballot" else (HOSPITAL_D, good)
-    (result,) = chain.block((signer, seal(who, None, correct=0)))
+    named = candidate(chain, agreed=bitmap.of((0, 1, 2, 4)))
+    (result,) = chain.block((signer, seal(who, named)))
     assert result.code == 0, result.log
-    assert (round_of(chain).phase, bitmap.numbers(round_of(chain).agreed)) == (Phase.SEALING, (0, 1, 2, 4))
+    assert (round_of(chain).phase, round_of(chain).agreed) == (Phase.SEALING, named.agreed)
     assert [ballot.organisation for ballot in BOXES.at(chain.view, (TASK, 1)).ballots] == [who.name]
 
 

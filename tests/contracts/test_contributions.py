@@ -45,7 +45,7 @@ from contracts.contributions import (
     WrongBase,
     WrongMechanism,
 )
-from contracts.identity import AddKey, ReportStolenKey, RevokeKey
+from contracts.identity import AddKey, RevokeKey
 from contracts.kernel import Place, bitmap
 from contracts.kernel.types import Purpose
 from contracts.privacy_budget import NOTHING, dataset_account
@@ -53,6 +53,7 @@ from contracts.reputation import WEIGHT_ONE
 from contracts.rounds import PhaseOver, UnknownRound, WrongPhase
 from contracts.tasks import UnknownTask
 from contracts.terms import MechanismKind, Phase
+from contracts.thefts import ReportStolenKey
 from tests.vectors_io import VectorWriter
 
 # --- the ordinary course ---
@@ -152,7 +153,7 @@ def test_a_reservation_names_the_one_dataset_that_pays() -> None:
 
 
 def test_many_datasets_are_one_invitation() -> None:
-    assert round_of(two_datasets()).invited == len(HOSPITALS)
+    assert bitmap.count(round_of(two_datasets()).invited) == len(HOSPITALS)
 
 
 # --- out of order ---

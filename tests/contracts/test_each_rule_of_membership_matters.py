@@ -20,12 +20,15 @@ from contracts import (
     registry,
     reputation,
     rounds,
+    tasks,
+    thefts,
     validators,
 )
+from contracts.ballot_box import Copy
 from contracts.governance import Propose
-from contracts.identity import ReportStolenKey
-from contracts.kernel import Context, Outcome, Place, View, limits
+from contracts.kernel import Context, Outcome, Place, View, bitmap, limits, require
 from contracts.kernel.envelope import LedgerId
+from contracts.thefts import ReportStolenKey
 from tests.contracts import test_ballot_box as box_claims
 from tests.contracts import test_ballot_debts as debts_claims
 from tests.contracts import test_contributions as contributions_claims
@@ -36,6 +39,7 @@ from tests.contracts import test_membership as membership_claims
 from tests.contracts import test_models as models_claims
 from tests.contracts import test_reputation as reputation_claims
 from tests.contracts import test_rounds as rounds_claims
+from tests.contracts import test_thefts as thefts_claims
 from tests.contracts.removals import Rule, always, instead, require_falls, without
 
 
@@ -56,6 +60,11 @@ def everybody_reads(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(rounds, "recipients_of", of_the_moment)
 
 
+def every_round_counts(task: Any, terms: Any) -> None:
+    """Also one that ended before training started."""
+    require(task.rounds < terms.max_rounds, lambda: tasks.NoMoreRounds(limit=terms.max_rounds))
+
+
 def report(height: int) -> ReportStolenKey:
     return ReportStolenKey(HOSPITAL_A.worker.public, Place(height, 0))
 
@@ -69,7 +78,7 @@ def reported_twice() -> Chain:
 def looking_back() -> None:
     chain = consortium.equipped()
     chain.height += 2 * 302_400
-    chain.refused(identity.TooFarBack, HOSPITAL_A, report(1))
+    chain.refused(thefts.TooFarBack, HOSPITAL_A, report(1))
 
 
 RULES = (
@@ -77,7 +86,7 @@ RULES = (
     Rule(
         "what a stolen key enrolled falls with it",
         a_report_revokes_only_the_key,
-        identity_claims.test_a_report_falls_on_the_keys_that_the_stolen_key_enrolled_since_and_theirs_and_on_no_others,
+        thefts_claims.test_a_report_falls_on_the_keys_that_the_stolen_key_enrolled_since_and_theirs_and_on_no_others,
     ),
     Rule(
         "what a disowned act earned is taken back",
@@ -88,6 +97,41 @@ RULES = (
         "nobody comes to read what a round is open for",
         everybody_reads,
         rounds_claims.test_recipients_are_frozen_when_a_round_opens_and_can_only_be_taken_out,
+    ),
+    Rule(
+        "the barrier counts what stands",
+        instead(contributions, "disowned", always(Outcome())),
+        thefts_claims.test_who_disowns_its_commitment_at_the_last_moment_makes_nobody_else_pay,
+    ),
+    Rule(
+        "a recipient that a thief named is none",
+        instead(identity, "has_recipient", always(True)),
+        thefts_claims.test_a_recipient_that_a_thief_has_named_reads_nothing_once_its_key_is_reported,
+    ),
+    Rule(
+        "a ballot is over the set that is agreed",
+        without(ballots.AnotherSet, ballots),
+        debts_claims.test_a_seal_that_was_held_back_until_the_set_is_another_is_no_ballot_over_that,
+    ),
+    Rule(
+        "nobody serves copies of its own payload",
+        without(ballots.NotHeld, ballots),
+        box_claims.test_nobody_shares_its_own_payload,
+    ),
+    Rule(
+        "a thief's copy stands in nobody's way",
+        instead(ballots, "stands", lambda view, said: isinstance(said, Copy) or ballot_box.stands(view, said)),
+        box_claims.test_who_reports_a_theft_shares_what_the_thief_had_shared,
+    ),
+    Rule(
+        "a phase waits for those who were invited",
+        instead(bitmap, "is_within", lambda some, whole: bitmap.count(whole) >= bitmap.count(some)),
+        membership_claims.test_who_is_reinstated_while_others_reserve_ends_the_phase_for_nobody,
+    ),
+    Rule(
+        "only rounds in which training started count",
+        instead(rounds, "require_rounds_left", every_round_counts),
+        rounds_claims.test_rounds_that_nobody_trained_in_use_up_none_of_a_task_s,
     ),
     Rule(
         "an attestation of a stolen key counts for nothing",
@@ -101,7 +145,7 @@ RULES = (
     ),
     Rule(
         "what a thief committed is committed anew",
-        instead(contributions, "is_untainted", lambda _view, seat: seat.commitment is not None),
+        instead(contributions, "disowned", always(Outcome())),
         contributions_claims.test_who_reports_a_theft_while_others_train_commits_anew,
     ),
     Rule(
@@ -126,13 +170,13 @@ RULES = (
     ),
     Rule(
         "the key that reports must stay",
-        without(identity.LastHumanKey, identity),
-        identity_claims.test_a_key_that_would_fall_with_the_one_it_reports_cannot_report_it,
+        without(identity.LastHumanKey, thefts),
+        thefts_claims.test_a_key_that_would_fall_with_the_one_it_reports_cannot_report_it,
     ),
     Rule(
         "a key is reported once",
-        without(identity.ReportedAlready, identity),
-        lambda: reported_twice().refused(identity.ReportedAlready, HOSPITAL_A, report(1)),
+        without(thefts.ReportedAlready, thefts),
+        lambda: reported_twice().refused(thefts.ReportedAlready, HOSPITAL_A, report(1)),
     ),
     Rule(
         "a report looks back only so far",

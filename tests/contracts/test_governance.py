@@ -41,10 +41,11 @@ from contracts.governance import (
     Voted,
     VotedAlready,
 )
-from contracts.identity import ORGANISATIONS, AddKey, KeyExists, ReportStolenKey
+from contracts.identity import ORGANISATIONS, AddKey, KeyExists
 from contracts.kernel import Place, limits
 from contracts.kernel.types import Purpose, Role
 from contracts.tasks import TASKS, MissingMandate, TaskExists
+from contracts.thefts import ReportStolenKey
 from tests.vectors_io import VectorWriter
 
 OPENING = OpenTask(TERMS)

@@ -45,12 +45,8 @@ from contracts.identity import (
     OrganisationEnrolled,
     OrganisationExists,
     RecipientChanged,
-    ReportedAlready,
-    ReportStolenKey,
     RevocationMovesLater,
     RevokeKey,
-    SinceInFuture,
-    TooFarBack,
     UnknownDataset,
     UnknownKey,
     UnknownOrganisation,
@@ -242,25 +238,6 @@ def test_a_revocation_that_would_move_later(vector: VectorWriter) -> None:
     assert facts == {"revoked_from": chain.height - 1, "wanted": chain.height}
 
 
-def test_a_revoked_key_can_be_reported_stolen_as_of_an_earlier_place_and_no_other() -> None:
-    chain = consortium.equipped()
-    chain.submit(HOSPITAL_A, RevokeKey(HOSPITAL_A.worker.public))
-    revoked = Place(chain.height, 0)
-    chain.refused(RevocationMovesLater, HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, revoked))
-    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, Place(1, 0)))
-    assert KEYS.at(chain.view, HOSPITAL_A.worker.public).revoked_from == Place(1, 0)
-
-
-@pytest.mark.vectors
-def test_a_human_key_reports_another_key_stolen(vector: VectorWriter) -> None:
-    """The key counts for nothing from the place that is named, which may lie in the past."""
-    chain = consortium.reserved()
-    since = Place(chain.height, 0)
-    events = vector.accepted(chain, HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, since))
-    assert events == (KeyRevoked(HOSPITAL_A.name, HOSPITAL_A.worker.public, since.height, 0),)
-    chain.refused(KeyIsRevoked, HOSPITAL_A, consortium.commit())
-
-
 def test_what_came_before_a_revocation_in_its_block_counts_and_what_came_after_is_refused() -> None:
     for order, codes in ((slice(None), [0, 0]), (slice(None, None, -1), [0, KeyIsRevoked.code])):
         chain = consortium.reserved()
@@ -269,102 +246,6 @@ def test_what_came_before_a_revocation_in_its_block_counts_and_what_came_after_i
         key, revoked = KEYS.at(chain.view, HOSPITAL_A.worker.public), 1 if codes[1] == 0 else 0
         good = [identity.is_good(key, Place(chain.height, index)) for index in range(3)]
         assert good == [index < revoked for index in range(3)]
-
-
-def test_a_report_falls_on_the_keys_that_the_stolen_key_enrolled_since_and_theirs_and_on_no_others() -> None:
-    chain = consortium.equipped()
-    before, stolen = HOSPITAL_A.key(Purpose.WORKLOAD, 1), SECOND_HUMAN
-    chain.submit(HOSPITAL_A, AddKey(stolen.enrolment()))
-    chain.submit(stolen, AddKey(before.enrolment()))
-    first, third = HOSPITAL_A.key(Purpose.HUMAN, 2), HOSPITAL_A.key(Purpose.WORKLOAD, 3)
-    honest = HOSPITAL_A.key(Purpose.WORKLOAD, 4)
-    consortium.succeed(
-        chain, (stolen, AddKey(first.enrolment())), (first, AddKey(third.enrolment())),
-        (HOSPITAL_A, AddKey(honest.enrolment())),
-    )  # fmt: skip
-    events = chain.submit(HOSPITAL_A, ReportStolenKey(stolen.public, Place(chain.height, 0)))
-    assert [(event.public, event.height, event.index) for event in events if isinstance(event, KeyRevoked)] == [
-        (stolen.public, chain.height - 1, 0), (first.public, chain.height - 1, 0), (third.public, chain.height - 1, 1)
-    ]  # fmt: skip
-    for key in (before, honest, HOSPITAL_A.human, HOSPITAL_A.worker):
-        assert KEYS.at(chain.view, key.public).revoked_from is None
-
-
-def test_a_report_as_of_the_next_place_spares_what_was_enrolled_before_it() -> None:
-    chain = consortium.equipped()
-    chain.submit(HOSPITAL_A, AddKey(SECOND_HUMAN.enrolment()))
-    enrolled = AddKey(SECOND_WORKER.enrolment())
-    chain.submit(SECOND_HUMAN, enrolled)
-    later = chain.fork()
-    later.submit(HOSPITAL_A, ReportStolenKey(SECOND_HUMAN.public, Place(chain.height, 1)))
-    assert KEYS.at(later.view, SECOND_WORKER.public).revoked_from is None
-    chain.submit(HOSPITAL_A, ReportStolenKey(SECOND_HUMAN.public, Place(chain.height, 0)))
-    assert KEYS.at(chain.view, SECOND_WORKER.public).revoked_from == Place(chain.height - 1, 0)
-
-
-def test_a_fallen_key_that_was_revoked_from_an_earlier_place_stays_so() -> None:
-    chain = consortium.equipped()
-    chain.submit(HOSPITAL_A, AddKey(SECOND_HUMAN.enrolment()))
-    chain.submit(SECOND_HUMAN, AddKey(SECOND_WORKER.enrolment()))
-    chain.submit(HOSPITAL_A, ReportStolenKey(SECOND_WORKER.public, Place(1, 0)))
-    chain.submit(HOSPITAL_A, ReportStolenKey(SECOND_HUMAN.public, Place(1, 0)))
-    assert KEYS.at(chain.view, SECOND_WORKER.public).revoked_from == Place(1, 0)
-
-
-@pytest.mark.vectors
-def test_a_key_is_reported_once(vector: VectorWriter) -> None:
-    """Or a member could move the line again and again, each time where it suits."""
-    chain = consortium.equipped()
-    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, Place(2, 0)))
-    again = ReportStolenKey(HOSPITAL_A.worker.public, Place(1, 0))
-    facts = vector.refused(chain, ReportedAlready, HOSPITAL_A, again)
-    assert facts == {"key": HOSPITAL_A.worker.public}
-
-
-@pytest.mark.vectors
-def test_a_key_reported_stolen_from_a_block_to_come(vector: VectorWriter) -> None:
-    """A report is about what was signed, not about what will be."""
-    chain = consortium.equipped()
-    height = chain.height + 1
-    report = ReportStolenKey(HOSPITAL_A.worker.public, Place(height + 1, 0))
-    assert vector.refused(chain, SinceInFuture, HOSPITAL_A, report) == {"since": height + 1, "height": height}
-
-
-def test_a_key_can_be_reported_stolen_as_of_this_very_transaction_and_not_of_the_next() -> None:
-    chain = consortium.equipped()
-    chain.refused(SinceInFuture, HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, Place(chain.height + 1, 1)))
-    chain.submit(HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, Place(chain.height + 1, 0)))
-
-
-@pytest.mark.vectors
-def test_a_report_that_looks_back_too_far(vector: VectorWriter) -> None:
-    """What others built on for a week is not undone by one member's word."""
-    chain = consortium.equipped()
-    chain.height += limits.LOOK_BACK_BLOCKS
-    furthest = chain.height + 1 - limits.LOOK_BACK_BLOCKS
-    report = ReportStolenKey(HOSPITAL_A.worker.public, Place(furthest - 1, 0))
-    facts = vector.refused(chain, TooFarBack, HOSPITAL_A, report)
-    assert facts == {"since": furthest - 1, "furthest": furthest}
-    chain.submit(
-        HOSPITAL_A, ReportStolenKey(HOSPITAL_A.worker.public, Place(chain.height + 1 - limits.LOOK_BACK_BLOCKS, 0))
-    )
-
-
-def test_only_its_owner_reports_a_key_and_never_with_the_key_itself() -> None:
-    chain = consortium.equipped()
-    chain.refused(NotYourKey, HOSPITAL_B, ReportStolenKey(HOSPITAL_A.worker.public, Place(1, 0)))
-    chain.refused(LastHumanKey, HOSPITAL_A, ReportStolenKey(HOSPITAL_A.human.public, Place(1, 0)))
-    chain.refused(UnknownKey, HOSPITAL_A, ReportStolenKey(NEWCOMER.worker.public, Place(1, 0)))
-
-
-def test_a_key_that_would_fall_with_the_one_it_reports_cannot_report_it() -> None:
-    """Or a thief's own report, as of before it had enrolled its key, would leave nobody to act for the member."""
-    chain = consortium.equipped()
-    chain.submit(HOSPITAL_A, AddKey(SECOND_HUMAN.enrolment()))
-    report = ReportStolenKey(HOSPITAL_A.human.public, Place(chain.height, 0))
-    facts = chain.refused(LastHumanKey, SECOND_HUMAN, report)
-    assert facts == {"key": SECOND_HUMAN.public}
-    chain.submit(SECOND_HUMAN, ReportStolenKey(HOSPITAL_A.human.public, Place(chain.height, 0)))
 
 
 def test_a_key_nobody_enrolled_cannot_be_revoked() -> None:
@@ -382,7 +263,11 @@ def test_a_human_key_changes_what_others_encrypt_to(vector: VectorWriter) -> Non
     events = vector.accepted(chain, HOSPITAL_A, ChangeRecipient(recipient))
     assert events == (RecipientChanged(HOSPITAL_A.name, recipient),)
     assert ORGANISATIONS.at(chain.view, HOSPITAL_A.name) == replace(
-        before, recipient=recipient, recipient_since=chain.height
+        before,
+        recipient=recipient,
+        recipient_since=chain.height,
+        recipient_signer=HOSPITAL_A.human.public,
+        recipient_place=Place(chain.height, 0),
     )
 
 

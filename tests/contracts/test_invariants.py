@@ -203,7 +203,7 @@ class Consortium(RuleBasedStateMachine):
     def seal(self, by: set[Member], correct: int) -> None:
         for verifier in named(by):
             said = self.candidate_of(verifier)
-            score = correct if said else 0
+            score = 0 if said.artefact is None else correct
             if self.attempt(self.worker_of(verifier), consortium.seal(verifier, said, self.round_number, score)):
                 self.scores[verifier, self.round_number] = score
 
@@ -414,13 +414,13 @@ class Consortium(RuleBasedStateMachine):
             privacy_budget.organisation_account(view, member.name, now),
         )
 
-    def candidate_of(self, verifier: Member) -> Candidate | None:
+    def candidate_of(self, verifier: Member) -> Candidate:
         """What follows from the set, which all honest verifiers find; the liar claims another aggregate."""
         findings = {HOSPITAL_D: Finding.OUTLIER} if self.round_number % 2 else {}
         found = consortium.candidate(self.chain, self.round_number, findings=findings)
         if verifier is LIAR:
             return replace(found, artefact=consortium.artefact("forged"))
-        return None if self.round_number % 4 == 2 else found  # In each fourth round nothing follows.
+        return replace(found, artefact=None) if self.round_number % 4 == 2 else found  # In each fourth nothing follows.
 
     def pass_phase_if(self, phase: Phase) -> None:
         if self.round and self.round.phase is phase:

@@ -28,7 +28,6 @@ from contracts.kernel import Context, bitmap
 from contracts.kernel.types import Role
 from contracts.lineage import (
     MODELS,
-    NO_CANDIDATE,
     VERDICTS,
     VERSIONS,
     Finding,
@@ -49,11 +48,6 @@ CTX = Context("test", 1, 0, 1, bytes(32), "lab", (Role.AGGREGATOR,))
 
 def rollback(to: int) -> RollBackModel:
     return RollBackModel(MODEL, to, "regression at a site")
-
-
-def test_the_digest_of_no_candidate_is_the_documented_one_and_that_of_no_record() -> None:
-    assert digest("fedledger: no candidate follows from the agreed set") == NO_CANDIDATE
-    assert not b"fedledger: no candidate follows from the agreed set".startswith(b"\xa6")
 
 
 def test_every_finding_has_a_verdict() -> None:
@@ -139,7 +133,7 @@ class Line:
         self.reads = 0
         self.current, self.latest = 0, 0
         self._put(0, self._version(0, 0, 0))
-        self._apply(tasks.TASKS.put(TASK, Task(bytes(32), NOTHING, 1, 0, 0, 0)))
+        self._apply(tasks.TASKS.put(TASK, Task(bytes(32), NOTHING, 1, 0, 0, 0, 0)))
         self._apply(tasks.TERMS.put(TASK, TERMS))
         self._apply(MODELS.put(MODEL, Model(TASK, 0, 0)))
 

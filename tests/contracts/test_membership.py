@@ -21,7 +21,7 @@ from campaigns.harness.consortium import (
     register_dataset,
 )
 from campaigns.harness.recipients import recipient_of
-from contracts import electorate, identity, validators
+from contracts import electorate, identity, rounds, tasks, validators
 from contracts.electorate import MEMBERSHIP, Membership, Standing
 from contracts.governance import (
     Action,
@@ -46,7 +46,6 @@ from contracts.identity import (
     KeyIsRevoked,
     MemberInactive,
     OrganisationExists,
-    ReportStolenKey,
     RevokeKey,
     UnknownKey,
 )
@@ -70,6 +69,8 @@ from contracts.membership import (
 from contracts.possession import NotInPossession
 from contracts.recipients import RecipientTaken
 from contracts.registry import RULES
+from contracts.terms import Phase
+from contracts.thefts import ReportStolenKey
 from contracts.transition import Transaction
 from contracts.validators import PowerConcentrated
 from tests.vectors_io import VectorWriter
@@ -412,3 +413,19 @@ def test_a_member_that_has_enrolled_all_the_keys_it_may_can_still_be_recovered_a
     assert facts == {"what": "recoveries", "limit": limits.KEYS_WITH_RECOVERIES}
     last = HOSPITAL_B.key(Purpose.HUMAN, limits.KEYS_WITH_RECOVERIES - 1)
     chain.refused(EnrolmentCap, last, AddKey(LOST.enrolment()))
+
+
+def test_who_is_reinstated_while_others_reserve_ends_the_phase_for_nobody() -> None:
+    """It was not invited: its seat is not the one that the phase waits for."""
+    chain = consortium.five_joined()
+    others = [member for member in consortium.MEMBERS if member is not HOSPITAL_A]
+    consortium.pass_proposal(chain, SuspendMember("hospital-a", "asleep"), others)
+    chain.submit(consortium.LAB, rounds.OpenRound(consortium.TASK))
+    consortium.pass_proposal(chain, ReinstateMember("hospital-a"), others)
+    owners = tasks.ROSTERS.at(chain.view, consortium.TASK).organisations
+    invited = [member for member in MEMBERS if member.name in owners and member is not HOSPITAL_A]
+    for member in (HOSPITAL_A, *invited[:-1]):
+        chain.submit(member, consortium.reserve())
+    assert consortium.round_of(chain).phase is Phase.RESERVING
+    chain.submit(invited[-1], consortium.reserve())
+    assert consortium.round_of(chain).phase is Phase.COMMITTING

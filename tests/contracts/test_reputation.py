@@ -20,7 +20,6 @@ from campaigns.harness.consortium import (
     run_round,
 )
 from contracts import reputation
-from contracts.identity import ReportStolenKey
 from contracts.kernel import Context, Place
 from contracts.lineage import VERDICTS, Finding
 from contracts.reputation import (
@@ -41,6 +40,7 @@ from contracts.reputation import (
     Verdict,
 )
 from contracts.rounds import OpenRound
+from contracts.thefts import ReportStolenKey
 from tests.vectors_io import VectorWriter
 
 ACCEPTED, FILTERED = Verdict.ACCEPTED, Verdict.FILTERED

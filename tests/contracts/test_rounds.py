@@ -76,7 +76,7 @@ def test_an_aggregator_opens_a_round_for_every_participant(vector: VectorWriter)
         RoundOpened(TASK, 1, 0, 4),
         PhaseBegan(TASK, 1, Phase.RESERVING, now + PHASE_MS, height + PHASE_BLOCKS + 1),
     )
-    assert (round_of(chain).invited, round_of(chain).needed) == (4, 4)
+    assert (bitmap.count(round_of(chain).invited), round_of(chain).needed) == (4, 4)
 
 
 def test_any_aggregator_of_the_terms_may_open_rounds() -> None:
@@ -126,6 +126,7 @@ def test_one_round_more_than_the_terms_allow(vector: VectorWriter) -> None:
     pass_proposal(chain, OpenTask(terms))
     consortium.succeed(chain, *((hospital, join(terms=terms)) for hospital in HOSPITALS))
     chain.submit(LAB, OpenRound(TASK))
+    consortium.succeed(chain, *((hospital, reserve()) for hospital in HOSPITALS))
     consortium.pass_phase(chain)
     assert vector.refused(chain, NoMoreRounds, LAB, OpenRound(TASK)) == {"limit": 1}
     assert chain.refused(NoMoreRounds, LAB, join(terms=terms)) == {"limit": 1}
@@ -438,3 +439,19 @@ def test_a_round_does_not_grow_with_what_its_seats_hold() -> None:
     chain = consortium.committed()
     before = len(round_of(consortium.round_open()).encode())
     assert len(round_of(chain).encode()) - before <= 3 * limits.SEATS_PER_ROUND // 8
+
+
+def test_rounds_that_nobody_trained_in_use_up_none_of_a_task_s() -> None:
+    """Else who joins and never reserves ends the task for all."""
+    chain = consortium.joined()
+    chain.given(rounds.TERMS.put(TASK, replace(TERMS, max_rounds=2)))
+    for _ in range(3):
+        chain.submit(LAB, OpenRound(TASK))
+        consortium.let_pass(chain, TASKS.at(chain.view, TASK).rounds)
+    for number in (4, 5):
+        chain.submit(LAB, OpenRound(TASK))
+        consortium.succeed(chain, *((member, reserve(number)) for member in HOSPITALS))
+        consortium.let_pass(chain, number)
+    after = TASKS.at(chain.view, TASK)
+    assert (after.rounds, after.trained) == (5, 2)
+    chain.refused(NoMoreRounds, LAB, OpenRound(TASK))

@@ -99,14 +99,6 @@ def test_a_transaction_over_the_size_limit_is_malformed() -> None:
     assert facts == {"field": "envelope", "fault": "length"}
 
 
-def test_deeply_nested_bytes_are_refused_and_exhaust_nothing() -> None:
-    chain = consortium.equipped()
-    deep = b"\x81" * 40_000 + b"\x80"
-    protected = envelope.parse(chain.seal(HOSPITAL_A, reserve())).protected
-    head = b"\xd2\x84\x58" + bytes([len(protected)]) + protected + b"\xa0\x59" + len(deep).to_bytes(2, "big")
-    chain.refused_raw(MalformedTransaction, head + deep + b"\x58\x40" + bytes(64))
-
-
 @pytest.mark.vectors
 def test_a_message_of_an_unknown_type(vector: VectorWriter) -> None:
     """The ledger does exactly what its table of messages says: another tag is refused by name."""

@@ -182,7 +182,7 @@ def test_a_round_with_a_seat_to_spare_goes_on_without_a_drop_out(world: World) -
     assert bitmap.numbers(version_of(world.chain, 1).agreed) == (1, 2, 3)
 
 
-def test_a_round_whose_payloads_are_no_use_is_void_by_agreement_and_nobody_s_ballot_pays(world: World) -> None:
+def test_a_round_whose_payloads_are_no_use_is_void_by_agreement_and_who_sent_them_pays(world: World) -> None:
     stage = Stage(world)
 
     async def nonsense(member: Member) -> None:
@@ -201,7 +201,9 @@ def test_a_round_whose_payloads_are_no_use_is_void_by_agreement_and_nobody_s_bal
     assert stage.phase() is Phase.VOID
     assert stage.versions() == []
     assert stage.said.count("opened a ballot for round 1: nothing follows") == len(VERIFIERS)
-    assert all(deviation > 0 for deviation in conduct(world).values())
+    of = conduct(world)
+    assert all(of[member.name] > 0 for member in VERIFIERS if member not in HOSPITALS)
+    assert all(of[member.name] < 0 for member in HOSPITALS), "who sent what is no use pays"
 
 
 def test_a_stolen_key_in_the_set_sends_everybody_back_to_a_ballot_over_the_rest(world: World) -> None:
@@ -249,7 +251,8 @@ def finished(world: World) -> None:
     number = world.open_round()
     task, last = tasks.TASKS.at(world.chain.view, TASK), world.task.terms.max_rounds
     over = replace(round_of(world.chain, number), phase=Phase.VOID)
-    world.chain.given(tasks.TASKS.put(TASK, replace(task, rounds=last)), rounds.ROUNDS.put((TASK, last), over))
+    ended = replace(task, rounds=last, trained=last)
+    world.chain.given(tasks.TASKS.put(TASK, ended), rounds.ROUNDS.put((TASK, last), over))
     world.chain.block()
 
 

@@ -7,18 +7,21 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from abci_app.pool.proposals import Standings
 from abci_app.pool.shares import ALLOWANCES, POOL_SHARE_FULL, Pool, Share, everything
 from abci_app.protocol.server import Limits
 from campaigns.harness import consortium
 from campaigns.harness.chain import CHAIN_ID
 from campaigns.harness.consortium import HOSPITAL_A, HOSPITAL_B, HOSPITALS, digest, reserve
+from campaigns.hostile import forgery
 from client_sdk.reads.refusals import PoolShareFull, refusal_of
 from contracts.governance import Vote
-from contracts.identity import ReportStolenKey, RevokeKey
-from contracts.kernel import Place, codec, limits
-from contracts.kernel.envelope import LedgerId
+from contracts.identity import AddKey, RevokeKey
+from contracts.kernel import Lane, Place, codec, limits
+from contracts.kernel.envelope import LedgerId, Sealed
 from contracts.models import RaiseAlarm
 from contracts.registry import RULES
+from contracts.thefts import ReportStolenKey
 from contracts.transition import Transaction
 from devnet import cometbft_config, cometbft_home
 from tests import effort
@@ -39,7 +42,7 @@ class Sender:
     def offered(self, who, message, height=0):
         """The transaction, when there was room for it."""
         transaction = self.made(who, message)
-        if self.pool.refusal(RULES.newest, transaction) is not None:
+        if self.pool.refusal(RULES.newest, self.chain.view, transaction) is not None:
             return None
         self.pool.admit(RULES.newest, self.chain.view, transaction, height)
         return transaction
@@ -63,7 +66,7 @@ def sender():
 def test_a_share_holds_so_many_transactions_and_says_what_it_holds(sender, message, share):
     taken = sender.filled(HOSPITAL_A, message)
     assert len(taken) == ALLOWANCES[share].transactions
-    refused = sender.pool.refusal(RULES.newest, sender.made(HOSPITAL_A, message))
+    refused = sender.pool.refusal(RULES.newest, sender.chain.view, sender.made(HOSPITAL_A, message))
     facts = codec.decode_plain(refused.data, most=1_000)
     assert facts == {
         "organisation": "hospital-a",
@@ -83,12 +86,14 @@ def test_a_share_is_bounded_in_bytes_too(sender):
         assert one.envelope.tag == reserve().tag
         one.raw += bytes(most // 2 - len(one.raw))  # As if the rules allowed messages of this size.
     for one in half[:2]:
-        assert sender.pool.refusal(RULES.newest, one) is None
+        assert sender.pool.refusal(RULES.newest, sender.chain.view, one) is None
         sender.pool.admit(RULES.newest, sender.chain.view, one, 0)
-    assert sender.pool.refusal(RULES.newest, half[2]).share is Share.WORK
-    assert sender.pool.refusal(RULES.newest, sender.made(HOSPITAL_A, reserve())).waiting_bytes == most
+    assert sender.pool.refusal(RULES.newest, sender.chain.view, half[2]).share is Share.WORK
+    assert (
+        sender.pool.refusal(RULES.newest, sender.chain.view, sender.made(HOSPITAL_A, reserve())).waiting_bytes == most
+    )
     sender.pool.release(half[0].hash)
-    assert sender.pool.refusal(RULES.newest, half[2]) is None
+    assert sender.pool.refusal(RULES.newest, sender.chain.view, half[2]) is None
 
 
 def test_a_members_flood_keeps_out_neither_its_own_revocation_nor_its_own_vote_nor_another_member(sender):
@@ -101,14 +106,14 @@ def test_a_members_flood_keeps_out_neither_its_own_revocation_nor_its_own_vote_n
 
 def test_a_stolen_workload_key_cannot_use_up_the_safety_share_of_the_key_that_revokes_it(sender):
     assert sender.filled(HOSPITAL_A, ALARM)
-    assert sender.pool.refusal(RULES.newest, sender.made(HOSPITAL_A, ALARM)).share is Share.SAFETY
+    assert sender.pool.refusal(RULES.newest, sender.chain.view, sender.made(HOSPITAL_A, ALARM)).share is Share.SAFETY
     assert sender.offered(HOSPITAL_A, REVOKE)
 
 
 def test_what_waits_already_is_never_refused_and_counts_once(sender):
     taken = sender.filled(HOSPITAL_A, reserve())
     for one in taken:
-        assert sender.pool.refusal(RULES.newest, Transaction(one.raw)) is None
+        assert sender.pool.refusal(RULES.newest, sender.chain.view, Transaction(one.raw)) is None
         sender.pool.admit(RULES.newest, sender.chain.view, Transaction(one.raw), 0)
     assert len(sender.pool) == len(taken)
     sender.pool.release(taken[0].hash)
@@ -120,7 +125,25 @@ def test_bytes_that_are_no_envelope_and_unknown_keys_and_tags_are_left_to_the_ru
     sender.filled(HOSPITAL_A, reserve())
     stranger = sender.made(HOSPITAL_A.key(HOSPITAL_A.worker.purpose, 9), reserve())
     for transaction in (Transaction(b""), Transaction(b"\xd2" * 300), stranger):
-        assert sender.pool.refusal(RULES.newest, transaction) is None
+        assert sender.pool.refusal(RULES.newest, sender.chain.view, transaction) is None
+
+
+def test_another_key_of_a_member_whose_share_is_full_gets_no_place_of_its_own(sender):
+    second = HOSPITAL_A.key(HOSPITAL_A.worker.purpose, 9)
+    sender.chain.submit(HOSPITAL_A, AddKey(second.enrolment()))
+    sender.filled(HOSPITAL_A, reserve())
+    assert sender.pool.refusal(RULES.newest, sender.chain.view, sender.made(second, reserve())) is not None
+
+
+def test_nothing_is_decoded_for_who_names_another_s_key(sender, monkeypatch):
+    """Not for its share, nor for its lane: 48 kB of it would cost thirty times a signature."""
+    protected = sender.made(HOSPITAL_A, reserve()).sealed.protected
+    forged = Transaction(forgery.signed(HOSPITAL_B.worker.seed, protected, b"\x81" * 40_000))
+    monkeypatch.setattr(Sealed, "opened", lambda _: pytest.fail("it was decoded"))
+    view = sender.chain.view
+    assert sender.pool.refusal(RULES.newest, view, forged) is None
+    assert sender.pool.share_of(RULES.newest, view, forged) is None
+    assert Standings(RULES.newest, view, 99).of(forged).lane is max(Lane)
 
 
 def test_what_a_whole_round_of_rechecks_did_not_mention_is_forgotten_after_two_blocks(sender):
@@ -176,7 +199,7 @@ class AgainstCometBFT(RuleBasedStateMachine):
     def again(self, data):
         """A client that sends what waits already, after CometBFT's cache has forgotten it."""
         transaction = Transaction(self.pool[data.draw(st.sampled_from(sorted(self.pool)))].raw)
-        assert self.sender.pool.refusal(RULES.newest, transaction) is None
+        assert self.sender.pool.refusal(RULES.newest, self.sender.chain.view, transaction) is None
         self.sender.pool.admit(RULES.newest, self.sender.chain.view, transaction, self.height)
 
     @rule()
@@ -237,7 +260,7 @@ def test_the_largest_safety_message_fits_its_share_as_often_as_may_wait():
 
 def test_the_client_reads_the_nodes_refusal_as_a_reason_to_wait(sender):
     sender.filled(HOSPITAL_A, reserve())
-    said = sender.pool.refusal(RULES.newest, sender.made(HOSPITAL_A, reserve()))
+    said = sender.pool.refusal(RULES.newest, sender.chain.view, sender.made(HOSPITAL_A, reserve()))
     refusal = refusal_of(POOL_SHARE_FULL, said.data, said.log)
     assert isinstance(refusal, PoolShareFull)
     assert refusal.facts["waiting"] == refusal.facts["limit"] == ALLOWANCES[Share.WORK].transactions

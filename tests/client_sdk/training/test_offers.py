@@ -193,7 +193,8 @@ def test_the_rounds_end_with_the_task(world: World) -> None:
     task = tasks.TASKS.at(world.chain.view, TASK)
     last = world.task.terms.max_rounds
     over = replace(round_of(world.chain), phase=Phase.DECIDED)
-    world.chain.given(tasks.TASKS.put(TASK, replace(task, rounds=last)), rounds.ROUNDS.put((TASK, last), over))
+    ended = replace(task, rounds=last, trained=last)
+    world.chain.given(tasks.TASKS.put(TASK, ended), rounds.ROUNDS.put((TASK, last), over))
 
     async def all_of_them() -> list[int]:
         return [number async for number in world.participant(HOSPITAL_A).rounds()]

@@ -23,6 +23,7 @@ from campaigns.harness.consortium import (
     round_of,
     seat_of,
 )
+from client_sdk.client import AcceptedTx
 from client_sdk.payloads import confidential
 from client_sdk.payloads.cid import Cid
 from client_sdk.payloads.errors import PayloadNotFound
@@ -228,8 +229,9 @@ def test_a_node_that_swallows_the_commitment_gets_no_payload_served(
     taking_part = world.participant(HOSPITAL_A)
     sent: list[object] = []
 
-    async def claimed(signed: object) -> None:
+    async def claimed(signed: object) -> AcceptedTx:
         sent.append(signed)
+        return AcceptedTx(bytes(32), world.chain.height, ())
 
     monkeypatch.setattr(taking_part.client, "send", claimed)
     with pytest.raises(RoundCameToNothing) as caught:

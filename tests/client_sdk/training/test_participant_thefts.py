@@ -13,10 +13,11 @@ from client_sdk.training.journal import Entry
 from client_sdk.training.outcomes import PayloadLost
 from client_sdk.training.participant import Participant
 from client_sdk.training.seat import Seen
-from contracts.identity import AddKey, KeyIsRevoked, ReportStolenKey
+from contracts.identity import AddKey, KeyIsRevoked
 from contracts.kernel import Place
 from contracts.kernel.types import Purpose
 from contracts.terms import Phase
+from contracts.thefts import ReportStolenKey
 from tests import local_task
 from tests.client_sdk.training.taking_part import (
     OTHERS,
@@ -78,15 +79,15 @@ def test_who_reports_a_thief_s_commitment_commits_to_what_it_had_trained(
             a_thief_commits(world)
         return made
 
-    async def committing(entry: Entry) -> None:
+    async def committing(entry: Entry, seen: Seen) -> None:
         if first == "in the same moment" and next(tried, False):
             a_thief_commits(world)
-        await commit(entry)
+        await commit(entry, seen)
 
     async def looking(number: int, *, at_least: int = 0) -> Seen:
         """It sees the thief's commitment three times until that is reported."""
         seen = await look(number, at_least=at_least)
-        if seen.stands and next(looks, False):
+        if seen.has_committed and next(looks, False):
             assert seen.current.phase is Phase.COMMITTING
             report(world, since)
         return seen

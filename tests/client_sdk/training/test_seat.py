@@ -34,7 +34,7 @@ def round_in(phase: Phase, *, reserved: int = 4, committed: int = 0, **changes: 
         began_at=BEGAN,
         until=UNTIL,
         until_height=UNTIL_HEIGHT,
-        invited=5,
+        invited=b"\x1f",
         needed=4,
         reserved=bitmap.of(range(reserved)),
         committed=bitmap.of(range(committed)),
@@ -46,7 +46,7 @@ def round_in(phase: Phase, *, reserved: int = 4, committed: int = 0, **changes: 
 
 
 def seen(current: Round, seat: Seat, now: Moment = DURING, terms: Terms = TERMS) -> Seen:
-    return Seen(terms, current, seat, now, stands=seat.commitment is not None)
+    return Seen(terms, current, seat, now)
 
 
 def step(current: Round, seat: Seat, entry: Entry | None, now: Moment = DURING, terms: Terms = TERMS) -> Step:
@@ -97,13 +97,10 @@ def test_a_commitment_whose_payload_is_not_in_the_journal_is_lost(entry: Entry |
     assert step(round_in(Phase.COMMITTING, committed=3), COMMITTED, entry) is Step.LOST
 
 
-def test_a_seat_whose_commitment_was_taken_out_commits_anew_before_the_barrier_and_serves_past_it() -> None:
-    taken = replace(seen(round_in(Phase.COMMITTING, committed=3), COMMITTED), stands=False)
-    assert next_step(taken, TRAINED) is Step.COMMIT
-    assert next_step(taken, None) is Step.TRAIN
-    assert next_step(taken, STARTED) is Step.INTERRUPTED
-    past = replace(taken, current=round_in(Phase.ATTESTING, committed=4, charged=Charged.ALL))
-    assert next_step(past, TRAINED) is Step.SERVE
+def test_a_seat_whose_commitment_was_taken_out_commits_anew_to_what_was_trained() -> None:
+    taken_out = round_in(Phase.COMMITTING, committed=2)
+    assert step(taken_out, FREE, TRAINED) is Step.COMMIT
+    assert step(taken_out, FREE, STARTED) is Step.INTERRUPTED
 
 
 PAST = [

@@ -84,7 +84,7 @@ def test_lanes_put_safety_first() -> None:
         "identity/revoke-key",
         "tasks/leave-task",
         "models/raise-alarm",
-        "identity/report-stolen-key",
+        "thefts/report-stolen-key",
         "membership/cancel-recovery",
     }
 
@@ -98,7 +98,7 @@ def test_people_consent_govern_and_revoke_and_machines_do_the_rest() -> None:
         "identity/register-dataset",
         "tasks/join-task",
         "tasks/leave-task",
-        "identity/report-stolen-key",
+        "thefts/report-stolen-key",
         "governance/propose",
         "membership/cancel-recovery",
         "membership/complete-recovery",

@@ -22,9 +22,10 @@ def test_a_journalled_ballot_seals_and_opens_as_the_ledger_takes_it() -> None:
     named = candidate(consortium.agreed())
     assert ballot().seal(HOSPITAL_A.name) == seal(HOSPITAL_A, named)
     assert ballot().opening() == open_ballot(HOSPITAL_A, named)
-    nothing = replace(ballot(), candidate=None, correct=0, model=b"")
-    assert nothing.seal(HOSPITAL_A.name) == seal(HOSPITAL_A, None, correct=0)
-    assert nothing.opening() == open_ballot(HOSPITAL_A, None, correct=0)
+    none = replace(named, artefact=None)
+    nothing = replace(ballot(), candidate=none, correct=0, model=b"")
+    assert nothing.seal(HOSPITAL_A.name) == seal(HOSPITAL_A, none, correct=0)
+    assert nothing.opening() == open_ballot(HOSPITAL_A, none, correct=0)
 
 
 def test_a_ballot_is_found_for_its_round_and_its_set_only(tmp_path: Path) -> None:

@@ -36,14 +36,13 @@ from client_sdk.training.task import VersionUnfit
 from contracts import lineage
 from contracts.ballots import Share
 from contracts.kernel import bitmap, crypto
-from contracts.lineage import NO_CANDIDATE, Finding
+from contracts.lineage import Finding
 from contracts.rounds import WrongPhase
 from contracts.terms import Phase
 from learning.payload import Owner, encode_payload
 from services.rounds import recompute
 from services.rounds.fetching import Fetching
-from services.rounds.gather import Gatherer, PayloadsMissing
-from services.rounds.recompute import NothingFollows
+from services.rounds.gather import Gatherer, PayloadsMissing, Source
 from tests import local_task
 from tests.local_task import SCALE_BITS, World, identities, records
 from tests.services.rounds.memory_payloads import MemoryPayloads
@@ -313,8 +312,10 @@ def test_too_few_good_payloads_leave_nothing_to_follow(scene: Scene) -> None:
         scene.commit(member, sealed(nonsense), digest=crypto.sha256(nonsense))
     scene.honest(HOSPITAL_A)
     scene.agree()
-    with pytest.raises(NothingFollows, match="1 usable"):
-        asyncio.run(scene.gatherer().recompute(1))
+    found = asyncio.run(scene.gatherer().recompute(1))
+    assert found.candidate.artefact is None
+    assert found.why_none.startswith("1 usable")
+    assert list(found.candidate.judgements) == [Finding.AGGREGATED, *[Finding.MALFORMED] * len(OTHERS)]
 
 
 def test_a_decided_round_is_recomputed_by_anybody_who_can_read_it(scene: Scene) -> None:
@@ -324,7 +325,7 @@ def test_a_decided_round_is_recomputed_by_anybody_who_can_read_it(scene: Scene) 
     consortium.vote_all(scene.world.chain, 1, made.candidate, correct=made.correct)
     scene.world.open_round()
     found = asyncio.run(scene.gatherer(STAND_BY).verify(1))
-    assert found.digest == version_of(scene.world.chain, 1).digest != NO_CANDIDATE
+    assert found.digest == version_of(scene.world.chain, 1).digest
     assert found.correct == version_of(scene.world.chain, 1).canary_correct
 
 
@@ -407,6 +408,31 @@ def test_a_source_that_never_answers_keeps_no_other_payload_waiting(scene: Scene
     assert asked == 1, "a fetch that goes on is not begun again"
 
 
+@pytest.mark.parametrize("how", ["once", "in the background"])
+def test_a_copy_that_nobody_has_holds_up_nobody_who_asks_for_another(scene: Scene, how: str) -> None:
+    """It is shared first, by who means harm; the first address is silent, too."""
+    scene.store.silent.add(scene.commit(HOSPITAL_A, sealed(GOOD)))
+    scene.honest(*OTHERS)
+    scene.agree()
+    junk, copy = sealed(b"junk"), sealed(GOOD)
+    scene.store.silent.add(payload_cid(junk))
+    for member, payload in ((HOSPITAL_B, junk), (STAND_BY, copy)):
+        scene.world.chain.submit(member, Share(TASK, 1, HOSPITAL_A.name, str(payload_cid(payload)), len(payload)))
+    scene.store.kept[payload_cid(copy)] = copy
+
+    async def course() -> bool:
+        gatherer = scene.gatherer()
+        async with asyncio.timeout(5):
+            if how == "once":
+                return await gatherer.fetch(1, 0, copies=True)
+            fetching = Fetching(gatherer)
+            await fetching.go_on(1, [0], copies=True, beyond=scene.world.chain.height)
+            await fetching.close()
+            return bitmap.has(gatherer.held(1), 0)
+
+    assert asyncio.run(course())
+
+
 def test_what_is_fetched_for_a_round_before_is_given_up(scene: Scene) -> None:
     cid = scene.commit(HOSPITAL_A, sealed(GOOD))
     scene.honest(*OTHERS)
@@ -429,10 +455,10 @@ def test_a_bug_in_fetching_is_heard_of(scene: Scene, monkeypatch: pytest.MonkeyP
     scene.honest(*HOSPITALS)
     gatherer = scene.gatherer()
 
-    async def broken(_number: int, _seat: int, *, copies: bool) -> bool:
-        raise ZeroDivisionError(f"copies: {copies}")
+    async def broken(_number: int, _seat: int, source: Source) -> bool:
+        raise ZeroDivisionError(f"asking {source.organisation}")
 
-    monkeypatch.setattr(gatherer, "fetch", broken)
+    monkeypatch.setattr(gatherer, "fetch_from", broken)
 
     async def course() -> None:
         fetching = Fetching(gatherer)

@@ -7,7 +7,7 @@ import pytest
 
 from campaigns.harness import consortium
 from campaigns.harness.consortium import HOSPITAL_D, LAB
-from contracts import identity
+from contracts import thefts
 from contracts.kernel import Place
 from services.rounds.observe import observe
 from services.rounds.round import Observation
@@ -30,6 +30,6 @@ def test_what_a_stolen_key_of_ours_said_is_not_ours_and_what_others_said_is_show
     consortium.contribute(chain, number)
     consortium.attest_all(chain, number, by=[HOSPITAL_D, LAB])
     assert [row.organisation for row in seen(world, HOSPITAL_D.name).attested] == [HOSPITAL_D.name, LAB.name]
-    chain.submit(HOSPITAL_D, identity.ReportStolenKey(HOSPITAL_D.worker.public, Place(chain.height, 0)))
+    chain.submit(HOSPITAL_D, thefts.ReportStolenKey(HOSPITAL_D.worker.public, Place(chain.height, 0)))
     assert [row.organisation for row in seen(world, HOSPITAL_D.name).attested] == [LAB.name]
     assert [row.organisation for row in seen(world, LAB.name).attested] == [HOSPITAL_D.name, LAB.name]

@@ -13,7 +13,7 @@ from campaigns.harness.consortium import DATASET
 from client_sdk.training import artefacts
 from contracts import lineage
 from contracts.kernel import bitmap
-from contracts.lineage import NO_CANDIDATE, VERDICTS, Finding
+from contracts.lineage import VERDICTS, Finding
 from contracts.reputation import Verdict
 from contracts.terms import Estimator, EstimatorKind, Terms, breakdown_minimum
 from learning import refusals, robust
@@ -21,7 +21,7 @@ from learning.payload import Owner, encode_payload
 from learning.robust import aggregate
 from learning.tensors import Int32
 from services.rounds import recompute
-from services.rounds.recompute import Base, NothingFollows, Recomputed, Row
+from services.rounds.recompute import Answer, Base, Row
 from tests.local_task import SCALE_BITS, prepared
 
 TASK = prepared().view
@@ -60,11 +60,11 @@ def honest(count: int, weights: Sequence[int] = ()) -> dict[int, Row]:
     return {seat: row(seat, encoded(update(place), seat), weight) for place, (seat, weight) in enumerate(paired)}
 
 
-def recomputed(rows: dict[int, Row], *, terms: Terms = TASK.terms, base: Base = BASE) -> Recomputed:
-    return recompute.candidate(terms, NUMBER, bitmap.of(rows), rows, base, TASK.inputs, CANARY)
+def recomputed(rows: dict[int, Row], *, terms: Terms = TASK.terms, base: Base = BASE) -> Answer:
+    return recompute.answer(terms, NUMBER, bitmap.of(rows), rows, base, TASK.inputs, CANARY)
 
 
-def findings(made: Recomputed) -> dict[int, Finding]:
+def findings(made: Answer) -> dict[int, Finding]:
     seats = bitmap.numbers(made.candidate.agreed)
     return dict(zip(seats, map(Finding, made.candidate.judgements), strict=True))
 
@@ -121,22 +121,16 @@ def test_whatever_goes_in_is_covered_by_the_digest_that_ballots_name_except_for_
 
 def test_the_candidate_is_over_exactly_the_agreed_set_whatever_else_is_held() -> None:
     rows, agreed = honest(5), bitmap.of(SEATS[:4])
-    made = recompute.candidate(TASK.terms, NUMBER, agreed, rows, BASE, TASK.inputs, CANARY)
+    made = recompute.answer(TASK.terms, NUMBER, agreed, rows, BASE, TASK.inputs, CANARY)
     assert made == recomputed(honest(4))
     assert made.candidate.agreed == agreed
     assert len(made.candidate.judgements) == 4
 
 
-def test_what_follows_has_the_digest_of_its_candidate_and_nothing_has_that_of_nothing() -> None:
-    terms, agreed = TASK.terms, bitmap.of(SEATS[:4])
-    found = recompute.answer(terms, NUMBER, agreed, honest(4), BASE, TASK.inputs, CANARY)
-    assert found.candidate is not None
-    assert found.made is not None
-    assert (found.digest, found.correct) == (lineage.candidate_digest(found.candidate), found.made.correct)
-    asked = with_estimator(EstimatorKind.MEDIAN, 1, 5)
-    none = recompute.answer(asked, NUMBER, agreed, honest(4), BASE, TASK.inputs, CANARY)
-    assert (none.digest, none.correct, none.candidate) == (NO_CANDIDATE, 0, None)
-    assert "4 usable updates" in none.why_none
+def test_a_version_whose_answers_are_no_numbers_gets_none_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recompute.FeedForward, "logits", lambda *_: np.full((len(CANARY.targets), 2), np.nan))
+    made = recomputed(honest(4))
+    assert (made.correct, made.candidate.artefact is None) == (0, False)
 
 
 # A finding for every fault ----------------------------------------------------------------------
@@ -231,19 +225,24 @@ def test_being_left_out_by_krum_is_no_verdict_against_anybody() -> None:
 
 def test_fewer_good_updates_than_the_terms_ask_for_give_no_candidate() -> None:
     rows = honest(4) | {seat: row(seat, b"") for seat in SEATS[:2]}
-    with pytest.raises(NothingFollows, match="2 usable updates, the terms ask for 3"):
-        recomputed(rows)
+    none = recomputed(rows)
+    assert (none.candidate.artefact, none.why_none) == (None, "2 usable updates, the terms ask for 3")
+    assert list(none.candidate.judgements) == [Finding.MALFORMED] * 2 + [Finding.AGGREGATED] * 2
 
 
 def test_the_terms_may_ask_for_more_than_the_breakdown_point_needs() -> None:
-    with pytest.raises(NothingFollows, match="4 usable updates, the terms ask for 5"):
-        recomputed(honest(4), terms=with_estimator(EstimatorKind.MEDIAN, 1, 5))
+    none = recomputed(honest(4), terms=with_estimator(EstimatorKind.MEDIAN, 1, 5))
+    assert (none.model, none.correct, none.candidate.artefact) == (b"", 0, None)
+    assert list(none.candidate.judgements) == [Finding.AGGREGATED] * 4
+    assert none.digest == lineage.candidate_digest(none.candidate)
+    assert none.why_none == "4 usable updates, the terms ask for 5"
 
 
 def test_a_sum_beyond_fixed_point_gives_no_candidate_rather_than_a_clamped_one() -> None:
     at_the_end = replace(BASE, units=np.full(SIZE, 2**31 - 1, np.int32))
-    with pytest.raises(NothingFollows, match="fixed-point range"):
-        recomputed(honest(4), base=at_the_end)
+    none = recomputed(honest(4), base=at_the_end)
+    assert none.candidate.artefact is None
+    assert "fixed-point range" in none.why_none
 
 
 # Two cores that do not see each other -----------------------------------------------------------

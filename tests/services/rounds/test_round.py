@@ -45,7 +45,7 @@ def last_round(phase: Phase, **changes: Any) -> Round:
         began_at=OPENED,
         until=UNTIL,
         until_height=UNTIL_HEIGHT,
-        invited=4,
+        invited=b"\x0f",
         needed=4,
         reserved=ALL,
         committed=ALL,
@@ -57,7 +57,7 @@ def last_round(phase: Phase, **changes: Any) -> Round:
 
 
 def seen(last: Round | None, now: int, *, by: Member = LAB, number: int = 1, **changes: Any) -> Observation:
-    task = Task(digest("terms"), (1,) * 8, 7, 0, number if last else 0, participants=4)
+    task = Task(digest("terms"), (1,) * 8, 7, 0, number if last else 0, number if last else 0, participants=4)
     plain = Observation(by.name, now, UNTIL_HEIGHT, TERMS, task, last, OPENED)
     return replace(plain, **changes)
 
@@ -109,7 +109,7 @@ def test_the_last_round_of_a_task_is_seen_to_its_end(phase: Phase) -> None:
 
 
 def test_fewer_participants_than_a_round_needs_are_waited_for() -> None:
-    few = Task(digest("terms"), (1,) * 8, 7, 0, 0, participants=3)
+    few = Task(digest("terms"), (1,) * 8, 7, 0, 0, 0, participants=3)
     assert lead(None, OPENED + 5 * GRACE, task=few) == (WAIT, WAIT)
 
 
