@@ -5,6 +5,7 @@ import asyncio
 import io
 import json
 import re
+import signal
 import statistics
 import sys
 import time
@@ -29,6 +30,8 @@ PICTURE_COLUMNS = 118
 def main() -> int:
     """Run the demo for each seed that was asked for. Returns the exit status."""
     arguments = _parser().parse_args()
+    for number in (signal.SIGTERM, signal.SIGHUP):  # As Ctrl-C, so that everything that was started is stopped.
+        signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
     options = Options(
         dataset=arguments.dataset,
         seed=arguments.seeds[0],

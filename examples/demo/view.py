@@ -1,6 +1,8 @@
 """What a person sees: a round table and a story on a terminal, plain lines or JSON lines elsewhere."""
 
 import json
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -81,24 +83,33 @@ class Lines:
         self._write({"type": "round", **asdict(row)}, f"  {text}")
 
     def _write(self, document: dict[str, Any], text: str) -> None:
-        print(json.dumps(document) if self._as_json else text, flush=True)
+        try:
+            print(json.dumps(document) if self._as_json else text, flush=True)
+        except BrokenPipeError:  # Nobody reads any more: as if whoever did had pressed Ctrl-C, so that all is stopped.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            signal.raise_signal(signal.SIGINT)
 
 
 class Screen:
-    """A live round table over the last lines of the story."""
+    """A live round table over the newest lines of the story; the whole of it once that is over."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._stage = ""
         self.story: list[Text] = []
         self._rows: dict[int, RoundRow] = {}
-        self._live = Live(console=console, refresh_per_second=4, transient=False)
+        self._live = Live(console=console, refresh_per_second=4, transient=True)
 
     @contextmanager
     def shown(self) -> Iterator["Screen"]:
         """Show it as long as the context is open."""
-        with self._live:
-            yield self
+        try:
+            with self._live:
+                yield self
+        finally:
+            for line in self.story:
+                self._console.print(line, highlight=False)
+            self._console.print()
 
     def stage(self, text: str) -> None:
         """Begin a part."""
@@ -117,10 +128,11 @@ class Screen:
         self._refresh()
 
     def _refresh(self) -> None:
-        story = Text("\n").join(self.story[-STORY_LINES:])
-        self._live.update(
-            Group(round_table(list(self._rows.values())), Panel(story, title=self._stage, height=STORY_LINES + 2))
-        )
+        table = round_table(list(self._rows.values()))
+        room = self._console.height - len(self._console.render_lines(table)) - 3  # The panel's frame, and the cursor.
+        most = max(1, min(STORY_LINES, room))
+        wrapped = [part for line in self.story[-most:] for part in line.wrap(self._console, self._console.width - 4)]
+        self._live.update(Group(table, Panel(Text("\n").join(wrapped[-most:]), title=self._stage, height=most + 2)))
 
 
 def round_table(rows: list[RoundRow]) -> Table:
