@@ -30,7 +30,9 @@ PICTURE_COLUMNS = 118
 def main() -> int:
     """Run the demo for each seed that was asked for. Returns the exit status."""
     arguments = _parser().parse_args()
-    for number in (signal.SIGTERM, signal.SIGHUP):  # As Ctrl-C, so that everything that was started is stopped.
+    # As Ctrl-C, so that everything that was started is stopped; a shell starts background jobs deaf to that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
     options = Options(
         dataset=arguments.dataset,
