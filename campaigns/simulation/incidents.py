@@ -7,14 +7,14 @@ from collections.abc import Callable
 from random import Random
 from typing import TypeAlias
 
-from contracts import identity, lineage, origin
+from contracts import contributions, identity, lineage, origin, rounds, tasks
 from contracts.governance import Propose, RollBackModel
 from contracts.identity import AddKey, RevokeKey
 from contracts.kernel import Message, Place, View
 from contracts.kernel.types import Purpose
 from contracts.models import RaiseAlarm
 from contracts.tasks import LeaveTask
-from contracts.terms import Terms
+from contracts.terms import Phase, Terms
 from contracts.thefts import ReportStolenKey
 
 from ..harness.chain import Member, Signer
@@ -41,11 +41,17 @@ def revoked(rng: Random, life: Lifecycle, _view: View, _height: int) -> Signed:
     return [(member, RevokeKey(life.worker(member).public))]
 
 
-def stolen(rng: Random, life: Lifecycle, _view: View, height: int) -> Signed:
-    """A member finds that its key was not its own for some blocks, a current one or one it has retired."""
+def stolen(rng: Random, life: Lifecycle, view: View, height: int) -> Signed:
+    """A member finds that its key was not its own for some blocks, a current one or one it has retired.
+
+    While a commitment can still be disowned, now and then that is what is found.
+    """
     member = rng.choice(CONTRIBUTORS)
-    key = member.key(Purpose.WORKLOAD, rng.randint(0, life.workers[member]))
-    return [(member, ReportStolenKey(key.public, Place(max(0, height - rng.randint(0, 25)), 0)))]
+    key, back = member.key(Purpose.WORKLOAD, rng.randint(0, life.workers[member])), rng.randint(0, 25)
+    committed = _committed(life, view)
+    if committed and back % 4 == 1:
+        return [committed[back % len(committed)]]
+    return [(member, ReportStolenKey(key.public, Place(max(0, height - back), 0)))]
 
 
 def human_key_replaced(rng: Random, _life: Lifecycle, view: View, _height: int) -> Signed:
@@ -83,6 +89,20 @@ def departure(rng: Random, life: Lifecycle, _view: View, _height: int) -> Signed
 
 
 INCIDENTS: tuple[Incident, ...] = (revoked, stolen, human_key_replaced, alarm, alarm, roll_back, roll_back, departure)
+
+
+def _committed(life: Lifecycle, view: View) -> Signed:
+    """A report of each commitment to a round in which others may still commit."""
+    found: Signed = []
+    for terms in life.tasks:
+        task = tasks.TASKS.get(view, terms.task)
+        current = rounds.ROUNDS.get(view, (terms.task, task.rounds)) if task is not None and task.rounds else None
+        if task is None or current is None or current.phase is not Phase.COMMITTING:
+            continue
+        for owner in tasks.organisations_of(view, terms.task, current.committed):
+            made = contributions.SEATS.at(view, (terms.task, task.rounds, owner)).commitment
+            found += [] if made is None else [(BY_NAME[owner], ReportStolenKey(made.signer, made.place))]
+    return found
 
 
 def _promoted(rng: Random, life: Lifecycle, view: View) -> tuple[Terms, int] | None:

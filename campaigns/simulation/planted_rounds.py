@@ -14,7 +14,7 @@ from contracts.ballot_box import Attestation, Ballot, Statement
 from contracts.ballots import OpenBallot
 from contracts.contributions import Commit, Reserve
 from contracts.kernel import Context, Outcome, View, bitmap
-from contracts.lineage import MODELS, VERSIONS, Version
+from contracts.lineage import MODELS, VERSIONS, Candidate, Version
 from contracts.models import Decision
 from contracts.registry import RULES
 from contracts.reputation import Judged, Score, Verdict
@@ -301,6 +301,19 @@ def _disowned_merit_stays() -> Patches:
     yield patch.object(reputation, "disowned", lambda *_: Outcome())
 
 
+def _stolen_commitments_count() -> Patches:
+    yield patch.object(contributions, "disowned", lambda *_: Outcome())
+
+
+def _no_use_is_free_where_nothing_follows() -> Patches:
+    honest = ballot_box.judged
+
+    def judged(view: View, number: int, candidate: Candidate, *rest: Any, **others: Any) -> tuple[Judged, ...]:
+        return () if candidate.artefact is None else honest(view, number, candidate, *rest, **others)
+
+    yield patch.object(ballots, "judged", judged)
+
+
 _PLANTS = {
     "two-seats": Plant("a second seat for a second dataset", "one voice", _two_seats),
     "number-of-another": Plant(
@@ -321,6 +334,10 @@ _PLANTS = {
         "a debit after the barrier", "debits are the budget minus the remainder", _charged_at_the_decision
     ),
     "limits-ignored": Plant("a budget that refuses nothing", "budget", _limits_ignored),
+    "stolen-commitments-count": Plant(
+        "a barrier that counts what was reported stolen", "an organisation has one voice",
+        _stolen_commitments_count,
+    ),
     "late-commit": Plant("a commitment after the barrier", "the barrier", _late_commit),
     "served-early": Plant(
         "payloads that are served when enough have committed", "payloads are served only when nobody can commit",
@@ -333,6 +350,9 @@ _PLANTS = {
     "opened-early": Plant("an opening while others can seal", "sealed ballots", _opened_early),
     "openings-unchecked": Plant("an opening that is not held to its seal", "sealed ballots", _openings_unchecked),
     "impossible-ballots": Plant("a score above the total", "possible ballots", _impossible_ballots),
+    "no-use-is-free": Plant(
+        "payloads of no use that cost nothing where nothing follows", "who pays", _no_use_is_free_where_nothing_follows
+    ),
     "unopened-is-free": Plant("a ballot that need not be opened", "who pays", _unopened_is_free),
     "decided-by-fewer": Plant("a quorum with one too few", "the quorum", _decided_by_fewer),
     "best-score-counts": Plant(
