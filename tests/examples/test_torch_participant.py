@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).parents[2]
 FOLDER = REPOSITORY / "examples" / "torch_participant"
 PLAIN, GOVERNED = FOLDER / "plain.py", FOLDER / "governed.py"
 LINES_CHANGED_MAX = 10
-ROUNDS = 2
+ROUNDS = 3  # After two, their noise sometimes leaves the model near guessing.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
@@ -93,12 +93,12 @@ def test_the_governed_script_takes_part_in_every_round(tmp_path: Path) -> None:
                 others.kill()
                 others.wait()
     told = re.findall(r"round (\d+): ε = ([\d.]+) spent", said.stdout)
-    assert [int(number) for number, _ in told] == [1, 2]
+    assert [int(number) for number, _ in told] == [1, 2, 3]
     spent = [float(epsilon) for _, epsilon in told]
-    assert 0 < spent[0] < spent[1]
-    assert 0 < trained(said.stdout) < 1  # It is scored. Two rounds under this noise may end near guessing.
+    assert 0 < spent[0] < spent[1] < spent[2]
+    assert trained(said.stdout) > 0.2, f"twice what guessing a digit gives: {said.stdout}"
     story = log.read_text("utf-8")
-    assert [f"round {number} is decided" in story for number in (1, 2)] == [True, True]
+    assert [f"round {number} is decided" in story for number in (1, 2, 3)] == [True] * ROUNDS
 
 
 def await_command(others: "subprocess.Popen[bytes]", log: Path) -> str:
