@@ -26,6 +26,7 @@ from .kernel import (
     Record,
     Rejected,
     View,
+    Write,
     found,
     limits,
     require,
@@ -247,11 +248,17 @@ def revoke_key(view: View, msg: RevokeKey, ctx: Context) -> Outcome:
 def change_recipient(view: View, msg: ChangeRecipient, ctx: Context) -> Outcome:
     """Replace the recipient that payloads are encrypted to. What was encrypted before stays as it is.
 
+    The same one may be named again once the key that had named it is reported as stolen: until then it reads nothing.
     Rejects: SameRecipient, BadRecipient, RecipientTaken.
     """
     organisation = ORGANISATIONS.at(view, ctx.organisation)
     before = organisation.recipient
-    require(msg.recipient != before, lambda: recipients.SameRecipient(organisation=ctx.organisation))
+    moved: tuple[Write, ...] = ()
+    if msg.recipient == before:
+        require(not has_recipient(view, organisation), lambda: recipients.SameRecipient(organisation=ctx.organisation))
+    else:
+        taken = recipients.taken(view, msg.recipient, by=ctx.organisation)
+        moved = (recipients.RECIPIENTS.remove(before), taken)
     changed = replace(
         organisation,
         recipient=msg.recipient,
@@ -260,11 +267,7 @@ def change_recipient(view: View, msg: ChangeRecipient, ctx: Context) -> Outcome:
         recipient_place=ctx.place,
     )
     return Outcome(
-        (
-            ORGANISATIONS.put(ctx.organisation, changed),
-            recipients.RECIPIENTS.remove(before),
-            recipients.taken(view, msg.recipient, by=ctx.organisation),
-        ),
+        (ORGANISATIONS.put(ctx.organisation, changed), *moved),
         (RecipientChanged(ctx.organisation, msg.recipient),),
     )
 

@@ -17,7 +17,7 @@ from campaigns.harness.consortium import (
     succeed,
 )
 from campaigns.harness.recipients import recipient_of
-from contracts import contributions, identity, rounds
+from contracts import contributions, identity, recipients, rounds
 from contracts.contributions import Disowned
 from contracts.identity import (
     KEYS,
@@ -34,6 +34,7 @@ from contracts.identity import (
 )
 from contracts.kernel import Place, bitmap, limits
 from contracts.kernel.types import Purpose
+from contracts.recipients import SameRecipient
 from contracts.rounds import Charged, OpenRound, RoundVoided, Void
 from contracts.terms import Phase
 from contracts.thefts import ReportedAlready, ReportStolenKey, SinceInFuture, TooFarBack
@@ -253,3 +254,19 @@ def test_a_recipient_that_a_thief_has_named_reads_nothing_once_its_key_is_report
     chain.submit(LAB, ChangeRecipient(recipient_of("the lab, again")))
     assert rounds.recipients_of(chain.view, TERMS, round_of(chain)) == left, "nobody comes in while a round is open"
     assert rounds.readers_of(chain.view, TERMS, chain.height + 1) == readers
+
+
+def test_the_recipient_that_a_reported_key_had_named_is_named_again_by_its_owner() -> None:
+    """Whoever named it with a key, and must report that key from before then, goes on with the identity that it has."""
+    chain = consortium.joined()
+    reported, own = LAB.key(Purpose.HUMAN, 2), recipient_of("the lab, again")
+    chain.submit(LAB, AddKey(reported.enrolment()))
+    assert chain.block((reported, ChangeRecipient(own)))[0].code == 0
+    chain.submit(LAB, ReportStolenKey(reported.public, Place(chain.height, 0)))
+    assert not identity.has_recipient(chain.view, identity.ORGANISATIONS.at(chain.view, LAB.name))
+    chain.submit(LAB, ChangeRecipient(own))
+    again = identity.ORGANISATIONS.at(chain.view, LAB.name)
+    assert identity.has_recipient(chain.view, again)
+    assert (again.recipient, again.recipient_since) == (own, chain.height)
+    assert recipients.RECIPIENTS.at(chain.view, own).organisation == LAB.name
+    chain.refused(SameRecipient, LAB, ChangeRecipient(own))
